@@ -1,0 +1,118 @@
+"""Daily commands. `uv run nox` runs lint, types and every test; `uv run nox --list` shows the rest.
+
+Every session has an environment of its own with one package and `ood-shared`, synchronised exactly, so that a
+dependency which a package forgot to name shows as an import error.
+"""
+
+import re
+from pathlib import Path
+
+import nox
+
+PACKAGES = ("shared", "know_your_space", "mood_dpa", "ascood", "imood", "oodgen")
+TORCH_PAIR = ("torch==2.13.0", "torchvision==0.28.0")  # one build pair; mixed builds fail on import or far from it
+ROOT = Path(__file__).parent
+
+nox.needs_version = ">=2025.5"
+nox.options.default_venv_backend = "uv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "types", "tests"]
+
+
+def folder(package: str) -> Path:
+    return ROOT / "shared" if package == "shared" else ROOT / "packages" / package
+
+
+def sync(session: nox.Session, package: str, *groups: str) -> None:
+    """Make the session's environment hold exactly the package, what it names, and the groups."""
+    distribution = "ood-shared" if package == "shared" else package.replace("_", "-")
+    flags = [flag for group in groups for flag in ("--group", group)]
+    session.run_install(
+        *("uv", "sync", "--exact", "--quiet", "--no-default-groups", "--package", distribution, *flags),
+        env={"UV_PROJECT_ENVIRONMENT": session.virtualenv.location},
+    )
+    session.run("python", "-c", "import torch, torchvision", silent=True)  # a mixed build shows here, not later
+
+
+def pytest(session: nox.Session, package: str, *arguments: str) -> None:
+    session.chdir(folder(package))
+    session.run("python", "-m", "pytest", *arguments, *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff: rules and format."""
+    session.run_install(
+        *("uv", "sync", "--exact", "--quiet", "--no-default-groups", "--only-group", "lint"),
+        env={"UV_PROJECT_ENVIRONMENT": session.virtualenv.location},
+    )
+    session.run("ruff", "check", *session.posargs)
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Mypy: strict on ood_shared, ordinary on the packages."""
+    session.run_install(
+        *("uv", "sync", "--exact", "--quiet", "--no-default-groups", "--group", "types", "--group", "nox"),
+        env={"UV_PROJECT_ENVIRONMENT": session.virtualenv.location},
+    )
+    session.run("mypy", "--strict", "shared/src")
+    for package in PACKAGES[1:]:
+        session.run("mypy", f"packages/{package}/src")
+
+
+@nox.session
+@nox.parametrize("package", PACKAGES)
+def tests(session: nox.Session, package: str) -> None:
+    """All tests of one package, in an environment with nothing else."""
+    sync(session, package, "test")
+    pytest(session, package, "tests")
+
+
+@nox.session(default=False)
+@nox.parametrize("package", PACKAGES[1:])
+def golden(session: nox.Session, package: str) -> None:
+    """Only the golden tests; GOLDEN_DIR puts other vectors in place of the repository's."""
+    sync(session, package, "test")
+    pytest(session, package, "tests/golden")
+
+
+@nox.session(default=False)
+@nox.parametrize("package", PACKAGES[1:])
+def commands(session: nox.Session, package: str) -> None:
+    """Only the tests that run the README's commands."""
+    sync(session, package, "test")
+    pytest(session, package, "tests/commands")
+
+
+@nox.session(default=False)
+@nox.parametrize("package", PACKAGES)
+def bench(session: nox.Session, package: str) -> None:
+    """Speed of the hot paths, as ratios measured in one run."""
+    sync(session, package, "test")
+    session.chdir(folder(package))
+    for script in sorted(Path("benchmarks").glob("bench_*.py")):
+        session.run("python", str(script), *session.posargs)
+
+
+@nox.session(default=False, venv_backend="none")
+def pins(session: nox.Session) -> None:
+    """Resolve anew and rewrite the pin list of pyproject.toml: every package, direct or not."""
+    text = (ROOT / "pyproject.toml").read_text()
+    block = re.compile(r"^constraint-dependencies = (\[\]|\[\n.*?^\])", re.M | re.S)
+    seeded = 'constraint-dependencies = ["' + '", "'.join(TORCH_PAIR) + '"]'
+    try:
+        (ROOT / "pyproject.toml").write_text(block.sub(seeded, text))
+        session.run_always("uv", "lock", "--upgrade", "--quiet", external=True)
+        exported = session.run_always(
+            *("uv", "export", "--quiet", "--all-packages", "--all-groups", "--all-extras", "--no-hashes"),
+            *("--no-annotate", "--no-header", "--no-emit-workspace"),
+            external=True,
+            silent=True,
+        )
+    finally:
+        (ROOT / "pyproject.toml").write_text(text)
+    lines = "\n".join(f'    "{line.strip()}",' for line in sorted(str(exported).splitlines()) if "==" in line)
+    (ROOT / "pyproject.toml").write_text(block.sub(f"constraint-dependencies = [\n{lines}\n]", text))
+    session.run_always("uv", "lock", "--quiet", external=True)

@@ -1,0 +1,1 @@
+"""know_your_space."""

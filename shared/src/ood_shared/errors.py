@@ -1,0 +1,46 @@
+"""Errors that a user can act on: what was found, what was expected, what to do.
+
+A command prints the message of an `InputError` as one line and exits with status 2 (`ood_shared.cli.run_command`).
+Anything else that escapes is a defect of the program and keeps its traceback.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """Bad input: a flag, a file, a folder or a value that the user can correct."""
+
+
+class MissingFileError(InputError, FileNotFoundError):
+    """A file or folder that the user named, or that a step needs, is not there."""
+
+    def __str__(self) -> str:  # OSError would format its arguments its own way
+        return " ".join(str(part) for part in self.args)
+
+
+def did_you_mean(word: str, known: Iterable[str], shown: int = 12) -> str:
+    """The end of an error message: the nearest known word, when one is near, and the known words.
+
+    Args:
+        word: what was found.
+        known: the words that would have been right.
+        shown: at most so many of them are listed.
+
+    >>> did_you_mean("bloodmnits", ["bloodmnist", "dermamnist"])
+    'Did you mean `bloodmnist`? Known: bloodmnist, dermamnist.'
+    """
+    words = list(known)
+    near = difflib.get_close_matches(word.lower(), [w.lower() for w in words], n=1, cutoff=0.6)
+    guess = next((w for w in words if near and w.lower() == near[0]), None)
+    listed = ", ".join(words[:shown]) + (f", … ({len(words)} in all)" if len(words) > shown else "")
+    return (f"Did you mean `{guess}`? " if guess else "") + f"Known: {listed}."
+
+
+def unknown(what: str, found: str, known: Iterable[str]) -> InputError:
+    """The error for a name that is not known, with the nearest one that is.
+
+    >>> str(unknown("--opt", "rmspropp", ["rmsprop", "ada"]))
+    '--opt `rmspropp` is not known. Did you mean `rmsprop`? Known: rmsprop, ada.'
+    """
+    return InputError(f"{what} `{found}` is not known. {did_you_mean(found, known)}")
