@@ -1,0 +1,108 @@
+"""Checkpoints: written whole, loaded without running code, holding all that a run needs to go on bit-equal."""
+
+import hashlib
+import pickle
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ood_shared.errors import InputError, MissingFileError
+from ood_shared.files import atomic_path
+
+
+def save(path: Path, state: Mapping[str, Any]) -> None:
+    """Write tensors, numbers, text and containers of them to `path`, atomically."""
+    with atomic_path(path) as temporary:
+        torch.save(dict(state), temporary)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU. Only tensors and plain values are accepted, never code.
+
+    Raises:
+        MissingFileError: the file is not there.
+        InputError: the file is truncated, is no checkpoint, or holds Python objects that would run code.
+    """
+    if not path.is_file():
+        raise MissingFileError(f"Checkpoint {path} is missing.")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "weights" in str(error).lower() or "unsupported" in str(error).lower():
+            raise InputError(
+                f"{path} holds Python objects that could run code, not only weights; it was not loaded. "
+                "Save the bare state_dict of the model and pass that file."
+            ) from None
+        raise _broken(path) from None
+    except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, UnicodeDecodeError):
+        raise _broken(path) from None
+    if not isinstance(state, Mapping):
+        raise InputError(f"{path} holds a {type(state).__name__}, expected a dictionary of weights.")
+    return dict(state)
+
+
+def _broken(path: Path) -> InputError:
+    return InputError(
+        f"{path} is not a readable checkpoint ({path.stat().st_size} bytes). It may be cut short; make or fetch it again."
+    )
+
+
+def load_weights(module: nn.Module, weights: Mapping[str, Any], source: object) -> None:
+    """Load a state dict strictly; `source` names it in errors.
+
+    Raises:
+        InputError: a key is missing or too many, or a shape differs; the first difference is quoted.
+    """
+    expected = module.state_dict()
+    missing = [key for key in expected if key not in weights]
+    extra = [key for key in weights if key not in expected]
+    if missing or extra:
+        found = f"lacks `{missing[0]}`" if missing else f"has `{extra[0]}`, which the network does not have"
+        raise InputError(
+            f"{source} does not fit this network: it {found} ({len(missing)} keys missing, {len(extra)} too many)."
+        )
+    for key, tensor in expected.items():
+        value = weights[key]
+        if not isinstance(value, Tensor) or value.shape != tensor.shape:
+            shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise InputError(f"{source} does not fit this network: `{key}` is {shape}, expected {tuple(tensor.shape)}.")
+    module.load_state_dict(dict(weights))
+
+
+def rng_state() -> dict[str, Any]:
+    """State of the global generators of Python, NumPy, torch and every CUDA device, in plain values and tensors."""
+    version, words, gauss = random.getstate()
+    _, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002 - the state to keep
+    return {
+        "python": {"version": version, "words": list(words), "gauss": gauss},
+        "numpy": {
+            "keys": torch.from_numpy(np.asarray(keys).astype(np.int64)),
+            "position": int(position),
+            "has_gauss": int(has_gauss),
+            "cached": float(cached),
+        },
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def restore_rng_state(state: Mapping[str, Any]) -> None:
+    """Put the global generators where `rng_state` found them. CUDA states are set when the device count agrees."""
+    python, arrays = state["python"], state["numpy"]
+    random.setstate((python["version"], tuple(python["words"]), python["gauss"]))
+    keys = arrays["keys"].numpy().astype(np.uint32)
+    np.random.set_state(("MT19937", keys, arrays["position"], arrays["has_gauss"], arrays["cached"]))  # noqa: NPY002
+    torch.set_rng_state(state["torch"])
+    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

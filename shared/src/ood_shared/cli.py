@@ -1,0 +1,137 @@
+"""Command lines: one-line errors, the flags that all commands share, exit statuses.
+
+Exit status: 0 done; 2 bad input, one line on standard error; 130 interrupted; 143 terminated after saving.
+"""
+
+import argparse
+import re
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from ood_shared.devices import PRECISIONS
+from ood_shared.errors import InputError, did_you_mean
+from ood_shared.signals import Terminated, raise_on_sigterm
+
+DEFAULT_SEED = 5
+
+
+class Parser(argparse.ArgumentParser):
+    """Argument parser whose errors are one line, with the nearest known flag or choice. Abbreviations are refused."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        kwargs.setdefault("allow_abbrev", False)
+        kwargs.setdefault("formatter_class", argparse.ArgumentDefaultsHelpFormatter)
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+
+    def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+        """As argparse, but an unknown flag comes with the nearest known one."""
+        parsed, rest = self.parse_known_args(args, namespace)
+        if rest:
+            word = rest[0].split("=")[0]
+            known = [option for action in self._actions for option in action.option_strings if option.startswith("--")]
+            self.error(f"unknown argument `{rest[0]}`. {did_you_mean(word, known, shown=40)}")
+        return parsed
+
+    def error(self, message: str) -> NoReturn:
+        """Print one line and exit with status 2."""
+        choice = re.fullmatch(r"argument (.+?): invalid choice: '?(.*?)'? \(choose from (.*)\)", message)
+        if choice:
+            known = [word.strip().strip("'") for word in choice[3].split(",")]
+            message = f"{choice[1]} `{choice[2]}` is not known. {did_you_mean(choice[2], known)}"
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def parse_seed(text: str) -> int | None:
+    """`--seed`: an integer is that seed; `True` is 5; `False`, `0` and `no` leave the choice to the system.
+
+    The original read any text as true, also `False`; here the word means what it says.
+    """
+    word = text.strip().lower()
+    if word in {"false", "0", "no", "off", "none"}:
+        return None
+    if word in {"true", "yes", "on"}:
+        return DEFAULT_SEED
+    return _integer(word, text)
+
+
+def parse_seed_number(text: str) -> int:
+    """`--seed` of commands that have no original meaning to keep: a plain integer, 0 included."""
+    return _integer(text.strip(), text)
+
+
+def _integer(word: str, text: str) -> int:
+    if not word.isdecimal() or int(word) >= 2**63:
+        raise argparse.ArgumentTypeError(f"`{text}` is not a seed: pass a whole number from 0 on, True or False")
+    return int(word)
+
+
+def add_shared_flags(
+    parser: argparse.ArgumentParser,
+    *,
+    seed: Callable[[str], int | None] | None = parse_seed,
+    seed_default: int | None = None,
+    skip: Sequence[str] = (),
+) -> None:
+    """Add the flags of `design` section 6 to a command.
+
+    Args:
+        parser: the command's parser.
+        seed: reads `--seed`; None when the command defines that flag itself.
+        seed_default: what `--seed` is when it is not given; None leaves the choice to the system.
+        skip: names (without dashes) that the command does not have or defines itself.
+    """
+    group = parser.add_argument_group("shared by all commands")
+
+    def add(name: str, **kwargs: object) -> None:
+        if name.lstrip("-") not in skip:
+            group.add_argument(name, **kwargs)  # type: ignore[arg-type]
+
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps; wins over an original GPU flag")
+    add("--precision", default="fp32", choices=PRECISIONS, help="precision of the forward passes in training")
+    add("--compile", action="store_true", help="compile the network with torch.compile")
+    if seed is not None:
+        add("--seed", type=seed, default=seed_default, help="seed of every random draw")
+    add("--resume", action="store_true", help="continue an interrupted run in the same output folder")
+    add("--output-dir", default=None, metavar="DIR", help="where the run's files go")
+    add("--log-to", default="jsonl", choices=("jsonl", "tensorboard"), help="training curves beside metrics.jsonl")
+    add("--data-dir", default=None, metavar="DIR", help="where named data sets are kept and downloaded to")
+    add("--debug", action="store_true", help="show the traceback of an error")
+
+
+def run_command(
+    command: Callable[[argparse.Namespace], int | None],
+    parser: argparse.ArgumentParser,
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Parse, run, and turn errors into one line and an exit status.
+
+    Args:
+        command: takes the parsed flags; may return an exit status.
+        parser: the command's parser; a flag `--debug` shows tracebacks.
+        argv: arguments without the program's name; `sys.argv[1:]` when None.
+
+    Returns:
+        Exit status as in the head of this module.
+    """
+    options = parser.parse_args(argv)
+    debug = bool(getattr(options, "debug", False))
+    try:
+        with raise_on_sigterm():
+            return command(options) or 0
+    except InputError as error:
+        return _report(parser, str(error), debug, 2)
+    except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
+        return _report(parser, f"{error.filename}: {error.strerror}.", debug, 2)
+    except KeyboardInterrupt:
+        return _report(parser, "interrupted.", debug, 130)
+    except Terminated:
+        return _report(parser, "terminated; what was finished is saved, --resume continues.", debug, 143)
+
+
+def _report(parser: argparse.ArgumentParser, message: str, debug: bool, status: int) -> int:
+    if debug:
+        traceback.print_exc()
+    print(f"{parser.prog}: {'error: ' if status == 2 else ''}{' '.join(message.split())}", file=sys.stderr)
+    return status

@@ -1,0 +1,120 @@
+"""Device, precision, compilation and seeding, chosen once per command.
+
+No module of the project names a device of its own: tensors say where the work happens.
+"""
+
+import contextlib
+import os
+import random
+import resource
+import secrets
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ood_shared.errors import InputError
+
+PRECISIONS = ("fp32", "bf16", "fp16")
+
+
+def resolve_device(name: str = "auto", gpu: str | None = None) -> torch.device:
+    """The device that a command runs on.
+
+    Args:
+        name: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`. Anything but `auto` wins over `gpu`.
+        gpu: value of an original GPU flag (`0`, `0,1`); its first number counts. Empty or `-1` means CPU. When it names
+            a GPU and there is none, the CPU is taken and one warning line says so.
+
+    Raises:
+        InputError: `name` is no device, or names one that this machine does not have.
+    """
+    if name != "auto":
+        return _named_device(name)
+    if gpu is not None:
+        first = gpu.split(",")[0].strip()
+        if first in {"", "-1", "cpu"}:
+            return torch.device("cpu")
+        if not first.isdecimal():
+            raise InputError(f"GPU `{gpu}` is not a number. Pass e.g. 0, or -1 for the CPU.")
+        if not torch.cuda.is_available():
+            if torch.backends.mps.is_available():
+                return torch.device("mps")
+            print(f"warning: GPU {gpu} was asked for, but no GPU is available; running on the CPU.", file=sys.stderr)
+            return torch.device("cpu")
+        return _named_device(f"cuda:{first}")
+    if torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _named_device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f"--device `{name}` is not a device. Pass auto, cpu, cuda, cuda:N or mps.") from None
+    if device.type == "cuda":
+        count = torch.cuda.device_count()
+        if count == 0:
+            raise InputError(f"--device {name}: this machine has no CUDA device. Pass --device cpu.")
+        if (device.index or 0) >= count:
+            raise InputError(f"--device {name}: this machine has {count} CUDA device(s), numbered from 0.")
+        return torch.device("cuda", device.index or 0)
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise InputError("--device mps: Metal is not available here. Pass --device cpu.")
+    if device.type not in {"cpu", "cuda", "mps"}:
+        raise InputError(f"--device `{name}` is not supported. Pass auto, cpu, cuda, cuda:N or mps.")
+    return device
+
+
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
+    """Context in which forward passes run in `precision`; nothing changes for fp32."""
+    if precision not in PRECISIONS:
+        raise InputError(f"--precision `{precision}` is not known. Known: {', '.join(PRECISIONS)}.")
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16 if precision == "bf16" else torch.float16)
+
+
+def make_scaler(device: torch.device, precision: str) -> torch.amp.GradScaler:
+    """Gradient scaler; it only scales for fp16 and is a pass-through otherwise."""
+    return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+
+
+def maybe_compile(function: Callable[..., Any], enabled: bool) -> Callable[..., Any]:
+    """`torch.compile` of a function or module when `--compile` asks for it."""
+    return torch.compile(function) if enabled else function
+
+
+def seed_everything(seed: int | None) -> int:
+    """Seed Python, NumPy and torch from one number, drawn from the system when None, and return that number.
+
+    The global generators serve what takes no generator argument (initialisation, dropout); everything else draws from
+    generators made of the returned seed.
+    """
+    chosen = secrets.randbelow(2**31) if seed is None else seed
+    random.seed(chosen)
+    np.random.seed(chosen % 2**32)  # noqa: NPY002 - libraries that know no Generator read the global state
+    torch.manual_seed(chosen)
+    return chosen
+
+
+def module_device(module: nn.Module) -> torch.device:
+    """Where the parameters of a module live."""
+    return next(module.parameters()).device
+
+
+def peak_memory(device: torch.device) -> int:
+    """Peak memory in bytes: allocated by torch on a CUDA device, else resident set of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def cpu_count() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

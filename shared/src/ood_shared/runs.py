@@ -1,0 +1,179 @@
+"""The run folder: what ran, with which settings and versions, and how it went.
+
+A folder holds `config.json` (settings and versions), `metrics.jsonl` (one record a line), `checkpoint.pt`, and on
+request TensorBoard event files, beside the files that a package's original writes.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from tqdm import tqdm
+
+from ood_shared import files
+from ood_shared.devices import cpu_count
+from ood_shared.distributed import is_main
+from ood_shared.errors import InputError
+
+Item = TypeVar("Item")
+
+CONFIG, METRICS, CHECKPOINT = "config.json", "metrics.jsonl", "checkpoint.pt"
+
+
+def progress(iterable: Iterable[Item], desc: str, total: int | None = None) -> Iterable[Item]:
+    """A progress bar on rank 0 when standard error is a terminal; else the iterable as it is."""
+    quiet = not (is_main() and sys.stderr.isatty())
+    return iterable if quiet else tqdm(iterable, desc=desc, total=total, leave=False, dynamic_ncols=True)
+
+
+class Run:
+    """One run folder that is being written."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any], *, log_to: str = "jsonl", last_step: int = 0) -> None:
+        """Open the folder, write `config.json`, and cut `metrics.jsonl` back to what a resumed run had finished.
+
+        Args:
+            folder: made when missing.
+            settings: flags and whatever else decides the outcome; JSON values.
+            log_to: `tensorboard` writes event files beside `metrics.jsonl`.
+            last_step: records with a greater `epoch` are dropped; 0 starts the file anew.
+        """
+        self.folder = folder
+        self.folder.mkdir(parents=True, exist_ok=True)
+        files.write_json(folder / CONFIG, {"settings": dict(settings), "versions": versions()})
+        kept = [record for record in read_metrics(folder) if record.get("epoch", 0) <= last_step] if last_step else []
+        files.write_text(folder / METRICS, "".join(json.dumps(record) + "\n" for record in kept))
+        self._board = self._open_board(last_step) if log_to == "tensorboard" and is_main() else None
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Append one record; its `epoch` orders it. Numbers also go to TensorBoard when that is on."""
+        if not is_main():
+            return
+        with (self.folder / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+        if self._board is not None:
+            for name, value in record.items():
+                if name != "epoch" and isinstance(value, int | float):
+                    self._board.add_scalar(name, value, int(record["epoch"]))
+            self._board.flush()
+
+    def close(self) -> None:
+        """Close what is open."""
+        if self._board is not None:
+            self._board.close()
+
+    def _open_board(self, last_step: int) -> Any:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise InputError("--log-to tensorboard needs the package `tensorboard`: pip install tensorboard.") from None
+        return SummaryWriter(str(self.folder), purge_step=last_step + 1)  # type: ignore[no-untyped-call]
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The records of `metrics.jsonl`; a last line that a kill cut short is left out."""
+    path = folder / METRICS
+    if not path.is_file():
+        return []
+    records: list[dict[str, Any]] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """The settings of a run folder's `config.json`; empty when there is none yet."""
+    path = folder / CONFIG
+    return dict(files.read_json(path).get("settings", {})) if path.is_file() else {}
+
+
+def refuse_other_settings(folder: Path, settings: Mapping[str, Any], free: Iterable[str]) -> None:
+    """Refuse to resume a run with settings that would have given other weights.
+
+    Args:
+        folder: the run folder.
+        settings: what the command asks for now.
+        free: names that may differ (device, number of epochs, …).
+
+    Raises:
+        InputError: names the first setting that differs, with both values.
+    """
+    before = read_settings(folder)
+    for name in settings.keys() - set(free):
+        if name in before and before[name] != settings[name]:
+            raise InputError(
+                f"--resume: the run in {folder} was started with {name} = {before[name]!r}, now it is "
+                f"{settings[name]!r}. Pass the old value, or another output folder."
+            )
+
+
+def versions() -> dict[str, Any]:
+    """Versions of what decides numbers, and the commit of the checkout when there is one."""
+    found: dict[str, Any] = {"python": platform.python_version()}
+    for name in ("torch", "torchvision", "numpy", "scikit-learn", "ood-shared"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = None
+    found["commit"] = commit()
+    return found
+
+
+def commit() -> str | None:
+    """Commit of the checkout that this file stands in, with `+` when it has changes; None outside a checkout."""
+    here = Path(__file__).resolve().parent
+    try:
+        described = subprocess.run(
+            ["git", "-C", str(here), "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+        tracked = subprocess.run(
+            ["git", "-C", str(here), "ls-files", "--error-unmatch", Path(__file__).name],
+            capture_output=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return described.stdout.strip() if tracked.returncode == 0 else None
+
+
+def hardware(device: torch.device) -> dict[str, Any]:
+    """The machine, in words: processor, cores, memory in GiB, and the accelerator when the run uses one."""
+    found: dict[str, Any] = {
+        "processor": _processor(),
+        "cores": cpu_count(),
+        "memory_gib": _memory_gib(),
+        "system": platform.system(),
+        "device": str(device),
+    }
+    if device.type == "cuda":
+        found["accelerator"] = torch.cuda.get_device_name(device)
+    return found
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _memory_gib() -> float | None:
+    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return None
+    return round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1)

@@ -1,0 +1,59 @@
+"""SIGTERM without half-made steps: at once outside training, at the next batch boundary inside it."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived. A command that lets it pass ends with status 143."""
+
+
+class StopRequest:
+    """Set by SIGTERM inside `deferred_sigterm`; a training loop looks at it between batches."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def raise_if_requested(self) -> None:
+        """Raise `Terminated` when SIGTERM has arrived."""
+        if self.requested:
+            raise Terminated
+
+
+@contextmanager
+def raise_on_sigterm() -> Iterator[None]:
+    """Inside the block SIGTERM raises `Terminated` where the program is."""
+
+    def handler(signum: int, frame: FrameType | None) -> NoReturn:
+        raise Terminated
+
+    with _handler(handler):
+        yield
+
+
+@contextmanager
+def deferred_sigterm() -> Iterator[StopRequest]:
+    """Inside the block SIGTERM only sets the request; the block decides when to save and raise `Terminated`."""
+    stop = StopRequest()
+
+    def handler(signum: int, frame: FrameType | None) -> None:
+        stop.requested = True
+
+    with _handler(handler):
+        yield stop
+
+
+@contextmanager
+def _handler(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # Python sets handlers in the main thread only
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
