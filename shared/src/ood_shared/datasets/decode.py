@@ -1,0 +1,134 @@
+"""Encoded image files to one uint8 array, in threads: Pillow gives the interpreter lock back while it decodes."""
+
+import os
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from ood_shared.errors import InputError, MissingFileError
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp")  # upper or lower case
+MAX_PIXELS = 1 << 26  # of one image; more is a bomb or a slide, and neither fits here
+CHUNK = 256  # encoded images in memory at a time
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error, zlib.error)
+
+
+class Encoded(NamedTuple):
+    """An image to decode: its place in the result, its name for messages, and its bytes or the file with them."""
+
+    place: int
+    name: str
+    data: bytes | Path
+
+
+def is_image(name: str) -> bool:
+    """Whether the extension is one that is read."""
+    return name.lower().endswith(EXTENSIONS)
+
+
+def decode_all(
+    items: Iterable[Encoded],
+    count: int,
+    size: int | None = None,
+    channels: int | None = None,
+) -> npt.NDArray[np.uint8]:
+    """The images as one array (count, height, width, channels), each at its place.
+
+    Args:
+        items: `count` images; consumed in order, a few hundred at a time.
+        count: how many there are.
+        size: side of the result: the centre square of each image, resized with antialiasing. None: all images must have
+            the same size.
+        channels: 1 or 3 to convert every image. None: all images must be grey, or all RGB.
+
+    Raises:
+        MissingFileError: a file is not there.
+        InputError: a broken image, one of more than 8 bits per channel, or images that differ; with the names.
+    """
+    result: npt.NDArray[np.uint8] | None = None
+    first = ""
+    remaining = iter(items)
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        while chunk := list(islice(remaining, CHUNK)):
+            for item, pixels in zip(chunk, pool.map(lambda item: decode(item, size, channels), chunk), strict=True):
+                if result is None:
+                    first = item.name
+                    result = np.empty((count, *pixels.shape), dtype=np.uint8)
+                if pixels.shape != result.shape[1:]:
+                    raise _mismatch(first, result.shape[1:], item.name, pixels.shape)
+                result[item.place] = pixels
+    if result is None:
+        raise InputError("There are no images to decode.")
+    return result
+
+
+def decode(item: Encoded, size: int | None = None, channels: int | None = None) -> npt.NDArray[np.uint8]:
+    """One image as (height, width, channels); see `decode_all`."""
+    try:
+        data = item.data if isinstance(item.data, bytes) else item.data.read_bytes()
+        with Image.open(BytesIO(data)) as opened:
+            if opened.width * opened.height > MAX_PIXELS:
+                raise InputError(
+                    f"{item.name} has {opened.width} x {opened.height} pixels; at most {MAX_PIXELS} are read."
+                )
+            image = _grey_or_rgb(opened, item.name)
+    except InputError:
+        raise
+    except FileNotFoundError:
+        raise MissingFileError(f"{item.name} is missing.") from None
+    except (*_BROKEN, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise InputError(f"{item.name} is not a readable image ({_reason(error)}). Replace or remove it.") from error
+    if channels is not None:
+        image = image.convert("L" if channels == 1 else "RGB")
+    if size is not None:
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        image = image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.BILINEAR)
+    pixels = np.asarray(image)
+    return pixels.reshape(*pixels.shape[:2], -1)
+
+
+def _grey_or_rgb(image: Image.Image, name: str) -> Image.Image:
+    """The image in mode L or RGB; transparency is dropped, a palette resolved, to grey when all its colours are."""
+    if image.mode.startswith("I") or image.mode == "F":
+        raise InputError(
+            f"{name} has one channel of more than 8 bits (mode {image.mode}); expected 8. "
+            "Convert it, choosing which range becomes 0 to 255."
+        )
+    if image.mode == "P":
+        colours = np.array(image.getpalette("RGB") or [0, 0, 0]).reshape(-1, 3)
+        return image.convert("L" if (colours == colours[:, :1]).all() else "RGB")
+    return image.convert("L" if image.mode in ("1", "L", "LA", "La") else "RGB")
+
+
+def _mismatch(first: str, shape: tuple[int, ...], second: str, other: tuple[int, ...]) -> InputError:
+    if shape[2] != other[2]:
+        kinds = {1: "grey", 3: "RGB"}
+        return InputError(
+            f"{first} is {kinds[shape[2]]}, {second} is {kinds[other[2]]}; expected one kind. "
+            "Convert them, or ask for `channels` 1 or 3."
+        )
+    return InputError(
+        f"{first} has {shape[1]} x {shape[0]} pixels, {second} has {other[1]} x {other[0]}; expected one size. "
+        "Resize them, or ask for a `size`."
+    )
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "no known image format"
+    return " ".join(str(error).split())[:120] or type(error).__name__
+
+
+def numbered(files: Iterable[tuple[str, Path]]) -> Iterator[Encoded]:
+    """Files in the order of the result, as `decode_all` takes them."""
+    return (Encoded(place, name, path) for place, (name, path) in enumerate(files))
