@@ -1,0 +1,75 @@
+"""One word for every set of images: `load("digits")`, `load("cifar10", "train")`, `load("./my_images")`."""
+
+from pathlib import Path
+
+from ood_shared.datasets.catalogue import ARRAY_SETS, load_array_set
+from ood_shared.datasets.embedded import EMBEDDED, load_embedded
+from ood_shared.datasets.fetch import data_root
+from ood_shared.datasets.imageset import SPLITS, ImageSet
+from ood_shared.datasets.medical import MEDICAL, load_medical, parse_name
+from ood_shared.datasets.mnist_family import FAMILY, load_member
+from ood_shared.datasets.noise import NOISE, load_noise
+from ood_shared.datasets.own import KINDS, load_path, looks_like_path
+from ood_shared.datasets.photographs import PHOTOGRAPHS, load_photographs
+from ood_shared.datasets.resizing import fit
+from ood_shared.errors import InputError, unknown
+
+ALIASES = {"fashionmnist": "fmnist", "fashion-mnist": "fmnist", "cifar-10": "cifar10", "cifar-100": "cifar100"}
+
+
+def known_names() -> list[str]:
+    """The names that `load` knows; MedMNIST sets also take a size, as in `bloodmnist_64`."""
+    return [*EMBEDDED, *NOISE, *FAMILY, *ARRAY_SETS, *PHOTOGRAPHS, *MEDICAL]
+
+
+def load(
+    name_or_path: str,
+    split: str = "test",
+    root: str | Path | None = None,
+    *,
+    size: int | None = None,
+    channels: int | None = None,
+) -> ImageSet:
+    """A split of a set of images, by its name or by the path of own data.
+
+    Everything is decoded into memory. That suits sets up to a few GB; streaming larger ones is not offered here.
+
+    Args:
+        name_or_path: a name of `known_names()`, in any case; or a folder in ImageFolder layout, such a folder in a
+            .tar, .tar.gz, .tgz or .zip, a six-array .npz, IDX files, an OpenOOD image list .txt. A name wins over a
+            folder of that name; write `./mnist` for the folder.
+        split: `train`, `val` or `test`. Own data without split folders is all `test`.
+        root: folder of downloaded sets; by default `OOD_DATA_DIR`, else `ood-papers` in the user's cache folder. For an
+            image list: the folder in which its paths start, by default that of the list.
+        size: side of square images to make, by the centre square and antialiased resizing. None keeps the images as
+            they are. Sets whose images differ in size (dtd, places365, lsun, own data of that kind) need it.
+        channels: 1 or 3 to convert to grey or RGB; None keeps what is there. Own data that mixes both needs it.
+
+    Returns:
+        uint8 images, int64 labels, class names and the licence of the source.
+
+    Raises:
+        MissingFileError: a file is absent and cannot be downloaded; the message says where to get and to put it.
+        InputError: an unknown name, a split that the set lacks, or data that cannot be used.
+    """
+    if split not in SPLITS:
+        raise unknown("Split", split, SPLITS)
+    if channels not in (None, 1, 3) or (size is not None and size < 1):
+        raise InputError(f"Images have 1 or 3 channels and a size from 1 on; asked for {channels} and {size}.")
+    name = ALIASES.get(name_or_path.lower(), name_or_path.lower())
+    if name in NOISE:
+        return load_noise(name, split, size, channels)
+    if name in PHOTOGRAPHS:
+        return load_photographs(name, split, data_root(root), size, channels)
+    if name in EMBEDDED:
+        return fit(load_embedded(name, split), size, channels)
+    if name in FAMILY:
+        return fit(load_member(name, split, data_root(root)), size, channels)
+    if name in ARRAY_SETS:
+        return fit(load_array_set(name, split, data_root(root)), size, channels)
+    if medical := parse_name(name):
+        return fit(load_medical(*medical, split, data_root(root)), size, channels)
+    if looks_like_path(name_or_path):
+        start = Path(root).expanduser() if root is not None else None
+        return load_path(Path(name_or_path).expanduser(), split, start, size, channels)
+    raise InputError(f"{unknown('Dataset', name_or_path, known_names())} The path of own data would also do: {KINDS}.")
