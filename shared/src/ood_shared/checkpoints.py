@@ -48,7 +48,8 @@ def load(path: Path) -> dict[str, Any]:
 
 def _broken(path: Path) -> InputError:
     return InputError(
-        f"{path} is not a readable checkpoint ({path.stat().st_size} bytes). It may be cut short; make or fetch it again."
+        f"{path} is not a readable checkpoint ({path.stat().st_size} bytes); it may be cut short. "
+        "Make or fetch it again."
     )
 
 

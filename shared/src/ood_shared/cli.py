@@ -22,7 +22,6 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         kwargs.setdefault("allow_abbrev", False)
-        kwargs.setdefault("formatter_class", argparse.ArgumentDefaultsHelpFormatter)
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
 
     def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
@@ -86,6 +85,8 @@ def add_shared_flags(
 
     def add(name: str, **kwargs: object) -> None:
         if name.lstrip("-") not in skip:
+            if isinstance(kwargs.get("default"), str):
+                kwargs["help"] = f"{kwargs['help']} (default: {kwargs['default']})"
             group.add_argument(name, **kwargs)  # type: ignore[arg-type]
 
     add("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps; wins over an original GPU flag")

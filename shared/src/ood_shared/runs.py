@@ -74,7 +74,7 @@ class Run:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             raise InputError("--log-to tensorboard needs the package `tensorboard`: pip install tensorboard.") from None
-        return SummaryWriter(str(self.folder), purge_step=last_step + 1)  # type: ignore[no-untyped-call]
+        return SummaryWriter(str(self.folder), purge_step=last_step + 1)
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

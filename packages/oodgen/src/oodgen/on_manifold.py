@@ -50,7 +50,11 @@ class Shells:
 
 
 def fit_class_shells(
-    codes: Float[Tensor, "batch latent"], labels: Int[Tensor, " batch"], n_classes: int, factor: str = "rank"
+    codes: Float[Tensor, "batch latent"],
+    labels: Int[Tensor, " batch"],
+    n_classes: int,
+    factor: str = "rank",
+    rank_cut: float = RANK_CUT,
 ) -> Shells:
     """Statistics and shell of every class.
 
@@ -60,6 +64,7 @@ def fit_class_shells(
         n_classes: number of classes; each needs codes.
         factor: `rank` spans the dimensions above the cut with eigenvectors; `cholesky` needs full rank; `seed` is the
             published factor (`published_factor`), whose samples do not stay in the shell.
+        rank_cut: eigenvalues of a covariance below this share of its largest count as zero.
 
     Raises:
         InputError: a class has fewer than two codes, or codes without spread; `cholesky` with a short rank; a code is
@@ -73,7 +78,7 @@ def fit_class_shells(
     mean, cov = torch.stack(means), torch.stack(covs)
 
     values, vectors = torch.linalg.eigh(cov)
-    kept = values > RANK_CUT * values[:, -1:]
+    kept = values > rank_cut * values[:, -1:]
     rank = kept.sum(dim=1)
     precision = (vectors * (kept / torch.where(kept, values, 1.0)).unsqueeze(1)) @ vectors.mT
     radius = torch.stack(

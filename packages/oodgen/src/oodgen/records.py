@@ -6,7 +6,7 @@ A log line is one record: values separated by one blank, `{:03d}` for whole numb
 '001 0.8210'
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -33,17 +33,6 @@ class RunningMean:
     def state(self) -> dict[str, float]:
         """Plain numbers for a checkpoint; `RunningMean(**state)` goes on from there."""
         return {"count": self.count, "last": self.val, "total": self.sum, "squares": float(self._squares)}
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, float]) -> "RunningMean":
-        """The mean that `state` was taken of."""
-        mean = cls()
-        mean.count, mean._last, mean._sum, mean._squares = int(state["count"]), state["last"], state["sum"], state["squares"]
-        return mean
-
-    def state(self) -> dict[str, float]:
-        """Everything that the mean holds, as plain numbers."""
-        return {"count": self.count, "last": self.val, "sum": self.sum, "squares": float(self._squares)}
 
     def update(self, value: float | Tensor | None, n: int = 1) -> None:
         """Add `value` with weight `n` (the batch size). None is skipped."""

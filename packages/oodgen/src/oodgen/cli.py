@@ -1,0 +1,281 @@
+"""Flags of the four scripts and of the console command; every default value is in `modes`.
+
+`oodgen train_vae …` is `python train_vae.py …`; beside the four steps there are `prepare` and `bench`.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ood_shared.cli import Parser, add_shared_flags, run_command
+from ood_shared.errors import did_you_mean
+
+from oodgen import modes
+from oodgen.modes import DEFAULT_ID, DEFAULT_OOD
+
+
+
+def positive_int(text: str) -> int:
+    """A whole number from 1 on."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"`{text}` is not a whole number from 1 on")
+    return int(text)
+
+
+def positive(text: str) -> float:
+    """A number above 0."""
+    value = _number(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"`{text}` is not a number above 0")
+    return value
+
+
+def not_negative(text: str) -> float:
+    """A number from 0 on."""
+    value = _number(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"`{text}` is not a number from 0 on")
+    return value
+
+
+def outlier_weight(text: str) -> str | float:
+    """`counts`, `fixed` or a number above 0."""
+    return text if text in {"counts", "fixed"} else positive(text)
+
+
+def vae_parser() -> Parser:
+    """Flags of train_vae.py (step 1)."""
+    parser = Parser(prog="train_vae.py", description="Train the conditional VAE on the in-distribution images.")
+    flag = _adder(parser, modes.TRAIN_VAE)
+    flag("--epochs", positive_int, "epochs")
+    flag("--batch_size", positive_int, "images per step")
+    _gpu_flag(parser)
+    flag("--lr", positive, "learning rate")
+    flag("--opt", str, "optimizer; ada is Adadelta", choices=("rmsprop", "ada"))
+    flag("--momentum", not_negative, "momentum of rmsprop")
+    _id_flag(parser, "--in_data")
+    _save_flag(parser)
+    _seed_flag(parser)
+    flag("--loss", str, "elbo: binary cross-entropy + KL; mse: the published code", choices=("elbo", "mse"))
+    flag("--latent_dim", positive_int, "dimension of the latent space; in paper mode 10 for fmnist")
+    parser.add_argument("--weight_decay", type=not_negative, help="default: 0, with --opt ada 0.001")
+    flag("--save_every", positive_int, "keep model_<epoch>.pth of every N-th epoch; model.pth is always kept")
+    _common_flags(parser, modes.TRAIN_VAE)
+    return parser
+
+
+def generation_parser() -> Parser:
+    """Flags of gen_ood.py (step 2)."""
+    parser = Parser(prog="gen_ood.py", description="Make outliers off and on the data manifold with a trained VAE.")
+    flag = _adder(parser, modes.GEN_OOD)
+    flag("--batch_size", positive_int, "images per chunk")
+    _epoch_flag(parser, 100)
+    _gpu_flag(parser)
+    parser.add_argument("--model_path", default="./result", help="folder that train_vae wrote to (default: ./result)")
+    _id_flag(parser, "--data")
+    parser.add_argument(
+        "--dataset", default="train", choices=("train", "test"), help="split to start from and to write (default: train)"
+    )
+    _seed_flag(parser)
+    flag("--latent", str, "latent code: posterior mean or a sample", choices=("mu", "sample"))
+    flag("--null_space", str, "type 1 leaves the manifold at a right angle, or goes anywhere", choices=("jacobian", "none"))
+    flag("--direction", str, "noise that gives the direction", choices=("normal", "uniform"))
+    flag("--sign", str, "-1 or +1, or anything between as in the published code", choices=("binary", "uniform"))
+    flag("--eps_min", not_negative, "least distance of type 1, in pixel units of [0, 1]")
+    flag("--eps_max", positive, "greatest distance of type 1")
+    flag("--base", str, "type 1 starts from the image or from its reconstruction", choices=("data", "recon"))
+    flag("--class_stats", str, "images that the class shells are fitted to", choices=("split", "chunk", "train"))
+    flag("--maha_factor", str, "factor of the class covariance; seed is the published one", choices=_FACTORS)
+    flag("--num_ood", positive, "outliers per type; below 1 a fraction of the images; default: one per image")
+    _common_flags(parser, modes.GEN_OOD)
+    return parser
+
+
+def classifier_parser() -> Parser:
+    """Flags of train_classi.py (step 3)."""
+    parser = Parser(prog="train_classi.py", description="Train the n+1 classifier on images and generated outliers.")
+    flag = _adder(parser, modes.TRAIN_CLASSI)
+    flag("--epochs", positive_int, "epochs")
+    flag("--batch_size", positive_int, "images per step")
+    _gpu_flag(parser)
+    flag("--lr", positive, "learning rate")
+    flag("--opt", str, "optimizer; ada is Adadelta", choices=("sgd", "ada"))
+    flag("--momentum", not_negative, "momentum of sgd")
+    _id_flag(parser, "--in_data")
+    _save_flag(parser)
+    _seed_flag(parser)
+    flag("--weight_decay", not_negative, "weight decay")
+    flag("--double_softmax", _truth, "cross-entropy of probabilities, as the published code has it", nargs="?", const=True)
+    flag("--ood_weight", outlier_weight, "weight of the outlier class: counts, fixed (0.2) or a number")
+    flag("--ood_types", str, "type of the generated outliers to train with", choices=_TYPES)
+    flag("--save_every", positive_int, "keep model_<epoch>.pth of every N-th epoch; model.pth is always kept")
+    _common_flags(parser, modes.TRAIN_CLASSI)
+    return parser
+
+
+def test_parser() -> Parser:
+    """Flags of test.py (step 4)."""
+    parser = Parser(prog="test.py", description="Score in-distribution, generated and real outlier images.")
+    flag = _adder(parser, modes.TEST)
+    _id_flag(parser, "--in_data")
+    parser.add_argument(
+        "--out_data", default=None, help=f"folder, or known names and paths, separated by commas (default: {DEFAULT_OOD})"
+    )
+    _save_flag(parser)
+    _epoch_flag(parser, 200)
+    parser.add_argument("--model_path", default="./result", help="folder that train_classi wrote to (default: ./result)")
+    _seed_flag(parser)
+    _gpu_flag(parser)
+    flag("--score", str, "what is called the confidence", choices=("one_minus_ood", "max_in", "max_all"))
+    flag("--average", str, "metrics of all images at once, or averaged over batches of 1000", choices=("pooled", "batches"))
+    flag("--all_epochs", _truth, "test the models of all epochs up to --model_epoch", nargs="?", const=True)
+    _common_flags(parser, {"normalize": ("from training", "from training, outliers by their own", "from training")})
+    return parser
+
+
+def prepare_parser() -> Parser:
+    """Flags of `oodgen prepare`."""
+    parser = Parser(prog="oodgen prepare", description="Write a data set as the folder tree that the steps read.")
+    parser.add_argument("name", help="a known name (mnist, fmnist, digits, …) or a path")
+    parser.add_argument("folder", help="where train/<class>/*.png and test/<class>/*.png go")
+    parser.add_argument("--resize", action="store_true", help="turn other sizes and colours into 28 x 28 grey")
+    add_shared_flags(parser, skip=("resume", "compile", "precision", "output-dir", "log-to", "device", "seed"))
+    return parser
+
+
+def train_vae_main(argv: Sequence[str] | None = None) -> int:
+    """Run step 1."""
+    from oodgen.steps import train_vae_step
+
+    return run_command(train_vae_step, vae_parser(), argv)
+
+
+def gen_ood_main(argv: Sequence[str] | None = None) -> int:
+    """Run step 2."""
+    from oodgen.steps import gen_ood_step
+
+    return run_command(gen_ood_step, generation_parser(), argv)
+
+
+def train_classi_main(argv: Sequence[str] | None = None) -> int:
+    """Run step 3."""
+    from oodgen.steps import train_classi_step
+
+    return run_command(train_classi_step, classifier_parser(), argv)
+
+
+def test_main(argv: Sequence[str] | None = None) -> int:
+    """Run step 4."""
+    from oodgen.evaluate import test_step
+
+    return run_command(test_step, test_parser(), argv)
+
+
+def prepare_main(argv: Sequence[str] | None = None) -> int:
+    """Run `oodgen prepare`."""
+    from oodgen.prepare import prepare_step
+
+    return run_command(prepare_step, prepare_parser(), argv)
+
+
+def bench_main(argv: Sequence[str] | None = None) -> int:
+    """Run `oodgen bench`."""
+    from oodgen.bench import main as run_bench
+
+    return run_bench(argv)
+
+
+COMMANDS: dict[str, Callable[[Sequence[str] | None], int]] = {
+    "train_vae": train_vae_main,
+    "gen_ood": gen_ood_main,
+    "train_classi": train_classi_main,
+    "test": test_main,
+    "prepare": prepare_main,
+    "bench": bench_main,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The console command `oodgen`."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in {"-h", "--help"}:
+        print(f"usage: oodgen {{{','.join(COMMANDS)}}} …\n\nEach command answers --help.")
+        return 0 if words else 2
+    if words[0] not in COMMANDS:
+        print(f"oodgen: error: command `{words[0]}` is not known. {did_you_mean(words[0], COMMANDS)}", file=sys.stderr)
+        return 2
+    return COMMANDS[words[0]](words[1:])
+
+
+_FACTORS = ("rank", "cholesky", "seed")
+_TYPES = ("both", "1", "2")
+
+
+def _adder(parser: Parser, values: modes.Values) -> Callable[..., None]:
+    """A function that adds a flag whose help line ends with its default in each mode."""
+
+    def add(name: str, kind: Callable[[str], Any], text: str, **kwargs: Any) -> None:
+        shown = _defaults(values[name.lstrip("-")])
+        parser.add_argument(name, type=kind, default=None, help=f"{text} ({shown})", **kwargs)
+
+    return add
+
+
+def _defaults(row: tuple[Any, Any, Any]) -> str:
+    default, compat, paper = ("by experiment" if callable(value) else value for value in row)
+    text = f"default: {default}"
+    text += f"; compat: {compat}" if compat != default else ""
+    return text + (f"; paper: {paper}" if paper != default else "")
+
+
+def _gpu_flag(parser: Parser) -> None:
+    parser.add_argument("--gpu_id", default=None, help="GPU number; empty or -1 is the CPU; --device wins (default: 0)")
+
+
+def _id_flag(parser: Parser, name: str) -> None:
+    parser.add_argument(
+        name, default=None, help=f"in-distribution folder (default: {DEFAULT_ID}, without it the embedded digits)"
+    )
+
+
+def _save_flag(parser: Parser) -> None:
+    parser.add_argument("--save_path", default="./result", help="folder for the results (default: ./result)")
+
+
+def _epoch_flag(parser: Parser, default: int) -> None:
+    parser.add_argument(
+        "--model_epoch", type=positive_int, default=None, help=f"epoch to load (default: {default}, else the last)"
+    )
+
+
+def _seed_flag(parser: Parser) -> None:
+    from ood_shared.cli import parse_seed
+
+    parser.add_argument("--seed", type=parse_seed, default=None, help="an integer; True is 5; False leaves it open")
+
+
+def _common_flags(parser: Parser, values: modes.Values) -> None:
+    parser.add_argument("--mode", default="default", choices=modes.MODES, help="set of defaults (default: default)")
+    parser.add_argument("--compat", dest="mode", action="store_const", const="compat", help="same as --mode compat")
+    if "normalize" in values:
+        _adder(parser, values)("--normalize", str, "auto, none, mnist, half or MEAN,STD")
+    parser.add_argument(
+        "--classes", default=None, help="in-distribution classes A-B by sorted index (default: all, or as trained)"
+    )
+    add_shared_flags(parser, seed=None)
+
+
+def _truth(text: str) -> bool:
+    if text.lower() in {"true", "1", "yes", "on"}:
+        return True
+    if text.lower() in {"false", "0", "no", "off"}:
+        return False
+    raise argparse.ArgumentTypeError(f"`{text}` is neither true nor false")
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"`{text}` is not a number") from None

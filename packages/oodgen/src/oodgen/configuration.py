@@ -1,0 +1,209 @@
+"""What one step leaves for the next: result folders, `configuration.json`, and the models of an epoch.
+
+Folders of published runs are read too: they lack the added keys, which then mean 10 classes, 8 latent dimensions, the
+loss `mse` and the normalisation by data name; their classifier stands in `classifier`, not in `classifer`.
+"""
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ood_shared import checkpoints, files, runs
+from ood_shared.errors import InputError, MissingFileError
+from torch import nn
+
+from oodgen import modes
+from oodgen.classifier import build_classifier
+from oodgen.modes import DEFAULT_ID
+from oodgen.prepare import write_embedded_tree
+from oodgen.vae import build_vae
+
+CONFIGURATION = "configuration.json"
+CLASSIFIER_FOLDERS = ("classifer", "classifier")  # the documented spelling first; it is the one that is written
+NOT_RECORDED = ("debug", "resume")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a trained network was built for."""
+
+    architecture: str
+    classes: str  # the class range as given: `all` or `A-B`
+    class_names: tuple[str, ...]
+    latent_dim: int
+    loss: str
+    normalize: tuple[float, float]
+    named: bool = True  # whether the class names are known; a published folder only has their number
+
+    @property
+    def n_classes(self) -> int:
+        """Number of in-distribution classes."""
+        return len(self.class_names)
+
+    @property
+    def encoder_scale(self) -> tuple[float, float]:
+        """Mean and standard deviation of the VAE's input: pixels in [0, 1] unless it was trained with `mse`."""
+        return self.normalize if self.loss == "mse" else (0.0, 1.0)
+
+
+def id_folder(given: str | None, flag: str) -> str:
+    """The in-distribution folder: the given one, the default one when it exists, else a tree of the embedded digits."""
+    if given is not None:
+        return given
+    if Path(DEFAULT_ID).is_dir():
+        return DEFAULT_ID
+    folder = str(Path(DEFAULT_ID).with_name("digits"))
+    if not folder.startswith("."):
+        folder = f"./{folder}"
+    if write_embedded_tree(folder):
+        print(f"No {flag} given and no {DEFAULT_ID}: the embedded digits were written to {folder} and are used.")
+    else:
+        print(f"No {flag} given and no {DEFAULT_ID}: using the embedded digits in {folder}.")
+    return folder
+
+
+def vae_folder(root: Path | str) -> Path:
+    """Where step 1 writes and steps 2 and 3 read."""
+    return Path(root) / "vae"
+
+
+def find_classifier_folder(root: Path | str) -> Path:
+    """Where step 4 finds the classifier, under either spelling.
+
+    Raises:
+        MissingFileError: under neither.
+    """
+    for name in CLASSIFIER_FOLDERS:
+        if (Path(root) / name).is_dir():
+            return Path(root) / name
+    raise MissingFileError(
+        f"{root} has no folder classifer (nor classifier). Train one with: python train_classi.py --save_path '{root}'"
+    )
+
+
+def recorded(options: argparse.Namespace) -> dict[str, Any]:
+    """The flags that decide the outcome, in their order."""
+    return {name: value for name, value in vars(options).items() if name not in NOT_RECORDED}
+
+
+def check_classes(found: tuple[str, ...], trained: Trained, where: str) -> None:
+    """Refuse data with other classes than the network was trained with; published folders know their number only.
+
+    Raises:
+        InputError: the number or the names differ.
+    """
+    if len(found) != trained.n_classes or (trained.named and found != trained.class_names):
+        raise InputError(
+            f"{where} has {len(found)} classes ({', '.join(found[:5])}, …), the network was trained with "
+            f"{trained.n_classes} ({', '.join(trained.class_names[:5])}, …). Pass the data it was trained on."
+        )
+
+
+def write_configuration(
+    folder: Path, options: argparse.Namespace, class_names: tuple[str, ...], added: Mapping[str, Any]
+) -> None:
+    """Write `configuration.json`: the flags in their order, then what else later steps need, then versions."""
+    content = {**recorded(options), "n_classes": len(class_names), "class_names": list(class_names), **added}
+    files.write_json(folder / CONFIGURATION, {**content, "versions": runs.versions()})
+
+
+def read_configuration(folder: Path, in_data: str) -> Trained:
+    """What the network in `folder` was built for."""
+    if not folder.is_dir():
+        step = "train_vae.py" if folder.name == "vae" else "train_classi.py"
+        raise MissingFileError(f"{folder} is missing. Train it with: python {step} --save_path '{folder.parent}'")
+    path = folder / CONFIGURATION
+    found = files.read_json(path) if path.is_file() else {}
+    if not isinstance(found, dict):
+        raise InputError(f"{path} is not a JSON object. Delete it and train again.")
+    published = "class_names" not in found
+    mean, std = found.get("normalize_used") or modes.normalisation("auto", str(found.get("in_data") or in_data))
+    return Trained(
+        architecture=found.get("architecture", "doc"),
+        classes=found.get("classes") or "all",
+        class_names=tuple(found.get("class_names", [str(i) for i in range(10)])),
+        latent_dim=int(found.get("latent_dim") or 8),
+        loss="mse" if published else found.get("loss", "elbo"),
+        normalize=(float(mean), float(std)),
+        named=not published,
+    )
+
+
+def choose_classes(given: str | None, trained: Trained, where: Path) -> str:
+    """The class range of a later step: the one that the network was trained with.
+
+    Raises:
+        InputError: the flag asks for another one.
+    """
+    if given is not None and given != trained.classes:
+        raise InputError(f"--classes {given}: {where} was trained with --classes {trained.classes}. Leave the flag out.")
+    return trained.classes
+
+
+def model_file(folder: Path, epoch: int | None, default: int) -> tuple[Path, int]:
+    """The model of an epoch and the epoch; without a given epoch the default one, else the last.
+
+    Raises:
+        MissingFileError: the epoch was not saved; lists those that were.
+    """
+    wanted = folder / f"model_{epoch or default}.pth"
+    if wanted.is_file():
+        return wanted, epoch or default
+    saved = saved_epochs(folder)
+    if epoch is not None:
+        listed = ", ".join(map(str, saved)) or "none"
+        raise MissingFileError(f"--model_epoch {epoch}: {wanted} is missing. Saved epochs: {listed}.")
+    if (folder / "model.pth").is_file():
+        return folder / "model.pth", saved[-1] if saved else default
+    raise MissingFileError(f"{folder} has neither model_{default}.pth nor model.pth. Let the training finish an epoch.")
+
+
+def saved_epochs(folder: Path) -> list[int]:
+    """Epochs of the `model_<epoch>.pth` in a folder, ascending."""
+    words = (path.stem.removeprefix("model_") for path in folder.glob("model_*.pth"))
+    return sorted(int(word) for word in words if word.isdecimal())
+
+
+def load_vae(path: Path, trained: Trained) -> nn.Module:
+    """The VAE of a file, in eval mode on the CPU.
+
+    Raises:
+        InputError: the file was written for another latent size or number of classes.
+    """
+    weights = checkpoints.load(path)
+    found = {key: tuple(getattr(weights.get(key), "shape", ())) for key in ("fc12.weight", "fc11.weight")}
+    latent = found["fc12.weight"][:1]
+    if latent and latent != (trained.latent_dim,):
+        raise InputError(
+            f"{path} was written for latent dimension {latent[0]}, {CONFIGURATION} beside it says {trained.latent_dim}. "
+            "Put the matching file there or train again."
+        )
+    condition = found["fc11.weight"][1:]
+    if condition and condition[0] - 64 * 7 * 7 != trained.n_classes:
+        raise InputError(
+            f"{path} was written for {condition[0] - 64 * 7 * 7} classes, {CONFIGURATION} beside it says "
+            f"{trained.n_classes}. Put the matching file there or train again."
+        )
+    network = build_vae(trained.architecture, trained.n_classes, trained.latent_dim)
+    checkpoints.load_weights(network, weights, path)
+    return network.eval()
+
+
+def load_classifier(path: Path, trained: Trained) -> nn.Module:
+    """The classifier of a file, in eval mode on the CPU.
+
+    Raises:
+        InputError: the file was written for another number of classes.
+    """
+    weights = checkpoints.load(path)
+    outputs = tuple(getattr(weights.get("fc2.weight"), "shape", ()))[:1]
+    if outputs and outputs != (trained.n_classes + 1,):
+        raise InputError(
+            f"{path} was written for {outputs[0] - 1} classes, this run has {trained.n_classes}. Pass the matching "
+            "folder or train again."
+        )
+    network = build_classifier(trained.architecture, trained.n_classes)
+    checkpoints.load_weights(network, weights, path)
+    return network.eval()

@@ -1,0 +1,214 @@
+"""One training loop for the VAE and the classifier, which can be stopped and continued at any batch.
+
+After every epoch the folder holds the weights (`model_<epoch>.pth`, `model.pth`), the logs and a checkpoint with
+everything that decides the rest of the run. SIGTERM saves between two batches; a killed run goes back to its last epoch.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from ood_shared import checkpoints
+from ood_shared.errors import InputError
+from ood_shared.runs import CHECKPOINT, Run
+from ood_shared.signals import Terminated, deferred_sigterm
+from torch import Tensor, nn
+
+from oodgen.records import RunningMean, write_log
+
+PRINT_EVERY = 10  # batches
+
+History = list[dict[str, float]]  # one record per epoch: epoch, train_loss, vali_loss, accuracies, seconds
+
+
+class Batches(Protocol):
+    """What `fit` needs of a loader: batches, and a position that can be saved."""
+
+    def __iter__(self) -> Any: ...
+    def __len__(self) -> int: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+@dataclass
+class Outcome:
+    """Loss of one batch and what it counts for: tensors, so that nothing waits for the device."""
+
+    loss: Tensor
+    count: int
+    correct: Tensor | None = None  # how many predictions were right
+
+
+@dataclass
+class Job:
+    """A training run: what is trained, on what, and where it is written."""
+
+    folder: Path
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    batches: Batches
+    step: Callable[[Any], Outcome]  # forward only; the loop does backward and update
+    validate: Callable[[], Iterable[Outcome]]
+    noise: torch.Generator
+    epochs: int
+    save_every: int
+    log_names: tuple[str, str]  # training log, validation log
+    patience: int | None = None  # epochs without a better validation loss before the run ends; then the best is kept
+
+
+@dataclass
+class Progress:
+    """Where a run stands."""
+
+    epoch: int = 0  # finished epochs
+    batch: int = 0  # finished batches of the epoch that is under way
+    history: History = field(default_factory=list)
+    best_loss: float = math.inf
+    best_epoch: int = 0
+    best_weights: dict[str, Tensor] | None = None
+    stopped_early: bool = False
+    loss: RunningMean = field(default_factory=RunningMean)  # of the epoch that is under way
+    accuracy: RunningMean = field(default_factory=RunningMean)
+
+
+def fit(job: Job, run: Run, progress: Progress) -> None:
+    """Train until `job.epochs` or early stopping; `progress.history` then has one record per epoch.
+
+    Args:
+        job: the run; `restore` has put it where a checkpoint left it when it is resumed.
+        run: the open run folder.
+        progress: fresh, or from `restore`.
+
+    Raises:
+        Terminated: SIGTERM arrived; the checkpoint holds the very batch.
+        InputError: the loss is no longer a number; the checkpoint of the last whole epoch stays.
+    """
+    with deferred_sigterm() as stop:
+        while progress.epoch < job.epochs and not progress.stopped_early:
+            started = time.perf_counter()
+            _train_epoch(job, progress, lambda: stop.requested, started)
+            _finish_epoch(job, run, progress, time.perf_counter() - started)
+            if stop.requested:
+                raise Terminated
+    if progress.best_weights is not None:
+        job.network.load_state_dict(progress.best_weights)
+    checkpoints.save(job.folder / "model.pth", job.network.state_dict())
+
+
+def restore(job: Job, resume: bool) -> Progress:
+    """Where the run stands: at its checkpoint when it is resumed and has one, else at the start.
+
+    A run that starts anew removes the models of an earlier run in the same folder, so that the two never mix.
+    """
+    path = job.folder / CHECKPOINT
+    if not resume or not path.is_file():
+        for old in [*job.folder.glob("model_*.pth"), job.folder / "model.pth", path]:
+            old.unlink(missing_ok=True)
+        return Progress()
+    state = checkpoints.load(path)
+    checkpoints.load_weights(job.network, state["network"], path)
+    job.optimizer.load_state_dict(state["optimizer"])
+    job.scaler.load_state_dict(state["scaler"])
+    job.batches.load_state_dict(state["batches"])
+    job.noise.set_state(state["noise"])
+    checkpoints.restore_rng_state(state["rng"])
+    found = state["progress"]
+    means = {name: RunningMean(**found[name]) for name in ("loss", "accuracy")}
+    return Progress(**{**found, **means})
+
+
+def save(job: Job, progress: Progress) -> None:
+    """Write the checkpoint."""
+    standing = {**vars(progress), "loss": progress.loss.state(), "accuracy": progress.accuracy.state()}
+    checkpoints.save(
+        job.folder / CHECKPOINT,
+        {
+            "network": job.network.state_dict(),
+            "optimizer": job.optimizer.state_dict(),
+            "scaler": job.scaler.state_dict(),
+            "batches": job.batches.state_dict(),
+            "noise": job.noise.get_state(),
+            "rng": checkpoints.rng_state(),
+            "progress": standing,
+        },
+    )
+
+
+def _train_epoch(job: Job, progress: Progress, stop_requested: Callable[[], bool], started: float) -> None:
+    job.network.train()
+    for batch in job.batches:
+        outcome = job.step(batch)
+        job.optimizer.zero_grad(set_to_none=True)
+        job.scaler.scale(outcome.loss).backward()
+        job.scaler.step(job.optimizer)
+        job.scaler.update()
+        _count(progress.loss, progress.accuracy, outcome)
+        progress.batch += 1
+        if progress.batch % PRINT_EVERY == 0:
+            seconds = time.perf_counter() - started
+            print(
+                f"epoch {progress.epoch + 1}/{job.epochs}  batch {progress.batch}/{len(job.batches)}  "
+                f"loss {progress.loss.avg:.4f}  {seconds:.1f} s",
+                flush=True,
+            )
+        if stop_requested():
+            save(job, progress)
+            raise Terminated
+
+
+def _finish_epoch(job: Job, run: Run, progress: Progress, seconds: float) -> None:
+    loss, accuracy = RunningMean(), RunningMean()
+    job.network.eval()
+    with torch.no_grad():
+        for outcome in job.validate():
+            _count(loss, accuracy, outcome)
+    if not math.isfinite(progress.loss.avg):
+        raise InputError(
+            f"The training loss became {progress.loss.avg} in epoch {progress.epoch + 1}. Lower --lr; the checkpoint of "
+            f"epoch {progress.epoch} is kept."
+        )
+    progress.epoch += 1
+    record: dict[str, float] = {"epoch": progress.epoch, "train_loss": progress.loss.avg, "vali_loss": loss.avg}
+    if accuracy.count:
+        record |= {"train_accuracy": progress.accuracy.avg, "vali_accuracy": accuracy.avg}
+    progress.history.append(record | {"seconds": seconds})
+    print(f"epoch {progress.epoch}/{job.epochs}  validation loss {loss.avg:.4f}" + _percent(accuracy), flush=True)
+    if job.patience is not None:
+        _judge(job, progress, loss.avg, job.patience)
+    progress.loss, progress.accuracy, progress.batch = RunningMean(), RunningMean(), 0
+
+    weights = job.network.state_dict()
+    if progress.epoch % job.save_every == 0 or progress.epoch == job.epochs:
+        checkpoints.save(job.folder / f"model_{progress.epoch}.pth", weights)
+    run.log(progress.history[-1])
+    _write_logs(job, progress)
+    save(job, progress)
+
+
+def _count(loss: RunningMean, accuracy: RunningMean, outcome: Outcome) -> None:
+    loss.update(outcome.loss.detach(), outcome.count)
+    if outcome.correct is not None:
+        accuracy.update(100.0 * outcome.correct / outcome.count, outcome.count)
+
+
+def _percent(accuracy: RunningMean) -> str:
+    return f"  accuracy {accuracy.avg:.2f} %" if accuracy.count else ""
+
+
+def _judge(job: Job, progress: Progress, loss: float, patience: int) -> None:
+    if loss < progress.best_loss:
+        progress.best_loss, progress.best_epoch = loss, progress.epoch
+        progress.best_weights = {key: value.detach().cpu().clone() for key, value in job.network.state_dict().items()}
+    progress.stopped_early = progress.epoch - progress.best_epoch >= patience
+
+
+def _write_logs(job: Job, progress: Progress) -> None:
+    for side, name in zip(("train", "vali"), job.log_names, strict=True):
+        keys = [key for key in (f"{side}_loss", f"{side}_accuracy") if key in progress.history[0]]
+        rows = [(int(record["epoch"]), *(record[key] for key in keys)) for record in progress.history]
+        write_log(job.folder / name, rows)

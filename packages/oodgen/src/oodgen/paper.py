@@ -1,0 +1,115 @@
+"""The paper's own composition of classifier batches (arXiv 1910.04241, the authors' notebooks).
+
+Each step takes the next 128 in-distribution images in their fixed order, 64 outliers of type 1 and 64 of type 2, both
+picked by the same 64 random indices. The pool of type 1 is made anew every few epochs, that of type 2 every epoch.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from oodgen.data import Pixels
+from oodgen.outliers import GenerationSettings, off_manifold_of, on_manifold_of
+from oodgen.vae import ConditionalVAE
+
+OUTLIERS_PER_TYPE = 64
+
+
+class PaperBatches:
+    """Batches (images, labels, indices) of one epoch after the other, with a position that can be saved.
+
+    Images are float32 in [0, 1]: the pools are not quantised. The state holds where the generator stood when each pool
+    was made, so that a resumed run makes the same pools again.
+    """
+
+    def __init__(
+        self,
+        vae: ConditionalVAE,
+        train: Pixels,
+        settings: GenerationSettings,
+        *,
+        batch_size: int,
+        refresh: int,
+        generator: torch.Generator,
+        device: torch.device,
+    ) -> None:
+        self._vae, self._train, self._settings = vae, train, settings
+        self._batch_size, self._refresh = batch_size, refresh
+        self._generator, self._device = generator, device
+        self._epoch = 0  # epochs that have begun
+        self._position = 0  # batches of the running epoch that were handed out
+        self._resuming = False
+        self._before_type1 = self._before_type2 = generator.get_state()
+        self._type1: Tensor | None = None
+        self._images = (train.images.float() / 255).to(device)
+        self._labels = train.labels.to(device)
+
+    def __len__(self) -> int:
+        return -(-len(self._train) // self._batch_size)
+
+    def crc32(self) -> int:
+        """Fingerprint of the in-distribution images."""
+        return self._train.crc32()
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        skip = self._position if self._resuming else 0
+        if not self._resuming:
+            self._begin_epoch()
+        self._resuming = False
+        if self._type1 is None:  # resumed: the pool of an earlier epoch is made as it was made then
+            now = self._generator.get_state()
+            self._generator.set_state(self._before_type1)
+            self._make_type1()
+            self._generator.set_state(now)
+        self._generator.set_state(self._before_type2)
+        type2 = self._make_type2()
+        assert self._type1 is not None
+        n_classes = len(self._train.classes)
+        outlier_labels = torch.full((2 * OUTLIERS_PER_TYPE,), n_classes, dtype=torch.int64, device=self._device)
+        for step in range(len(self)):
+            picked = torch.randint(len(self._train), (OUTLIERS_PER_TYPE,), generator=self._generator).to(self._device)
+            if step < skip:
+                continue
+            rows = slice(step * self._batch_size, (step + 1) * self._batch_size)
+            images = torch.cat([self._images[rows], self._type1[picked], type2[picked]])
+            labels = torch.cat([self._labels[rows], outlier_labels])
+            self._position = step + 1
+            yield images, labels, picked
+        self._position = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the batches stand; taken inside the loop, the batch in hand counts as done."""
+        return {
+            "epoch": self._epoch,
+            "position": self._position,
+            "before_type1": self._before_type1,
+            "before_type2": self._before_type2,
+            "generator": self._generator.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to where `state_dict` was taken."""
+        self._epoch, self._position = state["epoch"], state["position"]
+        self._resuming = self._position > 0
+        self._before_type1, self._before_type2 = state["before_type1"], state["before_type2"]
+        self._generator.set_state(state["generator"])
+        self._type1 = None
+
+    def _begin_epoch(self) -> None:
+        if self._epoch % self._refresh == 0:
+            self._before_type1 = self._generator.get_state()
+            self._make_type1()
+        self._before_type2 = self._generator.get_state()
+        self._epoch += 1
+
+    def _make_type1(self) -> None:
+        made = off_manifold_of(self._vae, self._train, self._settings, self._generator)
+        self._type1 = made.to(self._device)
+
+    def _make_type2(self) -> Tensor:
+        labels = self._train.labels
+        source = torch.arange(len(labels))
+        made = on_manifold_of(self._vae, labels, self._train, self._settings, self._generator, source)
+        return made.to(self._device)

@@ -1,0 +1,46 @@
+"""Write a known data set as the folder tree that the four steps read."""
+
+import argparse
+from pathlib import Path
+
+import torch
+from ood_shared.datasets import ImageSet, load, resize
+from ood_shared.errors import InputError
+
+from oodgen.data import SIDE, Pixels, as_pixels, write_tree
+
+
+def prepare_step(options: argparse.Namespace) -> None:
+    """`oodgen prepare NAME FOLDER`: train and test of a set as `<folder>/<split>/<class>/*.png`."""
+    folder = Path(options.folder)
+    for split in ("train", "test"):
+        if (folder / split).exists():
+            raise InputError(f"{folder / split} is there already. Remove it, or choose another folder.")
+    splits = {}
+    for split in ("train", "test"):
+        images = load(options.name, split, options.data_dir)
+        splits[split] = fit_28(images) if options.resize else as_pixels(images)
+        print(f"{split}: {len(images)} images of {len(images.classes)} classes ({images.licence})")
+    for split, pixels in splits.items():
+        write_tree(folder, split, pixels)
+    print(f"written to {folder}")
+
+
+def fit_28(images: ImageSet, native: tuple[int, int] | None = None) -> Pixels:
+    """Any image set as 28 x 28 grey pixels: luma, then bilinear with antialiasing.
+
+    Args:
+        images: the set.
+        native: size of the in-distribution images before they were enlarged; outliers are brought to it first, so that
+            their sharpness does not give them away.
+    """
+    tensor = resize(images.images, (SIDE, SIDE), channels=1, native=native)
+    return Pixels(tensor, torch.from_numpy(images.labels), images.classes)
+
+
+def write_embedded_tree(folder: str) -> bool:
+    """Write the embedded digits, enlarged to 28 x 28, unless the folder is there; returns whether it wrote."""
+    missing = [split for split in ("train", "test") if not (Path(folder) / split).is_dir()]
+    for split in missing:
+        write_tree(Path(folder), split, fit_28(load("digits", split)))
+    return bool(missing)

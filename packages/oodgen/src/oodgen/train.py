@@ -1,0 +1,230 @@
+"""Steps 1 and 3: train the conditional VAE, train the n+1 classifier."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from ood_shared.devices import autocast, make_scaler, maybe_compile, seed_everything
+from ood_shared.errors import InputError
+from ood_shared.loaders import DeviceLoader, to_float
+from ood_shared.runs import Run, read_settings, refuse_other_settings
+from torch import Tensor, nn
+
+from oodgen.classifier import OutlierClassifier, build_classifier, classifier_loss
+from oodgen.data import Pixels
+from oodgen.fit import History, Job, Outcome, fit, restore
+from oodgen.paper import PaperBatches
+from oodgen.vae import ConditionalVAE, build_vae, elbo_loss, mse_loss
+
+EVALUATION_BATCH = 1000
+MAY_DIFFER = ("epochs", "save_every")  # on --resume
+
+
+@dataclass(frozen=True)
+class Compute:
+    """How a step runs; the result does not depend on it beyond rounding."""
+
+    device: torch.device
+    precision: str = "fp32"
+    compile: bool = False
+    log_to: str = "jsonl"
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class VaeSettings:
+    """What decides the weights of the VAE."""
+
+    n_classes: int
+    latent_dim: int = 8
+    architecture: str = "doc"  # or "paper"
+    epochs: int = 100
+    batch_size: int = 128
+    opt: str = "rmsprop"
+    lr: float = 0.001
+    momentum: float = 0.0
+    weight_decay: float | None = None  # None: 0, and 0.001 with `ada`
+    loss: str = "elbo"
+    mean: float = 0.0  # of the normalisation, used by the loss `mse` only
+    std: float = 1.0
+    save_every: int = 1
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ClassifierSettings:
+    """What decides the weights of the classifier."""
+
+    n_classes: int
+    architecture: str = "doc"
+    epochs: int = 200
+    batch_size: int = 256
+    opt: str = "ada"
+    lr: float = 0.05
+    momentum: float = 0.0
+    weight_decay: float = 0.0001
+    ood_weight: float = 1.0
+    double_softmax: bool = False
+    mean: float = 0.0
+    std: float = 1.0
+    save_every: int = 1
+    seed: int = 0
+
+
+def make_optimizer(network: nn.Module, settings: VaeSettings | ClassifierSettings) -> torch.optim.Optimizer:
+    """RMSprop, Adadelta or SGD with the constants of the published code, or of Keras for the paper's networks.
+
+    Raises:
+        InputError: the optimizer is not one of the step's.
+    """
+    paper = settings.architecture == "paper"
+    decay = settings.weight_decay
+    if decay is None:
+        decay = 0.001 if settings.opt == "ada" else 0.0
+    parameters = network.parameters()
+    if settings.opt == "rmsprop":
+        alpha, eps = (0.9, 1e-7) if paper else (0.99, 1e-8)
+        return torch.optim.RMSprop(
+            parameters, lr=settings.lr, alpha=alpha, eps=eps, momentum=settings.momentum, weight_decay=decay
+        )
+    if settings.opt == "ada":
+        rho, eps = (0.95, 1e-7) if paper else (0.9, 1e-6)
+        return torch.optim.Adadelta(parameters, lr=settings.lr, rho=rho, eps=eps, weight_decay=decay)
+    if settings.opt == "sgd":
+        return torch.optim.SGD(parameters, lr=settings.lr, momentum=settings.momentum, weight_decay=decay)
+    raise InputError(f"--opt `{settings.opt}` is not known. Known: rmsprop, ada, sgd.")
+
+
+def train_vae(
+    train: Pixels, test: Pixels, settings: VaeSettings, folder: Path, compute: Compute
+) -> tuple[ConditionalVAE, History]:
+    """Train the conditional VAE and leave weights, logs and checkpoint in `folder`.
+
+    With the loss `elbo` the encoder sees and the decoder is compared with pixels in [0, 1]; with `mse` both are the
+    normalised image. Latent noise stays on in validation, drawn from the run's generator.
+
+    Returns:
+        The trained network on the device, in eval mode, and one record per epoch. The network is the last epoch's, or
+        for the paper's architecture the one with the lowest validation loss.
+    """
+    device = compute.device
+    seed_everything(settings.seed)
+    network = build_vae(settings.architecture, settings.n_classes, settings.latent_dim).to(device)
+    forward = maybe_compile(network, compute.compile)
+    conditions = torch.eye(settings.n_classes, device=device)
+    noise = torch.Generator().manual_seed(settings.seed + 1)
+    scale = (settings.mean, settings.std) if settings.loss == "mse" else (0.0, 1.0)
+
+    def outcome(batch: tuple[Tensor, Tensor, Tensor]) -> Outcome:
+        images, labels, _ = batch
+        x = to_float(images, *scale)
+        with autocast(device, compute.precision):
+            recon, mu, logvar, _ = forward(x, conditions[labels], generator=noise)
+        loss = elbo_loss(recon, x, mu, logvar) if settings.loss == "elbo" else mse_loss(recon, x)
+        return Outcome(loss, len(labels))
+
+    job = Job(
+        folder=folder,
+        network=network,
+        optimizer=make_optimizer(network, settings),
+        scaler=make_scaler(device, compute.precision),
+        batches=_shuffled(train, settings.batch_size, device, settings.seed),
+        step=outcome,
+        validate=lambda: (outcome(batch) for batch in _in_order(test, device)),
+        noise=noise,
+        epochs=settings.epochs,
+        save_every=settings.save_every,
+        log_names=("train_loss.log", "vali_loss.log"),
+        patience=5 if settings.architecture == "paper" else None,
+    )
+    return network, _run(job, settings, train.crc32(), compute)
+
+
+def train_classifier(
+    train: Pixels | PaperBatches, test: Pixels, settings: ClassifierSettings, folder: Path, compute: Compute
+) -> tuple[OutlierClassifier, History]:
+    """Train the classifier and leave weights, logs and checkpoint in `folder`.
+
+    Args:
+        train: in-distribution images with labels 0..n-1 and outliers with label n, or batches of both (the paper's
+            procedure composes its own).
+        test: the validation images, of the same two kinds.
+        settings: what decides the weights.
+        folder: the run folder.
+        compute: how it runs.
+
+    Returns:
+        The network after the last epoch, on the device, in eval mode, and one record per epoch.
+    """
+    device = compute.device
+    seed_everything(settings.seed)
+    network = build_classifier(settings.architecture, settings.n_classes).to(device)
+    logits_of = maybe_compile(network.logits, compute.compile)
+
+    def outcome(batch: tuple[Tensor, Tensor, Tensor]) -> Outcome:
+        images, labels, _ = batch
+        x = _scaled(images, settings.mean, settings.std)
+        with autocast(device, compute.precision):
+            logits = logits_of(x)
+        loss = classifier_loss(
+            logits,
+            labels,
+            settings.ood_weight,
+            settings.n_classes,
+            double_softmax=settings.double_softmax,
+            reduction="batch" if settings.architecture == "paper" else "weighted",
+        )
+        return Outcome(loss, len(labels), (logits.argmax(1) == labels).sum())
+
+    job = Job(
+        folder=folder,
+        network=network,
+        optimizer=make_optimizer(network, settings),
+        scaler=make_scaler(device, compute.precision),
+        batches=_shuffled(train, settings.batch_size, device, settings.seed) if isinstance(train, Pixels) else train,
+        step=outcome,
+        validate=lambda: (outcome(batch) for batch in _in_order(test, device)),
+        noise=torch.Generator().manual_seed(settings.seed + 1),
+        epochs=settings.epochs,
+        save_every=settings.save_every,
+        log_names=("train_loss(accuracy).log", "vali_loss(accuracy).log"),
+    )
+    return network, _run(job, settings, train.crc32(), compute)
+
+
+def run_seed(folder: Path, given: int | None, resume: bool) -> int:
+    """The seed of a run: the given one; else, on resuming, the one the run had; else one drawn from the system."""
+    before = read_settings(folder).get("seed") if resume and given is None else given
+    return seed_everything(before)
+
+
+def _run(job: Job, settings: VaeSettings | ClassifierSettings, data: int, compute: Compute) -> History:
+    record = {**asdict(settings), "data_crc32": data, "precision": compute.precision}
+    if compute.resume:
+        refuse_other_settings(job.folder, record, MAY_DIFFER)
+    progress = restore(job, compute.resume)
+    run = Run(job.folder, record, log_to=compute.log_to, last_step=progress.epoch)
+    try:
+        fit(job, run, progress)
+    finally:
+        run.close()
+    job.network.eval()
+    return progress.history
+
+
+def _scaled(images: Tensor, mean: float, std: float) -> Tensor:
+    """Normalised float images of uint8 ones, or of floats in [0, 1] (the paper's pools)."""
+    return to_float(images, mean, std) if images.dtype == torch.uint8 else (images - mean) / std
+
+
+def _shuffled(pixels: Pixels, batch_size: int, device: torch.device, seed: int) -> DeviceLoader:
+    order = torch.Generator().manual_seed(seed)
+    images, labels = pixels.images.to(device), pixels.labels.to(device)
+    return DeviceLoader(images, labels, batch_size, shuffle=True, drop_last=True, generator=order)
+
+
+def _in_order(pixels: Pixels, device: torch.device) -> Iterable[Any]:
+    images, labels = pixels.images.to(device), pixels.labels.to(device)
+    return DeviceLoader(images, labels, EVALUATION_BATCH, shuffle=False, drop_last=False)
