@@ -1,0 +1,146 @@
+import base64
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from ood_shared import plots, report
+from ood_shared.errors import InputError
+from ood_shared.report import Figure, Table, Text
+
+VOID = {"meta", "img", "br"}
+
+
+class Outline(HTMLParser):
+    """Open tags must close in order; texts of cells and headings are collected."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.open, self.texts, self.tags = [], [], []
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if data.strip():
+            self.texts.append((self.open[-1], data.strip()))
+
+    def of(self, tag):
+        return [text for name, text in self.texts if name == tag]
+
+
+def sections():
+    return [
+        Text("", ["First sentence.", "Second sentence."]),
+        Table(
+            "Summary",
+            ["method", "OOD set", "AUROC"],
+            [["a", "near", "0.9\n0.8–1.0"], ["a", "far", "1.0"], ["b", "near", "0.7"]],
+            note="Score: higher = more OOD.",
+            grouped=True,
+        ),
+        Figure("Curves", plots.roc({"m": (np.zeros(3), np.ones(3))}), caption="What to see."),
+        Text("Settings", ["seed = 0", "epochs = 3"], code=True),
+        Table("Versions", ["name", "version"], [["torch", "2.13"]]),
+    ]
+
+
+def test_report_is_well_formed_and_holds_every_section():
+    page = Outline(report.render("Title", sections()))
+    assert page.of("h1") == ["Title"]
+    assert page.of("h2") == ["Summary", "Curves", "Settings", "Versions"]
+    assert page.of("p") == ["First sentence.", "Second sentence.", "Score: higher = more OOD."]
+    assert page.of("figcaption") == ["What to see."]
+
+
+def test_report_asks_nothing_of_a_network():
+    text = re.sub(r"base64,[^\"]*", "", report.render("Title", sections()))
+    assert not re.search(r"https?:|//[a-z]|<script|<link|@import|url\(|@font-face", text, re.I)
+
+
+def test_every_contents_link_leads_to_a_heading():
+    page = Outline(report.render("Title", sections()))
+    ids = {attributes["id"] for tag, attributes in page.tags if tag == "h2"}
+    links = [attributes["href"][1:] for tag, attributes in page.tags if tag == "a"]
+    assert len(links) == 4
+    assert set(links) == ids
+
+
+def test_equal_sections_have_links_of_their_own():
+    twice = [Text("Same", ["x"])] * 6
+    page = Outline(report.render("Title", twice))
+    links = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
+    assert len(set(links)) == 5
+
+
+def test_grouped_rows_stand_under_one_heading_with_small_second_lines():
+    page = Outline(report.render("Title", sections()))
+    headings = [attributes for tag, attributes in page.tags if attributes.get("class") == "group"]
+    assert len(headings) == 2
+    assert page.of("small") == ["0.8–1.0"]
+    assert page.of("td")[:3] == ["0.9", "1.0", "0.7"]
+
+
+def test_columns_of_numbers_are_aligned_as_numbers():
+    page = Outline(report.render("Title", [Table("T", ["name", "n"], [["a", "1.0"], ["b", "–"]])]))
+    cells = [attributes.get("class") for tag, attributes in page.tags if tag == "td"]
+    assert cells == ["number", "number"]
+
+
+@pytest.mark.parametrize("name", ["<b>", '"><script>alert(1)</script>', "a & b", "{{ 7 * 7 }}"])
+def test_names_are_escaped_wherever_they_stand(name):
+    everywhere = [
+        Text(name, [name]),
+        Text(name, [name], code=True),
+        Table(name, [name], [[f"{name}\n{name}"]], note=name, grouped=False),
+        Table(name, [name, name], [[name, name]], grouped=True),
+        Figure(name, plots.curves({name: [1.0, 2.0]}), caption=name, alternative=name),
+    ]
+    page = Outline(report.render(name, everywhere))
+    assert {tag for tag, _ in page.tags}.isdisjoint({"b", "script"})
+    assert page.of("h1") == [name]
+    assert page.of("p") == [name, name]
+    assert page.of("pre") == [name]
+    assert page.of("th") == [name, name, name, name, name]
+    assert [attributes["alt"] for tag, attributes in page.tags if tag == "img"] == [name]
+
+
+def test_figures_are_embedded_as_png():
+    png = plots.to_png(plots.curves({"loss": [1.0, 0.5]}))
+    page = Outline(report.render("Title", [Figure("F", png)]))
+    (image,) = [attributes for tag, attributes in page.tags if tag == "img"]
+    kind, data = image["src"].split(",")
+    assert kind == "data:image/png;base64"
+    assert base64.b64decode(data) == png
+    assert image["alt"] == "F"
+
+
+def test_an_image_that_is_no_png_is_refused():
+    with pytest.raises(InputError, match="Figure `F` was given 3 bytes"):
+        report.render("Title", [Figure("F", b"GIF")])
+
+
+def test_a_row_of_another_length_is_refused():
+    with pytest.raises(InputError, match="Table `T` has 2 columns, but a row of 1"):
+        report.render("Title", [Table("T", ["a", "b"], [["x"]])])
+
+
+def test_write_report_leaves_one_file_in_utf8(tmp_path):
+    report.write_report(tmp_path / "deep" / "report.html", "Größe ≥ 3", [Text("", ["–"])])
+    assert [file.name for file in (tmp_path / "deep").iterdir()] == ["report.html"]
+    assert "Größe ≥ 3" in (tmp_path / "deep" / "report.html").read_text(encoding="utf-8")
+
+
+def test_write_report_that_fails_leaves_the_old_file(tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text("old")
+    with pytest.raises(InputError):
+        report.write_report(path, "Title", [Table("T", ["a", "b"], [["x"]])])
+    assert path.read_text() == "old"
