@@ -1,1 +1,1 @@
-"""ascood."""
+"""ASCOOD (arXiv 2411.10794): not built yet."""

@@ -1,1 +1,1 @@
-"""imood."""
+"""ImOOD (NeurIPS 2024): not built yet."""

@@ -1,1 +1,1 @@
-"""know_your_space."""
+"""Know Your Space (MIDL 2023): not built yet."""

@@ -1,1 +1,1 @@
-"""mood_dpa."""
+"""MOOD challenge, third place of the pixel task (MOOD challenge): not built yet."""

@@ -1,131 +1,158 @@
-"""Step 4: score in-distribution, generated and real outlier images with a trained classifier.
+"""Step 4, test.py: one pass per set, then every score and metric from the logits.
 
-Confidence is 1 - p_n, the probability of being no outlier (paper); the shared score is p_n itself, higher = more OOD.
+`auroc.log` keeps the documented line; `result.json`, `scores.npz`, two pictures and `report.html` stand beside it in the
+shared convention (higher = more OOD).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import argparse
+import time
+from pathlib import Path
 
 import numpy as np
 import torch
-from ood_shared.datasets import NOISE, load, make_noise
-from ood_shared.datasets.own import looks_like_path
-from ood_shared.devices import autocast, module_device
-from ood_shared.metrics import evaluate
+from ood_shared import checkpoints, plots
+from ood_shared.bench.schema import build_result, write_result
+from ood_shared.datasets import EMBEDDED_OOD, NOISE
+from ood_shared.devices import seed_everything
+from ood_shared.errors import InputError, MissingFileError
 from torch import Tensor
 
+from oodgen import configuration as conf
 from oodgen import modes
-from oodgen.classifier import OutlierClassifier
-from oodgen.data import SIDE, Pixels, as_pixels, read_outlier_folder
-from oodgen.prepare import fit_28
-from oodgen.scores import batch_averaged_auroc, confidence, ood_score
+from oodgen.data import Pixels, read_generated, read_id
+from oodgen.records import write_log
+from oodgen.scoring import OutlierSet, auroc, logits_of, outlier_set, scored
+from oodgen.steps import compute_of, result_root
+from oodgen.train import Compute
 
-SCORE_CHUNK = 1000
-NOISE_COUNTS = {"gaussian": 10_000, "uniform": 10_000, "sphere": 2000}
-SPHERE_MARGIN = 2.0  # added to the largest norm of a training image
-
-
-@dataclass(frozen=True)
-class OutlierSet:
-    """Outliers to test with.
-
-    Attributes:
-        name: as given on the command line.
-        images: uint8 (n, 1, 28, 28), or float32 in the scale of [0, 1] where that cannot hold them (noise, sphere).
-    """
-
-    name: str
-    images: Tensor
+DIGITS_SIDE = 8  # pixels of the embedded digits before they were enlarged
+GENERATED = "generated"
+HELD_OUT = "held_out"
+PRINTED = ("auroc", "fpr95_id_positive", "fpr80_id_positive", "detection_error", "aupr_in", "aupr_out")
+HEADINGS = ("AUROC", "FPR95", "FPR80", "det. error", "AUPR in", "AUPR out")
 
 
-def outlier_set(
-    name: str,
-    train: Tensor,
-    generator: torch.Generator,
-    data_dir: str | None = None,
-    native: tuple[int, int] | None = None,
-) -> OutlierSet:
-    """The outliers of a name or path.
+def test_step(options: argparse.Namespace) -> None:
+    """test.py: test the classifier on `<in_data>/test` against generated and real outliers."""
+    compute = compute_of(options)
+    embedded = options.in_data is None and not Path(modes.DEFAULT_ID).is_dir()
+    options.in_data = conf.id_folder(options.in_data, "--in_data")
+    folder = conf.find_classifier_folder(options.model_path)
+    trained = conf.read_configuration(folder, options.in_data)
+    options.classes = conf.choose_classes(options.classes, trained, folder)
+    both_scores = options.mode == "paper" and options.score is None
+    options = modes.settle(options, modes.TEST, options.in_data)
+    file, last = conf.model_file(folder, options.model_epoch, default=200)
+    seed = seed_everything(options.seed)
+    generator = torch.Generator().manual_seed(seed)
 
-    Args:
-        name: noise, a documented folder (`<name>/test/<class>/*.png`), or a name or path of the shared registry.
-        train: in-distribution training images, uint8; the sphere lies outside the largest of them.
-        generator: source of the noise.
-        data_dir: where named sets are kept.
-        native: when given, sets of other sizes are turned into 28 x 28 grey, by way of this size.
+    train, test, held_out = read_id(options.in_data, options.classes)
+    conf.check_classes(train.classes, trained, options.in_data)
+    real = _real_sets(options, train, embedded, generator)
+    if held_out is not None:
+        real.append(OutlierSet(HELD_OUT, held_out.images))
+    generated = OutlierSet(GENERATED, read_generated(options.in_data, "test"))
 
-    Raises:
-        InputError: the set is unknown or missing, or has images of another size.
-    """
-    if name in NOISE:
-        radius = largest_norm(train) + SPHERE_MARGIN
-        return OutlierSet(name, make_noise(name, NOISE_COUNTS[name], (1, SIDE, SIDE), generator, radius))
-    if looks_like_path(name) and (modes.Path(name) / "test").is_dir():
-        return OutlierSet(name, read_outlier_folder(name).images)
-    images = load(name, "test", data_dir)
-    pixels: Pixels = as_pixels(images) if native is None else fit_28(images, native)
-    return OutlierSet(name, pixels.images)
+    rows = []
+    for epoch in _epochs(options, folder, last):
+        path = folder / f"model_{epoch}.pth" if options.all_epochs else file
+        started = time.perf_counter()
+        logits = _all_logits(path, trained, test, [generated, *real], options, compute)
+        seconds = time.perf_counter() - started
+        areas = [auroc(logits[0], part, options.score, options.average, generator) for part in logits[1:]]
+        for found, area in zip(real, areas[1:], strict=True):
+            rows.append((options.in_data, epoch, "==> gen_ood : ", areas[0], found.name, ": ", area))
+        print(f"epoch {epoch}: AUROC {GENERATED} {areas[0]:.4f}" + _listed(real, areas[1:]), flush=True)
 
-
-def largest_norm(images: Tensor) -> float:
-    """Largest Euclidean norm of uint8 images in the scale of [0, 1]."""
-    squares = [(chunk.double() / 255).flatten(1).square().sum(1).amax() for chunk in images.split(10_000)]
-    return float(torch.stack(squares).amax().sqrt())
-
-
-def logits_of(
-    network: OutlierClassifier, images: Tensor, mean: float, std: float, precision: str = "fp32"
-) -> Tensor:
-    """Logits (n, n_classes + 1) of all images, float32 on the CPU; one pass in eval mode without gradients.
-
-    Args:
-        network: trained classifier.
-        images: uint8, or float in the scale of [0, 1].
-        mean: of the normalisation that the network was trained with.
-        std: likewise.
-        precision: of the forward pass.
-    """
-    device = module_device(network)
-    network.eval()
-    logits = []
-    with torch.no_grad(), autocast(device, precision):
-        for chunk in images.split(SCORE_CHUNK):
-            pixels = chunk.to(device)
-            scale = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
-            logits.append(network.logits((scale - mean) / std).float().cpu())
-    return torch.cat(logits)
-
-
-def auroc(id_logits: Tensor, ood_logits: Tensor, score: str, average: str, generator: torch.Generator) -> float:
-    """AUROC as `--average` asks for it: of all images at once, or the mean over shuffled batches of 1000.
-
-    Raises:
-        InputError: `batches` with fewer than 1000 images.
-    """
-    if average == "pooled":
-        return evaluate(ood_score(id_logits, score).numpy(), ood_score(ood_logits, score).numpy())["auroc"]
-    probabilities = torch.softmax(torch.cat([id_logits, ood_logits]), dim=1)
-    order = torch.randperm(len(probabilities), generator=generator)
-    is_ood = order >= len(id_logits)
-    return batch_averaged_auroc(confidence(probabilities, score)[order].numpy(), is_ood.numpy())[0]
+    root = result_root(options.save_path, options)
+    write_log(root / "auroc.log", rows)
+    names = [GENERATED, *(found.name for found in real)]
+    scores = ["one_minus_ood", "max_in"] if both_scores else [options.score]
+    results = {}
+    for score in scores:
+        arrays = scored(logits[0], test.labels, logits[1:], score)
+        results[score] = build_result(
+            method="oodgen",
+            id_dataset=options.in_data,
+            ood_datasets=names,
+            arrays=arrays,
+            seed=seed,
+            budget="full",
+            config={**conf.recorded(options), "score": score, "model_file": path.name, "model_epoch_used": last},
+            timings={"score_seconds_per_1000": 1000 * seconds / len(arrays["scores"])},
+            device=compute.device,
+            checkpoint_sha256=checkpoints.sha256(path),
+        )
+        print(_table(score, results[score]["metrics"]))
+        if score == scores[0]:
+            write_result(root, results[score], arrays)
+            _draw(root, names, arrays)
+    print(f"results in {root}")
 
 
-def scored(
-    id_logits: Tensor, id_labels: Tensor, ood_logits: Sequence[Tensor], score: str
-) -> dict[str, np.ndarray]:
-    """Arrays of `scores.npz`: ID first, then the outlier sets in order.
+def _real_sets(
+    options: argparse.Namespace, train: Pixels, embedded: bool, generator: torch.Generator
+) -> list[OutlierSet]:
+    """The sets of `--out_data`; without it the documented folder, else the embedded sets and noise."""
+    native = None
+    if options.out_data is not None:
+        names = [name for name in options.out_data.split(",") if name]
+        if not names:
+            raise InputError("--out_data is empty. Pass a folder, or known names separated by commas.")
+    elif Path(modes.DEFAULT_OOD).is_dir():
+        names = [modes.DEFAULT_OOD]
+    elif embedded:
+        names, native = [*EMBEDDED_OOD, *NOISE], (DIGITS_SIDE, DIGITS_SIDE)
+        print(f"No --out_data given and no {modes.DEFAULT_OOD}: using the embedded sets and noise.")
+    else:
+        raise MissingFileError(
+            f"{modes.DEFAULT_OOD} is missing. Pass --out_data with a folder, or names such as {', '.join(NOISE)}."
+        )
+    return [outlier_set(name, train.images, generator, options.data_dir, native) for name in names]
 
-    Returns:
-        `scores` float64 (N,), higher = more OOD; `labels` int64, -1 for OOD; `dataset` int64, 0 for ID; `predictions`
-        int64, the most probable in-distribution class.
-    """
-    everything = [id_logits, *ood_logits]
-    counts = [len(part) for part in everything]
-    labels = np.concatenate([id_labels.numpy(), np.full(sum(counts[1:]), -1, dtype=np.int64)])
-    logits = torch.cat(everything)
-    return {
-        "scores": ood_score(logits, score).numpy(),
-        "labels": labels,
-        "dataset": np.repeat(np.arange(len(counts), dtype=np.int64), counts),
-        "predictions": logits[:, :-1].argmax(dim=1).numpy(),
-    }
+
+def _epochs(options: argparse.Namespace, folder: Path, last: int) -> list[int]:
+    if not options.all_epochs:
+        return [last]
+    epochs = [epoch for epoch in conf.saved_epochs(folder) if epoch <= last]
+    if not epochs:
+        raise MissingFileError(f"{folder} has no model_<epoch>.pth up to epoch {last}; --all_epochs needs them.")
+    return epochs
+
+
+def _all_logits(
+    path: Path,
+    trained: conf.Trained,
+    test: Pixels,
+    outliers: list[OutlierSet],
+    options: argparse.Namespace,
+    compute: Compute,
+) -> list[Tensor]:
+    """Logits of the ID test images, then of each outlier set."""
+    network = conf.load_classifier(path, trained).to(compute.device)
+    given = modes.normalisation(options.normalize, options.in_data) if options.normalize else trained.normalize
+    logits = [logits_of(network, test.images, *given, compute.precision)]
+    for found in outliers:
+        foreign = options.mode == "compat" and options.normalize is None and found.name not in {GENERATED, HELD_OUT}
+        scale = modes.normalisation("auto", found.name) if foreign else given
+        logits.append(logits_of(network, found.images, *scale, compute.precision))
+    return logits
+
+
+def _draw(root: Path, names: list[str], arrays: dict[str, np.ndarray]) -> None:
+    parts = {name: arrays["scores"][arrays["dataset"] == number] for number, name in enumerate(["ID", *names])}
+    reference = parts.pop("ID")
+    plots.save(plots.roc({name: (reference, values) for name, values in parts.items()}), root / "roc.png")
+    plots.save(plots.histograms(reference, parts), root / "histograms.png")
+
+
+def _listed(real: list[OutlierSet], areas: list[float]) -> str:
+    return "".join(f"  {found.name} {area:.4f}" for found, area in zip(real, areas, strict=True))
+
+
+def _table(score: str, metrics: dict[str, dict]) -> str:
+    width = max(len(name) for name in metrics)
+    lines = [f"score {score}; FPR at 95 % and 80 % of ID accepted", " " * width + "".join(f"{h:>12}" for h in HEADINGS)]
+    for name, cells in metrics.items():
+        lines.append(f"{name:<{width}}" + "".join(f"{cells[key]['value']:>12.4f}" for key in PRINTED))
+    return "\n".join(lines)
