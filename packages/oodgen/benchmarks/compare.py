@@ -142,7 +142,9 @@ def post_hoc(network, train: Pixels, test: Pixels, sets: dict, seed: int, share:
     fitted = {
         "knn": KNN(None).fit_features(features["train"], train.labels),
         "mahalanobis": Mahalanobis(None).fit_features(features["train"], train.labels),
-        "vim": ViM(None, d=features["train"].shape[1] // 2, w=weight, b=bias).fit_features(features["train"], train.labels),
+        "vim": ViM(None, d=features["train"].shape[1] // 2, w=weight, b=bias).fit_features(
+            features["train"], train.labels
+        ),
     }
     rows = []
     for name in sets:

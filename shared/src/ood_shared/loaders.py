@@ -139,7 +139,7 @@ def to_float(
     mean: float | Sequence[float] = 0.0,
     std: float | Sequence[float] = 1.0,
 ) -> Float[Tensor, "batch channels height width"]:
-    """Float32 images on the same device, (images / 255 - mean) / std, bit for bit as torchvision gives them.
+    """Float32 images on the same device, (images / 255 - mean) / std, bit for bit as ToTensor and Normalize give.
 
     Args:
         images: uint8, 0 to 255.

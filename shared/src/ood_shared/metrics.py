@@ -120,7 +120,7 @@ def accuracy(predictions: Labels, labels: Labels) -> float:
 
 def correct_predictions(predictions: Labels, labels: Labels) -> npt.NDArray[np.bool_]:
     """For each ID input, in order, whether its predicted class is its label."""
-    predicted, expected = _on_cpu(predictions), _on_cpu(labels)
+    predicted, expected = on_cpu(predictions), on_cpu(labels)
     if predicted.shape != expected.shape or predicted.ndim != 1:
         raise InputError(
             f"predictions have shape {predicted.shape} and labels {expected.shape}; expected both to be (n,)."
@@ -142,7 +142,7 @@ def accuracy_interval(
         generator: source of the resamples.
         resamples: number of resamples; the number of right ones among n drawn with replacement is binomial.
     """
-    right = _on_cpu(correct).astype(np.bool_)
+    right = on_cpu(correct).astype(np.bool_)
     if right.ndim != 1 or right.size == 0:
         raise InputError(f"`correct` has shape {right.shape}; expected (n,) with at least one entry.")
     return percentile_interval(generator.binomial(right.size, right.mean(), size=resamples) / right.size, 0.95)
@@ -155,5 +155,6 @@ def _evaluate(ranking: Ranking) -> dict[str, float]:
     return {name: float(found[name][0]) for name in NAMES}
 
 
-def _on_cpu(values: npt.ArrayLike | torch.Tensor) -> npt.NDArray[np.generic]:
+def on_cpu(values: npt.ArrayLike | torch.Tensor) -> npt.NDArray[np.generic]:
+    """The values as a NumPy array."""
     return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)

@@ -15,7 +15,6 @@ from oodgen import modes
 from oodgen.modes import DEFAULT_ID, DEFAULT_OOD
 
 
-
 def positive_int(text: str) -> int:
     """A whole number from 1 on."""
     if not text.isdecimal() or int(text) < 1:
@@ -75,11 +74,19 @@ def generation_parser() -> Parser:
     parser.add_argument("--model_path", default="./result", help="folder that train_vae wrote to (default: ./result)")
     _id_flag(parser, "--data")
     parser.add_argument(
-        "--dataset", default="train", choices=("train", "test"), help="split to start from and to write (default: train)"
+        "--dataset",
+        default="train",
+        choices=("train", "test"),
+        help="split to start from and to write (default: train)",
     )
     _seed_flag(parser)
     flag("--latent", str, "latent code: posterior mean or a sample", choices=("mu", "sample"))
-    flag("--null_space", str, "type 1 leaves the manifold at a right angle, or goes anywhere", choices=("jacobian", "none"))
+    flag(
+        "--null_space",
+        str,
+        "type 1 leaves the manifold at a right angle, or goes anywhere",
+        choices=("jacobian", "none"),
+    )
     flag("--direction", str, "noise that gives the direction", choices=("normal", "uniform"))
     flag("--sign", str, "-1 or +1, or anything between as in the published code", choices=("binary", "uniform"))
     flag("--eps_min", not_negative, "least distance of type 1, in pixel units of [0, 1]")
@@ -106,7 +113,13 @@ def classifier_parser() -> Parser:
     _save_flag(parser)
     _seed_flag(parser)
     flag("--weight_decay", not_negative, "weight decay")
-    flag("--double_softmax", _truth, "cross-entropy of probabilities, as the published code has it", nargs="?", const=True)
+    flag(
+        "--double_softmax",
+        _truth,
+        "cross-entropy of probabilities, as the published code has it",
+        nargs="?",
+        const=True,
+    )
     flag("--ood_weight", outlier_weight, "weight of the outlier class: counts, fixed (0.2) or a number")
     flag("--ood_types", str, "type of the generated outliers to train with", choices=_TYPES)
     flag("--save_every", positive_int, "keep model_<epoch>.pth of every N-th epoch; model.pth is always kept")
@@ -120,15 +133,24 @@ def test_parser() -> Parser:
     flag = _adder(parser, modes.TEST)
     _id_flag(parser, "--in_data")
     parser.add_argument(
-        "--out_data", default=None, help=f"folder, or known names and paths, separated by commas (default: {DEFAULT_OOD})"
+        "--out_data",
+        default=None,
+        help=f"folder, or known names and paths, separated by commas (default: {DEFAULT_OOD})",
     )
     _save_flag(parser)
     _epoch_flag(parser, 200)
-    parser.add_argument("--model_path", default="./result", help="folder that train_classi wrote to (default: ./result)")
+    parser.add_argument(
+        "--model_path", default="./result", help="folder that train_classi wrote to (default: ./result)"
+    )
     _seed_flag(parser)
     _gpu_flag(parser)
     flag("--score", str, "what is called the confidence", choices=("one_minus_ood", "max_in", "max_all"))
-    flag("--average", str, "metrics of all images at once, or averaged over batches of 1000", choices=("pooled", "batches"))
+    flag(
+        "--average",
+        str,
+        "metrics of all images at once, or averaged over batches of 1000",
+        choices=("pooled", "batches"),
+    )
     flag("--all_epochs", _truth, "test the models of all epochs up to --model_epoch", nargs="?", const=True)
     _common_flags(parser, {"normalize": ("from training", "from training, outliers by their own", "from training")})
     return parser

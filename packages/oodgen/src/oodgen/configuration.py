@@ -138,7 +138,9 @@ def choose_classes(given: str | None, trained: Trained, where: Path) -> str:
         InputError: the flag asks for another one.
     """
     if given is not None and given != trained.classes:
-        raise InputError(f"--classes {given}: {where} was trained with --classes {trained.classes}. Leave the flag out.")
+        raise InputError(
+            f"--classes {given}: {where} was trained with --classes {trained.classes}. Leave the flag out."
+        )
     return trained.classes
 
 

@@ -1,8 +1,8 @@
 """The folder trees of the four steps, as uint8 tensors in memory.
 
-    <in_data>/{train,test}/<class>/*.png     in-distribution
-    <in_data>/ood/{train,test}/*.png         generated outliers (any depth is read: published runs have one folder more)
-    <out_data>/test/<class>/*.png            real outliers; classes do not matter
+<in_data>/{train,test}/<class>/*.png     in-distribution
+<in_data>/ood/{train,test}/*.png         generated outliers (any depth is read: published runs have one folder more)
+<out_data>/test/<class>/*.png            real outliers; classes do not matter
 """
 
 import shutil

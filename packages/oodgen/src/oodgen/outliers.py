@@ -150,21 +150,23 @@ def on_manifold_of(
         try:
             shells = fit_class_shells(codes[rows], fitted_to.labels[rows], n_classes, settings.maha_factor)
         except InputError as error:
-            raise InputError(f"{error} In chunks of {settings.chunk}: raise --batch_size or pass --class_stats split.") from None
+            raise InputError(
+                f"{error} In chunks of {settings.chunk}: raise --batch_size or pass --class_stats split."
+            ) from None
         images[chunk] = make_on_manifold(vae, shells, labels[chunk], generator).cpu()
     return images
 
 
-def encode_all(
-    vae: ConditionalVAE, pixels: Pixels, settings: GenerationSettings, generator: torch.Generator
-) -> Tensor:
+def encode_all(vae: ConditionalVAE, pixels: Pixels, settings: GenerationSettings, generator: torch.Generator) -> Tensor:
     """Latent codes (n, d) of all images, on the CPU: posterior means, or samples with `latent="sample"`."""
     device = next(vae.parameters()).device
     condition = one_hot(pixels.labels, vae.n_classes)
     codes = []
     with exact_inference(vae):
         for images, y in zip(pixels.images.split(ENCODE_CHUNK), condition.split(ENCODE_CHUNK), strict=True):
-            z, mu, _ = vae.encoder(to_float(images, *settings.encoder_scale).to(device), y.to(device), generator=generator)
+            z, mu, _ = vae.encoder(
+                to_float(images, *settings.encoder_scale).to(device), y.to(device), generator=generator
+            )
             codes.append((mu if settings.latent == "mu" else z).cpu())
     return torch.cat(codes)
 
@@ -178,7 +180,9 @@ def _chosen(n: int, settings: GenerationSettings, generator: torch.Generator) ->
         return torch.arange(n)
     count = _count(n, settings.per_type)
     if count > n:
-        raise InputError(f"--num_ood {settings.per_type:g}: there are {n} images; at most one outlier per image and type.")
+        raise InputError(
+            f"--num_ood {settings.per_type:g}: there are {n} images; at most one outlier per image and type."
+        )
     return torch.randperm(n, generator=generator)[:count].sort().values
 
 

@@ -73,9 +73,7 @@ def largest_norm(images: Tensor) -> float:
     return float(torch.stack(squares).amax().sqrt())
 
 
-def logits_of(
-    network: OutlierClassifier, images: Tensor, mean: float, std: float, precision: str = "fp32"
-) -> Tensor:
+def logits_of(network: OutlierClassifier, images: Tensor, mean: float, std: float, precision: str = "fp32") -> Tensor:
     """Logits (n, n_classes + 1) of all images, float32 on the CPU; one pass in eval mode without gradients.
 
     Args:
@@ -110,9 +108,7 @@ def auroc(id_logits: Tensor, ood_logits: Tensor, score: str, average: str, gener
     return batch_averaged_auroc(confidence(probabilities, score)[order].numpy(), is_ood.numpy())[0]
 
 
-def scored(
-    id_logits: Tensor, id_labels: Tensor, ood_logits: Sequence[Tensor], score: str
-) -> dict[str, np.ndarray]:
+def scored(id_logits: Tensor, id_labels: Tensor, ood_logits: Sequence[Tensor], score: str) -> dict[str, np.ndarray]:
     """Arrays of `scores.npz`: ID first, then the outlier sets in order.
 
     Returns:

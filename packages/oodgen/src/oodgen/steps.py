@@ -69,7 +69,9 @@ def gen_ood_step(options: argparse.Namespace) -> None:
     conf.check_classes(train.classes, trained, options.data)
     pixels = train if options.dataset == "train" else test
 
-    settings = generation_settings(options, trained.encoder_scale, options.mode == "paper" and options.dataset == "test")
+    settings = generation_settings(
+        options, trained.encoder_scale, options.mode == "paper" and options.dataset == "test"
+    )
     seed = seed_everything(options.seed)
     generator = torch.Generator().manual_seed(seed)
     outliers = make_outliers(vae, pixels, train, settings, generator)
@@ -198,4 +200,3 @@ def _weight(given: str | float, n_images: int, n_classes: int, n_outliers: int) 
     if given == "counts":
         return ood_weight_from_counts(n_images, n_classes, n_outliers)
     return PUBLISHED_WEIGHT if given == "fixed" else float(given)
-

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ MAX_MEMBER_BYTES = 1 << 26  # 64 MiB for one encoded image
 _BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
 
 
+@runtime_checkable
 class Archive(Protocol):
     """An open archive. Names are relative, with slashes, without a leading `./`."""
 
@@ -71,7 +72,9 @@ def _open(path: Path) -> Iterator[Archive]:
         raise MissingFileError(f"{path} is missing; expected an archive with images.") from None
     except _BROKEN as error:
         reason = " ".join(str(error).split())[:120]
-        raise InputError(f"{path} is truncated or no archive of its kind ({reason}). Fetch it again.") from error
+        raise InputError(
+            f"{path} is truncated, damaged or no archive of its kind ({reason}). Fetch it again."
+        ) from error
 
 
 class TarFiles:

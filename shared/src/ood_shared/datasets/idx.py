@@ -5,12 +5,13 @@ big-endian uint32, then the numbers. It may be gzip-packed.
 """
 
 import gzip
+import io
 import math
 import re
 import struct
 import zlib
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +35,7 @@ def read_idx(path: Path) -> npt.NDArray[Any]:
     try:
         with path.open("rb") as raw:
             packed = raw.read(2) == b"\x1f\x8b"
-        with cast(BinaryIO, gzip.open(path) if packed else path.open("rb")) as file:
+        with gzip.open(path) if packed else path.open("rb") as file:
             return _read(file, path)
     except FileNotFoundError:
         raise MissingFileError(f"{path} is missing; expected an IDX file.") from None
@@ -116,7 +117,7 @@ def _labels_of(images: Path) -> Path:
     return labels
 
 
-def _read(file: BinaryIO, path: Path) -> npt.NDArray[Any]:
+def _read(file: io.BufferedIOBase, path: Path) -> npt.NDArray[Any]:
     head = file.read(4)
     if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in TYPES or not 1 <= head[3] <= 4:
         raise InputError(

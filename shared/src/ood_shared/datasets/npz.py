@@ -103,7 +103,7 @@ def read_headers(path: Path) -> dict[str, Header]:
         raise
     except _UNREADABLE as error:
         raise InputError(
-            f"{path} is truncated or not an .npz ({_one_line(error)}). Write or fetch it again."
+            f"{path} is truncated, damaged or no .npz ({_one_line(error)}). Write or fetch it again."
         ) from error
     return headers
 

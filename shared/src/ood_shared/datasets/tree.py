@@ -7,7 +7,7 @@ Folders inside a class are walked. A single folder around everything is looked t
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from ood_shared.datasets.decode import EXTENSIONS, is_image
 from ood_shared.datasets.imageset import SPLITS, missing_split
@@ -20,6 +20,7 @@ SPLIT_FOLDERS = {
 }
 
 
+@runtime_checkable
 class Tree(Protocol):
     """Folders and image files below a root; paths are relative, with slashes; the root is the empty path."""
 

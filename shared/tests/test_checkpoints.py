@@ -1,0 +1,88 @@
+import os
+import pickle
+import random
+
+import numpy as np
+import pytest
+import torch
+from ood_shared import checkpoints
+from ood_shared.errors import InputError, MissingFileError
+
+
+class Hostile:
+    def __reduce__(self):
+        return os.system, ("touch stolen",)
+
+
+def test_a_checkpoint_comes_back_as_it_was(tmp_path):
+    state = {"w": torch.arange(3.0), "epoch": 4, "history": [{"loss": 0.5}], "none": None}
+    checkpoints.save(tmp_path / "c.pt", state)
+    found = checkpoints.load(tmp_path / "c.pt")
+    assert torch.equal(found.pop("w"), state.pop("w"))
+    assert found == state
+
+
+@pytest.mark.parametrize("writer", ["torch", "pickle"])
+def test_a_pickle_that_runs_code_is_refused_and_not_run(tmp_path, monkeypatch, writer):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "c.pt"
+    if writer == "torch":
+        torch.save({"w": Hostile()}, path)
+    else:
+        path.write_bytes(pickle.dumps(Hostile()))
+    with pytest.raises(InputError, match="code"):
+        checkpoints.load(path)
+    assert not (tmp_path / "stolen").exists()
+
+
+@pytest.mark.parametrize("keep", [0, 10, 200])
+def test_a_truncated_checkpoint_is_named(tmp_path, keep):
+    path = tmp_path / "c.pt"
+    checkpoints.save(path, {"w": torch.ones(100)})
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(InputError, match=r"c\.pt"):
+        checkpoints.load(path)
+
+
+def test_a_missing_checkpoint_is_a_missing_file(tmp_path):
+    with pytest.raises(MissingFileError, match="is missing"):
+        checkpoints.load(tmp_path / "c.pt")
+
+
+def test_a_bare_tensor_is_no_checkpoint(tmp_path):
+    torch.save(torch.ones(2), tmp_path / "c.pt")
+    with pytest.raises(InputError, match="Tensor"):
+        checkpoints.load(tmp_path / "c.pt")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda w: w.pop("bias"), "lacks `bias`"),
+        (lambda w: w.update(extra=torch.ones(1)), "`extra`"),
+        (lambda w: w.update(weight=torch.ones(2, 3)), r"`weight` is \(2, 3\), expected \(2, 2\)"),
+        (lambda w: w.update(weight="text"), "`weight` is str"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused_with_the_first_difference(change, message):
+    layer = torch.nn.Linear(2, 2)
+    weights = dict(layer.state_dict())
+    change(weights)
+    with pytest.raises(InputError, match=message):
+        checkpoints.load_weights(layer, weights, "file.pth")
+
+
+def test_the_generators_go_on_where_they_stood(tmp_path):
+    checkpoints.save(tmp_path / "c.pt", checkpoints.rng_state())
+
+    def draw():
+        return random.random(), random.gauss(0, 1), float(np.random.rand()), float(torch.rand(()))  # noqa: NPY002
+
+    first = draw()
+    checkpoints.restore_rng_state(checkpoints.load(tmp_path / "c.pt"))
+    assert draw() == first
+
+
+def test_sha256_is_the_published_one_of_abc(tmp_path):
+    (tmp_path / "x").write_bytes(b"abc")
+    assert checkpoints.sha256(tmp_path / "x").startswith("ba7816bf8f01cfea")

@@ -1,0 +1,120 @@
+import argparse
+import os
+import signal
+
+import pytest
+from ood_shared.cli import Parser, add_shared_flags, parse_seed, run_command
+from ood_shared.errors import InputError, did_you_mean, unknown
+from ood_shared.signals import Terminated, deferred_sigterm
+
+
+def make_parser():
+    parser = Parser(prog="tool")
+    parser.add_argument("--opt", choices=("rmsprop", "ada"))
+    parser.add_argument("--in_data")
+    add_shared_flags(parser)
+    return parser
+
+
+def stderr_of_bad_flags(argv, capsys):
+    with pytest.raises(SystemExit) as stop:
+        make_parser().parse_args(argv)
+    assert stop.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_a_misspelt_choice_is_one_line_with_the_nearest_choice(capsys):
+    text = stderr_of_bad_flags(["--opt", "rmspop"], capsys)
+    assert text == "tool: error: --opt `rmspop` is not known. Did you mean `rmsprop`? Known: rmsprop, ada.\n"
+
+
+def test_a_misspelt_flag_is_one_line_with_the_nearest_flag(capsys):
+    text = stderr_of_bad_flags(["--in_dta", "x"], capsys)
+    assert "unknown argument `--in_dta`. Did you mean `--in_data`?" in text
+    assert text.count("\n") == 1
+
+
+def test_abbreviated_flags_are_refused(capsys):
+    assert "unknown argument `--in`" in stderr_of_bad_flags(["--in", "x"], capsys)
+
+
+def test_every_shared_flag_has_its_default():
+    found = vars(make_parser().parse_args([]))
+    expected = {
+        "device": "auto",
+        "precision": "fp32",
+        "compile": False,
+        "seed": None,
+        "resume": False,
+        "output_dir": None,
+        "log_to": "jsonl",
+        "data_dir": None,
+        "debug": False,
+    }
+    assert {name: found[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "seed"), [("False", None), ("0", None), ("no", None), ("True", 5), ("yes", 5), ("5", 5), ("123", 123)]
+)
+def test_seed_texts_mean_what_they_say(text, seed):
+    assert parse_seed(text) == seed
+
+
+@pytest.mark.parametrize("text", ["-1", "1.5", "five", ""])
+def test_other_seed_texts_are_refused(text):
+    with pytest.raises(argparse.ArgumentTypeError):
+        parse_seed(text)
+
+
+def test_bad_input_is_one_line_and_status_2(capsys):
+    def command(options):
+        raise InputError("the folder is empty.\nPut images there.")
+
+    assert run_command(command, make_parser(), []) == 2
+    captured = capsys.readouterr()
+    assert captured.err == "tool: error: the folder is empty. Put images there.\n"
+
+
+def test_debug_adds_the_traceback(capsys):
+    def command(options):
+        raise InputError("bad")
+
+    assert run_command(command, make_parser(), ["--debug"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_defect_is_not_called_bad_input():
+    def command(options):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run_command(command, make_parser(), [])
+
+
+def test_sigterm_ends_a_command_with_143(capsys):
+    def command(options):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    assert run_command(command, make_parser(), []) == 143
+    assert "--resume" in capsys.readouterr().err
+
+
+def test_deferred_sigterm_waits_for_the_block():
+    with deferred_sigterm() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.requested
+    with pytest.raises(Terminated):
+        stop.raise_if_requested()
+
+
+def test_did_you_mean_names_the_nearest_word_and_the_known_ones():
+    assert did_you_mean("digit", ["digits", "mnist"]) == "Did you mean `digits`? Known: digits, mnist."
+
+
+def test_did_you_mean_does_not_guess_wildly():
+    assert did_you_mean("zebra", ["digits", "mnist"]) == "Known: digits, mnist."
+
+
+def test_unknown_names_what_was_found():
+    assert str(unknown("--id", "digit", ["digits"])).startswith("--id `digit` is not known.")

@@ -1,0 +1,70 @@
+import json
+import sys
+
+import pytest
+import torch
+from ood_shared import runs
+from ood_shared.errors import InputError
+
+
+def test_a_run_folder_holds_settings_versions_and_metrics(tmp_path):
+    run = runs.Run(tmp_path, {"lr": 0.1})
+    run.log({"epoch": 1, "loss": 0.5})
+    run.close()
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["settings"] == {"lr": 0.1}
+    assert config["versions"]["torch"]
+    assert runs.read_metrics(tmp_path) == [{"epoch": 1, "loss": 0.5}]
+
+
+def test_a_resumed_run_drops_what_lies_after_its_checkpoint(tmp_path):
+    run = runs.Run(tmp_path, {})
+    for epoch in (1, 2, 3):
+        run.log({"epoch": epoch})
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 4, "lo')  # a kill in the middle of a line
+    runs.Run(tmp_path, {}, last_step=2).log({"epoch": 3, "again": True})
+    assert runs.read_metrics(tmp_path) == [{"epoch": 1}, {"epoch": 2}, {"epoch": 3, "again": True}]
+
+
+def test_a_new_run_starts_its_metrics_anew(tmp_path):
+    runs.Run(tmp_path, {}).log({"epoch": 1})
+    runs.Run(tmp_path, {})
+    assert runs.read_metrics(tmp_path) == []
+
+
+def test_resuming_with_another_setting_is_refused(tmp_path):
+    runs.Run(tmp_path, {"lr": 0.1, "epochs": 3})
+    with pytest.raises(InputError, match=r"lr = 0\.1, now it is 0\.2"):
+        runs.refuse_other_settings(tmp_path, {"lr": 0.2, "epochs": 5}, free=["epochs"])
+
+
+def test_resuming_with_more_epochs_is_allowed(tmp_path):
+    runs.Run(tmp_path, {"lr": 0.1, "epochs": 3})
+    runs.refuse_other_settings(tmp_path, {"lr": 0.1, "epochs": 5}, free=["epochs"])
+
+
+def test_tensorboard_gets_the_numbers_too(tmp_path):
+    run = runs.Run(tmp_path, {}, log_to="tensorboard")
+    run.log({"epoch": 1, "loss": 0.5})
+    run.close()
+    assert list(tmp_path.glob("events.out.tfevents.*"))
+
+
+def test_progress_is_quiet_when_standard_error_is_no_terminal(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
+    assert list(runs.progress(range(3), "x")) == [0, 1, 2]
+    assert not capsys.readouterr().err
+
+
+def test_progress_is_quiet_on_other_ranks(monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert runs.progress((items := [1]), "x") is items
+
+
+def test_hardware_names_processor_and_device():
+    found = runs.hardware(torch.device("cpu"))
+    assert found["device"] == "cpu"
+    assert found["processor"]
+    assert found["cores"] >= 1
