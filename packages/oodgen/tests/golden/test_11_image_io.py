@@ -1,0 +1,60 @@
+"""11: image files of every Pillow mode to normalised grey tensors, and float images to files."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ood_shared.datasets import load
+from ood_shared.datasets.resizing import luma
+from ood_shared.loaders import to_float
+from ood_shared.testing.golden import Golden, golden_dir, names, tensors
+from oodgen.images import to_uint8, write_png
+from PIL import Image
+
+GOLDEN = Golden(golden_dir("oodgen", Path(__file__).parent))
+ARRAYS = GOLDEN.npz("11_image_io")
+MODES = names(ARRAYS, "raw_*", "rgb_*", "mnist_*", "fmnist_*")
+META = GOLDEN.json("00_meta")
+SCALES = {"mnist": (META["mean"], META["std"]), "fmnist": (0.5, 0.5)}
+ATOL = 1e-6
+
+
+def read(mode: str, folder: Path) -> torch.Tensor:
+    """Grey pixels (1, 1, H, W) of a file of this mode, read as the commands read a folder of images."""
+    raw = ARRAYS[f"raw_{mode}"]
+    image = Image.fromarray(raw)
+    if mode == "P":
+        image = image.convert("L") if image.mode != "L" else image
+        image.putpalette(ARRAYS["palette_P"].flatten().tolist())
+    assert image.mode == mode
+    path = folder / "test" / "class" / "image.png"
+    path.parent.mkdir(parents=True)
+    image.save(path)
+    found = torch.from_numpy(load(str(folder), "test").images).permute(0, 3, 1, 2)
+    return luma(found) if found.shape[1] == 3 else found
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_becomes_the_luma_of_its_rgb(mode: str, tmp_path: Path) -> None:
+    red, green, blue = np.moveaxis(ARRAYS[f"rgb_{mode}"].astype(np.int64), -1, 0)
+    expected = (19595 * red + 38470 * green + 7471 * blue + 32768) >> 16
+    np.testing.assert_array_equal(read(mode, tmp_path)[0, 0], expected)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_is_normalised_as_recorded(mode: str, scale: str, tmp_path: Path) -> None:
+    found = to_float(read(mode, tmp_path), *SCALES[scale])[0]
+    np.testing.assert_allclose(found, ARRAYS[f"{scale}_{mode}"], rtol=0, atol=ATOL)
+
+
+def test_float_images_are_quantised_as_recorded() -> None:
+    found = to_uint8(*tensors(ARRAYS, "save_in"))
+    np.testing.assert_array_equal(found[0], ARRAYS["save_out"][..., 0])
+
+
+def test_written_files_read_back_as_three_equal_channels(tmp_path: Path) -> None:
+    write_png(tmp_path / "outlier.png", to_uint8(*tensors(ARRAYS, "save_in"))[0].numpy())
+    with Image.open(tmp_path / "outlier.png") as image:
+        np.testing.assert_array_equal(np.array(image.convert("RGB")), ARRAYS["save_out"])
