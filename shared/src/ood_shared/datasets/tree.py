@@ -70,6 +70,12 @@ def list_split(tree: Tree, split: str, where: str) -> Listing:
         raise missing_split(where, split, ["test"], hint)
 
     own, loose = tree.folders(base), tree.images(base)
+    classes = sorted({name for folder in (list(found.values()) or [root]) for name in tree.folders(folder)})
+    if not own and classes:
+        raise InputError(
+            f"{shown} holds images without class folders, and another split has the class {classes[0]}. "
+            "Sort the images into the same class folders."
+        )
     if not own:
         return Listing((base.rsplit("/", 1)[-1] or "images",), paths, [0] * len(paths))
     if loose:
@@ -81,7 +87,6 @@ def list_split(tree: Tree, split: str, where: str) -> Listing:
         raise InputError(
             f"{shown}/{empty[0]} is a class folder without images ({', '.join(EXTENSIONS)}). Fill or remove it."
         )
-    classes = sorted({name for folder in (list(found.values()) or [root]) for name in tree.folders(folder)})
     number = {name: index for index, name in enumerate(classes)}
     return Listing(tuple(classes), paths, [number[name] for name in of_image])
 
