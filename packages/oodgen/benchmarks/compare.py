@@ -28,14 +28,13 @@ from ood_shared.cli import Parser, run_command
 from ood_shared.datasets import load
 from ood_shared.devices import resolve_device
 from ood_shared.metrics import accuracy, evaluate_with_intervals
-from pytorch_ood.detector import KNN, EnergyBased, Mahalanobis, MaxSoftmax, ViM
-
 from oodgen.data import Pixels, as_pixels
-from oodgen.scoring import logits_of, outlier_set
 from oodgen.modes import class_range
 from oodgen.outliers import GenerationSettings, make_outliers
 from oodgen.scores import ood_score
+from oodgen.scoring import logits_of, outlier_set
 from oodgen.train import ClassifierSettings, Compute, VaeSettings, train_classifier, train_vae
+from pytorch_ood.detector import KNN, EnergyBased, Mahalanobis, MaxSoftmax, ViM
 
 OTHER = {"mnist": "fmnist", "fmnist": "mnist"}
 METRICS = ("auroc", "aupr_out", "aupr_in", "fpr95", "fpr95_id_positive", "detection_error")

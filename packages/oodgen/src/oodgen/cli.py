@@ -187,7 +187,7 @@ def train_classi_main(argv: Sequence[str] | None = None) -> int:
     return run_command(train_classi_step, classifier_parser(), argv)
 
 
-def test_main(argv: Sequence[str] | None = None) -> int:
+def test_main(argv: Sequence[str] | None = None) -> int:  # noqa: PT028 - the script's name, no test function
     """Run step 4."""
     from oodgen.evaluate import test_step
 

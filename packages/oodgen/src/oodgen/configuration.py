@@ -179,8 +179,8 @@ def load_vae(path: Path, trained: Trained) -> nn.Module:
     latent = found["fc12.weight"][:1]
     if latent and latent != (trained.latent_dim,):
         raise InputError(
-            f"{path} was written for latent dimension {latent[0]}, {CONFIGURATION} beside it says {trained.latent_dim}. "
-            "Put the matching file there or train again."
+            f"{path} was written for latent dimension {latent[0]}, {CONFIGURATION} beside it says "
+            f"{trained.latent_dim}. Put the matching file there or train again."
         )
     condition = found["fc11.weight"][1:]
     if condition and condition[0] - 64 * 7 * 7 != trained.n_classes:

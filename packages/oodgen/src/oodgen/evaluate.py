@@ -1,17 +1,18 @@
 """Step 4, test.py: one pass per set, then every score and metric from the logits.
 
-`auroc.log` keeps the documented line; `result.json`, `scores.npz`, two pictures and `report.html` stand beside it in the
-shared convention (higher = more OOD).
+`auroc.log` keeps the documented line. `result.json`, `scores.npz`, two pictures and `report.html` stand beside it, in the
+shared convention: higher = more OOD.
 """
 
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from ood_shared import checkpoints, plots
-from ood_shared.bench.schema import build_result, write_result
+from ood_shared import plots
+from ood_shared.bench.schema import split_scores, write_result
 from ood_shared.datasets import EMBEDDED_OOD, NOISE
 from ood_shared.devices import seed_everything
 from ood_shared.errors import InputError, MissingFileError
@@ -21,7 +22,8 @@ from oodgen import configuration as conf
 from oodgen import modes
 from oodgen.data import Pixels, read_generated, read_id
 from oodgen.records import write_log
-from oodgen.scoring import OutlierSet, auroc, logits_of, outlier_set, scored
+from oodgen.results import make_result, score_arrays
+from oodgen.scoring import OutlierSet, auroc, logits_of, outlier_set
 from oodgen.steps import compute_of, result_root
 from oodgen.train import Compute
 
@@ -66,27 +68,22 @@ def test_step(options: argparse.Namespace) -> None:
 
     root = result_root(options.save_path, options)
     write_log(root / "auroc.log", rows)
-    names = [GENERATED, *(found.name for found in real)]
-    scores = ["one_minus_ood", "max_in"] if both_scores else [options.score]
-    results = {}
-    for score in scores:
-        arrays = scored(logits[0], test.labels, logits[1:], score)
-        results[score] = build_result(
-            method="oodgen",
-            id_dataset=options.in_data,
-            ood_datasets=names,
-            arrays=arrays,
+    parts = dict(zip([GENERATED, *(found.name for found in real)], logits[1:], strict=True))
+    for number, score in enumerate(["one_minus_ood", "max_in"] if both_scores else [options.score]):
+        arrays = score_arrays(options.in_data, logits[0], test.labels, parts, score)
+        result = make_result(
+            arrays,
             seed=seed,
             budget="full",
             config={**conf.recorded(options), "score": score, "model_file": path.name, "model_epoch_used": last},
             timings={"score_seconds_per_1000": 1000 * seconds / len(arrays["scores"])},
             device=compute.device,
-            checkpoint_sha256=checkpoints.sha256(path),
+            checkpoint=path,
         )
-        print(_table(score, results[score]["metrics"]))
-        if score == scores[0]:
-            write_result(root, results[score], arrays)
-            _draw(root, names, arrays)
+        print(_table(score, result["metrics"]))
+        target = root if number == 0 else root / f"score_{score}"
+        write_result(target, result, arrays)
+        _draw(target, arrays, result)
     print(f"results in {root}")
 
 
@@ -106,8 +103,12 @@ def _real_sets(
         print(f"No --out_data given and no {modes.DEFAULT_OOD}: using the embedded sets and noise.")
     else:
         raise MissingFileError(
-            f"{modes.DEFAULT_OOD} is missing. Pass --out_data with a folder, or names such as {', '.join(NOISE)}."
+            f"Outlier folder {modes.DEFAULT_OOD} is missing. Pass --out_data with a folder, or names such as "
+            f"{', '.join(NOISE)}."
         )
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise InputError(f"--out_data names {twice[0]} more than once.")
     return [outlier_set(name, train.images, generator, options.data_dir, native) for name in names]
 
 
@@ -139,11 +140,11 @@ def _all_logits(
     return logits
 
 
-def _draw(root: Path, names: list[str], arrays: dict[str, np.ndarray]) -> None:
-    parts = {name: arrays["scores"][arrays["dataset"] == number] for number, name in enumerate(["ID", *names])}
-    reference = parts.pop("ID")
-    plots.save(plots.roc({name: (reference, values) for name, values in parts.items()}), root / "roc.png")
-    plots.save(plots.histograms(reference, parts), root / "histograms.png")
+def _draw(folder: Path, arrays: dict[str, np.ndarray], result: dict[str, Any]) -> None:
+    reference, *others = split_scores(arrays)
+    curves = {name: (reference, scores) for name, scores in zip(result["ood_datasets"], others, strict=True)}
+    plots.save(plots.roc(curves), folder / "roc.png")
+    plots.save(plots.histograms(reference, {name: pair[1] for name, pair in curves.items()}), folder / "histograms.png")
 
 
 def _listed(real: list[OutlierSet], areas: list[float]) -> str:

@@ -1,7 +1,8 @@
 """One training loop for the VAE and the classifier, which can be stopped and continued at any batch.
 
 After every epoch the folder holds the weights (`model_<epoch>.pth`, `model.pth`), the logs and a checkpoint with
-everything that decides the rest of the run. SIGTERM saves between two batches; a killed run goes back to its last epoch.
+everything that decides the rest of the run. SIGTERM saves between two batches; a killed run goes back to its last
+epoch.
 """
 
 import math
@@ -30,8 +31,11 @@ class Batches(Protocol):
 
     def __iter__(self) -> Any: ...
     def __len__(self) -> int: ...
-    def state_dict(self) -> dict[str, Any]: ...
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+    def state_dict(self) -> dict[str, Any]:
+        """Where the batches stand."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
 
 
 @dataclass
@@ -169,8 +173,8 @@ def _finish_epoch(job: Job, run: Run, progress: Progress, seconds: float) -> Non
             _count(loss, accuracy, outcome)
     if not math.isfinite(progress.loss.avg):
         raise InputError(
-            f"The training loss became {progress.loss.avg} in epoch {progress.epoch + 1}. Lower --lr; the checkpoint of "
-            f"epoch {progress.epoch} is kept."
+            f"The training loss became {progress.loss.avg} in epoch {progress.epoch + 1}. Lower --lr; the checkpoint "
+            f"of epoch {progress.epoch} is kept."
         )
     progress.epoch += 1
     record: dict[str, float] = {"epoch": progress.epoch, "train_loss": progress.loss.avg, "vali_loss": loss.avg}

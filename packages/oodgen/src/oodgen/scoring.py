@@ -3,11 +3,9 @@
 Confidence is 1 - p_n, the probability of being no outlier (paper); the shared score is p_n itself, higher = more OOD.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from ood_shared.datasets import NOISE, load, make_noise
 from ood_shared.datasets.own import looks_like_path
@@ -106,22 +104,3 @@ def auroc(id_logits: Tensor, ood_logits: Tensor, score: str, average: str, gener
     order = torch.randperm(len(probabilities), generator=generator)
     is_ood = order >= len(id_logits)
     return batch_averaged_auroc(confidence(probabilities, score)[order].numpy(), is_ood.numpy())[0]
-
-
-def scored(id_logits: Tensor, id_labels: Tensor, ood_logits: Sequence[Tensor], score: str) -> dict[str, np.ndarray]:
-    """Arrays of `scores.npz`: ID first, then the outlier sets in order.
-
-    Returns:
-        `scores` float64 (N,), higher = more OOD; `labels` int64, -1 for OOD; `dataset` int64, 0 for ID; `predictions`
-        int64, the most probable in-distribution class.
-    """
-    everything = [id_logits, *ood_logits]
-    counts = [len(part) for part in everything]
-    labels = np.concatenate([id_labels.numpy(), np.full(sum(counts[1:]), -1, dtype=np.int64)])
-    logits = torch.cat(everything)
-    return {
-        "scores": ood_score(logits, score).numpy(),
-        "labels": labels,
-        "dataset": np.repeat(np.arange(len(counts), dtype=np.int64), counts),
-        "predictions": logits[:, :-1].argmax(dim=1).numpy(),
-    }
