@@ -12,13 +12,12 @@ from typing import Any
 
 from ood_shared import checkpoints, files, runs
 from ood_shared.errors import InputError, MissingFileError
-from torch import nn
 
 from oodgen import modes
-from oodgen.classifier import build_classifier
+from oodgen.classifier import OutlierClassifier, build_classifier
 from oodgen.modes import DEFAULT_ID
 from oodgen.prepare import write_embedded_tree
-from oodgen.vae import build_vae
+from oodgen.vae import ConditionalVAE, build_vae
 
 CONFIGURATION = "configuration.json"
 CLASSIFIER_FOLDERS = ("classifer", "classifier")  # the documented spelling first; it is the one that is written
@@ -168,7 +167,7 @@ def saved_epochs(folder: Path) -> list[int]:
     return sorted(int(word) for word in words if word.isdecimal())
 
 
-def load_vae(path: Path, trained: Trained) -> nn.Module:
+def load_vae(path: Path, trained: Trained) -> ConditionalVAE:
     """The VAE of a file, in eval mode on the CPU.
 
     Raises:
@@ -190,10 +189,11 @@ def load_vae(path: Path, trained: Trained) -> nn.Module:
         )
     network = build_vae(trained.architecture, trained.n_classes, trained.latent_dim)
     checkpoints.load_weights(network, weights, path)
-    return network.eval()
+    network.eval()
+    return network
 
 
-def load_classifier(path: Path, trained: Trained) -> nn.Module:
+def load_classifier(path: Path, trained: Trained) -> OutlierClassifier:
     """The classifier of a file, in eval mode on the CPU.
 
     Raises:
@@ -208,4 +208,5 @@ def load_classifier(path: Path, trained: Trained) -> nn.Module:
         )
     network = build_classifier(trained.architecture, trained.n_classes)
     checkpoints.load_weights(network, weights, path)
-    return network.eval()
+    network.eval()
+    return network

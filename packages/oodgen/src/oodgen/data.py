@@ -5,6 +5,7 @@
 <out_data>/test/<class>/*.png            real outliers; classes do not matter
 """
 
+import re
 import shutil
 import tempfile
 import zlib
@@ -155,7 +156,7 @@ def write_generated(in_data: str, split: str, outliers: Tensor, names: list[str]
 
 
 def write_tree(folder: Path, split: str, pixels: Pixels) -> None:
-    """Write `<folder>/<split>/<class>/<index>.png`.
+    """Write `<folder>/<split>/<class>/<index>.png`, with class folders whose sorted order is that of the labels.
 
     Raises:
         InputError: the split is there already.
@@ -166,9 +167,10 @@ def write_tree(folder: Path, split: str, pixels: Pixels) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(dir=folder, prefix=f".{split}."))
     try:
-        for name in pixels.classes:
+        folders = _class_folders(pixels.classes)
+        for name in folders:
             (fresh / name).mkdir()
-        names = [f"{pixels.classes[label]}/{i:06d}.png" for i, label in enumerate(pixels.labels.tolist())]
+        names = [f"{folders[label]}/{i:06d}.png" for i, label in enumerate(pixels.labels.tolist())]
         _write_pngs(fresh, names, pixels.images)
         fresh.chmod(0o755)
         fresh.rename(target)
@@ -190,6 +192,15 @@ def read_outlier_folder(out_data: str) -> Pixels:
         raise MissingFileError(f"{root} has no images; expected files ending in {', '.join(EXTENSIONS)}.")
     decoded = decode_all(numbered((str(path), path) for path in found), len(found))
     return as_pixels(_unlabelled(decoded, str(root)), str(root))
+
+
+def _class_folders(classes: tuple[str, ...]) -> list[str]:
+    """Class names as folder names; numbered when their sorted order would change the labels."""
+    names = [re.sub(r"[/\\:]+", "-", name) for name in classes]
+    if names == sorted(set(names)):
+        return names
+    width = len(str(len(names) - 1))
+    return [f"{number:0{width}d}_{name}" for number, name in enumerate(names)]
 
 
 def _write_pngs(folder: Path, names: list[str], images: Tensor) -> None:

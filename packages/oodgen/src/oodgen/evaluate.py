@@ -1,7 +1,7 @@
 """Step 4, test.py: one pass per set, then every score and metric from the logits.
 
-`auroc.log` keeps the documented line. `result.json`, `scores.npz`, two pictures and `report.html` stand beside it, in the
-shared convention: higher = more OOD.
+`auroc.log` keeps the documented line. Beside it stand `result.json`, `scores.npz`, two pictures and `report.html`, in
+the shared convention: higher = more OOD.
 """
 
 import argparse
@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 from ood_shared import plots
+from ood_shared.bench import page
 from ood_shared.bench.schema import split_scores, write_result
 from ood_shared.datasets import EMBEDDED_OOD, NOISE
 from ood_shared.devices import seed_everything
 from ood_shared.errors import InputError, MissingFileError
+from ood_shared.report import write_report
 from torch import Tensor
 
 from oodgen import configuration as conf
@@ -84,6 +86,8 @@ def test_step(options: argparse.Namespace) -> None:
         target = root if number == 0 else root / f"score_{score}"
         write_result(target, result, arrays)
         _draw(target, arrays, result)
+        sections = page.sections([(result, arrays)], {}, f"test.py --in_data {options.in_data}", result["config"])
+        write_report(target / "report.html", f"Out-of-distribution detection on {options.in_data}", sections)
     print(f"results in {root}")
 
 
