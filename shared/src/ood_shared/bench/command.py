@@ -1,0 +1,163 @@
+"""`ood-bench`: train and compare the methods on the same data, and write one report.
+
+    ood-bench                                           # all methods on embedded data
+    ood-bench --methods oodgen --id ./my_scans --ood ./other_site,gaussian --seeds 0,1,2 --budget quick
+
+Each method runs as a process, `python -m <package>.bench`, one after the other, so that their times compare. A method
+that fails does not stop the others; the exit status is then 1.
+"""
+
+import argparse
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ood_shared import files
+from ood_shared.bench import methods, page, summary
+from ood_shared.bench.fields import BUDGETS, CONVENTION, SCHEMA_VERSION
+from ood_shared.bench.jobs import Ended, Run, perform, say
+from ood_shared.cli import Parser, add_shared_flags, parse_seed_number, run_command
+from ood_shared.errors import InputError, unknown
+from ood_shared.report import write_report
+
+DEFAULT_OOD = "textures,faces,photos,letters,gaussian,uniform,sphere"
+DEFAULT_FOLDER = "ood-bench-report"
+REPORT, RESULTS = "report.html", "results.json"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `ood-bench`; exit status 0, 1 when a method failed, 2 for bad input, 130 or 143 when stopped."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    return run_command(partial(_bench, shlex.join(["ood-bench", *words])), _parser(), words)
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="ood-bench", description="train and compare OOD detectors on the same data")
+    add = parser.add_argument_group("what is compared").add_argument
+    add("--methods", type=_words, metavar="A,B", help="methods to run (default: all that are installed)")
+    add("--id", default="digits", metavar="NAME|PATH", help="in-distribution set (default: digits)")
+    add("--ood", type=_words, default=_words(DEFAULT_OOD), metavar="A,B", help=f"OOD sets (default: {DEFAULT_OOD})")
+    add("--novel-classes", metavar="A,B", help="classes kept out of ID training, offered as the OOD set `novel`")
+    add("--budget", choices=BUDGETS, default="smoke", help="length of training; full is the paper's (default: smoke)")
+    seeds = parser.add_mutually_exclusive_group()
+    seeds.add_argument("--seeds", type=_seeds, metavar="0,1,2", help="run every method once with each (default: 0)")
+    seeds.add_argument("--seed", type=parse_seed_number, metavar="N", help="the same as --seeds N")
+    add_shared_flags(parser, seed=None, skip=("output-dir", "log-to"))
+    parser.add_argument("--output-dir", default=DEFAULT_FOLDER, metavar="DIR", help=f"default: ./{DEFAULT_FOLDER}")
+    return parser
+
+
+def _bench(command_line: str, options: argparse.Namespace) -> int:
+    chosen = methods.choose(options.methods)
+    for name in (options.id, *options.ood):
+        _check_set(name)
+    folder = Path(options.output_dir)
+    runs = _plan(chosen, options, folder)
+    absent = methods.not_built() if options.methods is None else []
+    say(
+        f"{len(runs)} run(s): {', '.join(map(str, runs))}" + (f"; not built yet: {', '.join(absent)}" if absent else "")
+    )
+    ended = [perform(run, f"[{number}/{len(runs)}]", options.resume) for number, run in enumerate(runs, 1)]
+    return _conclude(ended, folder, command_line, _settings(options, chosen))
+
+
+def _plan(chosen: dict[str, str], options: argparse.Namespace, folder: Path) -> list[Run]:
+    """Every method with every seed. Flags of the user that are not given are not passed on."""
+    shared = ["--id", options.id, "--ood", ",".join(options.ood), "--budget", options.budget]
+    for flag in ("novel_classes", "device", "precision", "data_dir"):
+        value = getattr(options, flag)
+        if value is not None and value != {"device": "auto", "precision": "fp32"}.get(flag):
+            shared += [f"--{flag.replace('_', '-')}", value]
+    for flag in ("compile", "debug"):
+        shared += [f"--{flag}"] if getattr(options, flag) else []
+    return [
+        Run(name, module, seed, folder / name / f"seed-{seed}", (*shared, "--seed", str(seed)))
+        for name, module in chosen.items()
+        for seed in _seeds_of(options)
+    ]
+
+
+def _conclude(ended: Sequence[Ended], folder: Path, command_line: str, settings: dict[str, Any]) -> int:
+    """Write the report and the JSON, print the tables, and name what failed."""
+    results = [end.result for end in ended if end.result is not None]
+    failures = {str(end.run): end.failure for end in ended if end.result is None}
+    records = [record for record, _ in results]
+    _write_results(ended, folder, command_line, settings)
+    title = f"OOD detection on {settings['id']}"
+    write_report(folder / REPORT, title, page.sections(results, failures, command_line, settings))
+    if records:
+        print("\n".join(["", *summary.as_lines(records), ""]))
+    print(f"report: {folder / REPORT}\nnumbers: {folder / RESULTS}")
+    if failures:
+        say(f"ood-bench: {len(failures)} of {len(ended)} run(s) failed: {'; '.join(failures)}")
+    return 1 if failures else 0
+
+
+def _write_results(ended: Sequence[Ended], folder: Path, command_line: str, settings: dict[str, Any]) -> None:
+    runs = [
+        {
+            "method": end.run.method,
+            "seed": end.run.seed,
+            "status": "failed" if end.result is None else "done",
+            "seconds": end.seconds,
+            "folder": end.run.folder.relative_to(folder).as_posix(),
+            "failure": list(end.failure),
+            "result": end.result[0] if end.result else None,
+        }
+        for end in ended
+    ]
+    records = [end.result[0] for end in ended if end.result is not None]
+    about = {
+        "schema_version": SCHEMA_VERSION,
+        "score_convention": CONVENTION,
+        "finished": time.strftime("%FT%TZ", time.gmtime()),
+    }
+    about |= {"command_line": command_line, "settings": settings}
+    files.write_json(folder / RESULTS, {**about, "summary": summary.as_json(records), "runs": runs})
+
+
+def _settings(options: argparse.Namespace, chosen: dict[str, str]) -> dict[str, Any]:
+    names = ("novel_classes", "budget", "device", "precision", "compile", "data_dir")
+    return {
+        "methods": list(chosen),
+        "id": options.id,
+        "ood": options.ood,
+        "seeds": _seeds_of(options),
+        **{name: getattr(options, name) for name in names},
+    }
+
+
+def _seeds_of(options: argparse.Namespace) -> list[int]:
+    return options.seeds or [options.seed or 0]
+
+
+def _words(text: str) -> list[str]:
+    words = [word.strip() for word in text.split(",")]
+    if not all(words) or len(set(words)) < len(words):
+        raise argparse.ArgumentTypeError(f"`{text}` must be different names, separated by single commas")
+    return words
+
+
+def _seeds(text: str) -> list[int]:
+    return [parse_seed_number(word) for word in _words(text)]
+
+
+def _check_set(word: str) -> None:
+    """Refuse a mistyped name before every method does, minutes apart. Packages may know sets beyond the registry's."""
+    import difflib
+
+    from ood_shared.datasets.registry import ALIASES, known_names
+
+    known = [*known_names(), *ALIASES, "novel"]
+    name = word.lower()
+    if name in known or Path(word).expanduser().exists():
+        return
+    if any(separator in word for separator in "/\\.") or word.startswith("~"):
+        raise InputError(f"{word} does not exist: expected a folder or a file of images.")
+    without_size = name.rpartition("_")[0]  # bloodmnist_64
+    if without_size not in known and difflib.get_close_matches(name, known, n=1, cutoff=0.6):
+        raise unknown("Dataset", word, known)
