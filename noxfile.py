@@ -4,6 +4,7 @@ Every session has an environment of its own with one package and `ood-shared`, s
 dependency which a package forgot to name shows as an import error.
 """
 
+import os
 import re
 from pathlib import Path
 
@@ -17,6 +18,9 @@ nox.needs_version = ">=2025.5"
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_venv = "yes"
 nox.options.sessions = ["lint", "types", "tests"]
+
+# Commands under test start many processes; without cached bytecode each would compile torch's Python code anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def folder(package: str) -> Path:
@@ -54,7 +58,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Mypy: strict on ood_shared, ordinary on the packages."""
     session.run_install(
-        *("uv", "sync", "--exact", "--quiet", "--no-default-groups", "--group", "types", "--group", "nox"),
+        *("uv", "sync", "--exact", "--quiet", "--no-default-groups", "--all-packages", "--group", "types"),
         env={"UV_PROJECT_ENVIRONMENT": session.virtualenv.location},
     )
     session.run("mypy", "--strict", "shared/src")

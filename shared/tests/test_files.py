@@ -8,9 +8,14 @@ from ood_shared.errors import InputError, MissingFileError
 def test_an_interrupted_write_leaves_the_old_file_and_no_other(tmp_path):
     target = tmp_path / "a.txt"
     target.write_text("old")
-    with pytest.raises(RuntimeError), files.atomic_path(target) as temporary:
-        temporary.write_text("half of the new")
-        raise RuntimeError
+
+    def write_half():
+        with files.atomic_path(target) as temporary:
+            temporary.write_text("half of the new")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_half()
     assert target.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 

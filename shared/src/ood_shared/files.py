@@ -1,7 +1,7 @@
 """Files that are either whole or not there: every write goes to a temporary sibling and is renamed.
 
-That holds when the process is killed. Nothing is forced to the disk: waiting for it after every epoch of a small network
-would cost more than the epoch.
+That holds when the process is killed. Nothing is forced to the disk: waiting for it after every epoch of a small
+network would cost more than the epoch.
 """
 
 import json
