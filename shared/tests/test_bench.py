@@ -172,7 +172,7 @@ def test_the_table_fits_120_columns_and_has_every_number(site, capsys):
     install(site, "fake_a", ood=("near", "/a/long/path/to/some/scans"))
     assert bench("--methods", "fake_a") == 0
     printed = capsys.readouterr().out
-    assert max(len(line) for line in printed.splitlines() if not line.startswith("In %")) <= 120
+    assert max(map(len, printed.splitlines())) <= 120
     record, _ = result("fake_a", 0)
     auroc = {part: f"{100 * value:.1f}" for part, value in record["metrics"]["near"]["auroc"].items()}
     row = next(line for line in printed.splitlines() if line.startswith("fake_a") and "near" in line)
@@ -186,7 +186,7 @@ def test_the_widest_row_fits_120_columns():
     record, _ = result("know_your_space", 0, ood=("a" * 40,))
     for name in summary.MAIN:
         record["metrics"]["a" * 40][name] = {"value": 1.0, "low": 1.0, "high": 1.0}
-    assert max(len(line) for line in summary.as_lines([record])[1:]) <= 120
+    assert max(map(len, summary.as_lines([record]))) <= 120
 
 
 def test_results_json_holds_every_run_and_the_summary(site, tmp_path):

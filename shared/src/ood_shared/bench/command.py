@@ -58,9 +58,8 @@ def _bench(command_line: str, options: argparse.Namespace) -> int:
     folder = Path(options.output_dir)
     runs = _plan(chosen, options, folder)
     absent = methods.not_built() if options.methods is None else []
-    say(
-        f"{len(runs)} run(s): {', '.join(map(str, runs))}" + (f"; not built yet: {', '.join(absent)}" if absent else "")
-    )
+    later = f"; not built yet: {', '.join(absent)}" if absent else ""
+    say(f"{len(runs)} run(s): {'; '.join(map(str, runs))}{later}")
     ended = [perform(run, f"[{number}/{len(runs)}]", options.resume) for number, run in enumerate(runs, 1)]
     return _conclude(ended, folder, command_line, _settings(options, chosen))
 

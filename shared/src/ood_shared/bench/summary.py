@@ -1,5 +1,6 @@
 """Results of several methods and seeds together: one row per method and OOD set, for people and for programs."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -122,7 +123,7 @@ def as_lines(records: Sequence[Record]) -> list[str]:
     methods += [
         [row.method, row.id_accuracy.text() if row.id_accuracy else "–", *costs(row)] for row in method_rows(records)
     ]
-    return [f"In %, {span_words(records)}. {SETTLED}", "", *_align(main), "", *_align(methods)]
+    return [*textwrap.wrap(f"In %, {span_words(records)}. {SETTLED}", 100), "", *_align(main), "", *_align(methods)]
 
 
 def costs(row: MethodRow) -> tuple[str, str, str]:
