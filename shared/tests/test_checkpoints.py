@@ -1,6 +1,8 @@
 import os
 import pickle
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -20,6 +22,30 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path):
     found = checkpoints.load(tmp_path / "c.pt")
     assert torch.equal(found.pop("w"), state.pop("w"))
     assert found == state
+
+
+def test_the_same_state_gives_the_same_bytes(tmp_path):
+    for name in ("a.pt", "b.pt"):
+        checkpoints.save(tmp_path / name, {"w": torch.arange(3.0)})
+    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a limit on the size of files is a POSIX matter")
+def test_a_write_that_the_system_refuses_is_an_oserror_that_names_the_file(tmp_path):
+    code = """
+import resource, sys, torch
+from pathlib import Path
+from ood_shared import checkpoints
+checkpoints.save(Path("m.pt"), {"w": torch.zeros(10)})
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))
+try:
+    checkpoints.save(Path("m.pt"), {"w": torch.zeros(100_000)})
+except OSError as error:
+    print(error.strerror, error.filename, len(checkpoints.load(Path("m.pt"))["w"]))
+"""
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert run.stdout == "File too large m.pt 10\n", run.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["m.pt"]
 
 
 @pytest.mark.parametrize("writer", ["torch", "pickle"])

@@ -1,8 +1,10 @@
 import argparse
+import errno
 import os
 import signal
 
 import pytest
+import torch
 from ood_shared.cli import Parser, add_shared_flags, parse_seed, run_command
 from ood_shared.errors import InputError, did_you_mean, unknown
 from ood_shared.signals import Terminated, deferred_sigterm
@@ -90,6 +92,44 @@ def test_a_defect_is_not_called_bad_input():
 
     with pytest.raises(ZeroDivisionError):
         run_command(command, make_parser(), [])
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device. Make room and run again."),
+        (OSError(errno.EDQUOT, "Quota exceeded", "m.pth"), "m.pth: Quota exceeded. Make room and run again."),
+        (
+            FileExistsError(errno.EEXIST, "File exists", "out"),
+            "out: File exists. A folder is needed there; move the file away or choose another path.",
+        ),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "out"),
+            "out: Permission denied. Choose another path, or change its permissions.",
+        ),
+        (OSError(errno.EIO, "Input/output error", "a.png"), "a.png: Input/output error."),
+        (MemoryError("3 GiB."), "out of memory. 3 GiB. Lower the batch size, or use less data."),
+        (torch.OutOfMemoryError("3 GiB."), "out of memory. 3 GiB. Lower the batch size, or use less data."),
+    ],
+)
+def test_what_the_system_refuses_is_one_line_and_status_2(error, line, capsys):
+    def command(options):
+        raise error
+
+    assert run_command(command, make_parser(), []) == 2
+    assert capsys.readouterr().err == f"tool: error: {line}\n"
+
+
+def test_an_oserror_in_a_librarys_own_words_is_not_called_bad_input():
+    def command(options):
+        raise OSError("cannot identify image file")
+
+    with pytest.raises(OSError, match="cannot identify"):
+        run_command(command, make_parser(), [])
+
+
+def test_a_flag_with_a_line_break_still_gives_one_line(capsys):
+    assert stderr_of_bad_flags(["--in\n_data", "x"], capsys).count("\n") == 1
 
 
 def test_sigterm_ends_a_command_with_143(capsys):

@@ -1,3 +1,4 @@
+import errno
 import math
 
 import pytest
@@ -15,6 +16,21 @@ def test_an_interrupted_write_leaves_the_old_file_and_no_other(tmp_path):
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
+        write_half()
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_full_disk_names_the_file_and_leaves_the_old_one(tmp_path):
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+
+    def write_half():
+        with files.atomic_path(target) as temporary:
+            temporary.write_text("half of the new")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match=r"No space left on device: '.*a\.txt'"):
         write_half()
     assert target.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]

@@ -39,6 +39,12 @@ def test_resuming_with_another_setting_is_refused(tmp_path):
         runs.refuse_other_settings(tmp_path, {"lr": 0.2, "epochs": 5}, free=["epochs"])
 
 
+def test_of_several_differing_settings_the_first_is_named(tmp_path):
+    runs.Run(tmp_path, {"lr": 0.1, "opt": "ada", "seed": 1})
+    with pytest.raises(InputError, match="with lr ="):
+        runs.refuse_other_settings(tmp_path, {"lr": 0.2, "opt": "sgd", "seed": 2}, free=iter(["epochs"]))
+
+
 def test_resuming_with_more_epochs_is_allowed(tmp_path):
     runs.Run(tmp_path, {"lr": 0.1, "epochs": 3})
     runs.refuse_other_settings(tmp_path, {"lr": 0.1, "epochs": 5}, free=["epochs"])

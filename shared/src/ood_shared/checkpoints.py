@@ -3,6 +3,7 @@
 import hashlib
 import pickle
 import random
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,21 @@ from ood_shared.files import atomic_path
 
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
-    """Write tensors, numbers, text and containers of them to `path`, atomically."""
+    """Write tensors, numbers, text and containers of them to `path`, atomically.
+
+    The same state gives the same bytes: torch would write the temporary name into a file that it opens itself.
+
+    Raises:
+        OSError: the disk is full or refuses for another reason; torch's own error is about its archive format.
+    """
     with atomic_path(path) as temporary:
-        torch.save(dict(state), temporary)
+        try:
+            with temporary.open("wb") as file:
+                torch.save(dict(state), file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -31,7 +44,9 @@ def load(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise MissingFileError(f"Checkpoint {path} is missing.")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a foreign pickle's protocol; what cannot be read raises below
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "weights" in str(error).lower() or "unsupported" in str(error).lower():
             raise InputError(

@@ -1,20 +1,25 @@
 """Command lines: one-line errors, the flags that all commands share, exit statuses.
 
-Exit status: 0 done; 2 bad input, one line on standard error; 130 interrupted; 143 terminated after saving.
+Exit status: 0 done; 2 bad input, or a file or memory that the system refused, one line on standard error;
+130 interrupted; 143 terminated after saving.
 """
 
 import argparse
+import errno
 import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+import torch
+
 from ood_shared.devices import PRECISIONS
 from ood_shared.errors import InputError, did_you_mean
 from ood_shared.signals import Terminated, raise_on_sigterm
 
 DEFAULT_SEED = 5
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Parser(argparse.ArgumentParser):
@@ -39,7 +44,7 @@ class Parser(argparse.ArgumentParser):
         if choice:
             known = [word.strip().strip("'") for word in choice[3].split(",")]
             message = f"{choice[1]} `{choice[2]}` is not known. {did_you_mean(choice[2], known)}"
-        self.exit(2, f"{self.prog}: error: {message}\n")
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
 
 
 def parse_seed(text: str) -> int | None:
@@ -123,12 +128,28 @@ def run_command(
             return command(options) or 0
     except InputError as error:
         return _report(parser, str(error), debug, 2)
-    except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
-        return _report(parser, f"{error.filename}: {error.strerror}.", debug, 2)
+    except OSError as error:
+        if error.errno is None:  # raised by a library in its own words: nothing that the system said
+            raise
+        return _report(parser, _trouble(error), debug, 2)
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        return _report(parser, f"out of memory. {error} Lower the batch size, or use less data.", debug, 2)
     except KeyboardInterrupt:
         return _report(parser, "interrupted.", debug, 130)
     except Terminated:
         return _report(parser, "terminated; what was finished is saved, --resume continues.", debug, 143)
+
+
+def _trouble(error: OSError) -> str:
+    """What the system refused, and what to do about it where that is plain."""
+    words = f"{error.strerror}."
+    if error.errno in _FULL:
+        words += " Make room and run again."
+    elif isinstance(error, FileExistsError | NotADirectoryError):
+        words += " A folder is needed there; move the file away or choose another path."
+    elif isinstance(error, PermissionError):
+        words += " Choose another path, or change its permissions."
+    return words if error.filename is None else f"{error.filename}: {words}"
 
 
 def _report(parser: argparse.ArgumentParser, message: str, debug: bool, status: int) -> int:

@@ -108,12 +108,12 @@ def refuse_other_settings(folder: Path, settings: Mapping[str, Any], free: Itera
     Raises:
         InputError: names the first setting that differs, with both values.
     """
-    before = read_settings(folder)
-    for name in settings.keys() - set(free):
-        if name in before and before[name] != settings[name]:
+    before, may_differ = read_settings(folder), set(free)
+    for name, value in settings.items():
+        if name not in may_differ and name in before and before[name] != value:
             raise InputError(
                 f"--resume: the run in {folder} was started with {name} = {before[name]!r}, now it is "
-                f"{settings[name]!r}. Pass the old value, or another output folder."
+                f"{value!r}. Pass the old value, or another output folder."
             )
 
 
