@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ood_shared.bench import command, methods, processes, schema, summary
+from ood_shared.bench import command, methods, page, processes, schema, summary
 from ood_shared.errors import InputError
+from ood_shared.report import PNG_SIGNATURE
 
 # A method without any import of the project, so that the tests are quick: it copies a result that the test has made.
 FAKE_BENCH = """
@@ -74,13 +75,21 @@ def result(method, seed, ood=("near", "far"), shift=2.0):
 
 
 @pytest.fixture
-def site(tmp_path, monkeypatch):
+def drawn():
+    """Asked for by the tests that look at the figures."""
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch, request):
     """A folder on the path of this process and of the methods'; and an empty working folder."""
     folder = tmp_path / "site"
     folder.mkdir()
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]))
     monkeypatch.chdir(tmp_path)
+    if "drawn" not in request.fixturenames:  # drawing takes longer than everything else
+        for name in ("roc", "histograms"):
+            monkeypatch.setattr(page.plots, name, lambda *_: PNG_SIGNATURE)
     return folder
 
 
@@ -231,7 +240,7 @@ def test_seed_is_one_of_seeds(site):
     assert calls(package)[0][7] == "1"
 
 
-def test_the_report_refers_to_nothing_outside_and_holds_every_section(site, tmp_path):
+def test_the_report_refers_to_nothing_outside_and_holds_every_section(site, tmp_path, drawn):
     for name in ("fake_a", "fake_b"):
         install(site, name)
     bench("--methods", "fake_a,fake_b")
@@ -246,7 +255,7 @@ def test_the_report_refers_to_nothing_outside_and_holds_every_section(site, tmp_
     assert text.count("data:image/png;base64,") == 4
 
 
-def test_names_in_the_report_are_escaped(site, tmp_path):
+def test_names_in_the_report_are_escaped(site, tmp_path, drawn):
     install(site, "fake_a", ood=("<b>", "$x_{"))
     assert bench("--methods", "fake_a") == 0
     text = (tmp_path / "out" / "report.html").read_text()

@@ -81,7 +81,7 @@ def _summary(records: Sequence[Record], table: Sequence[Row]) -> Table:
     return Table(
         "Summary",
         ["method", "OOD set", *MAIN.values()],
-        [[row.method, row.ood, *(_cell(row.metrics[name]) for name in MAIN)] for row in table],
+        [[row.method, f"{row.ood}\nn = {row.n_ood}", *(_cell(row.metrics[name]) for name in MAIN)] for row in table],
         note=f"In %, small: {span_words(records)}. {SETTLED}",
         grouped=True,
     )
@@ -160,7 +160,7 @@ def _circumstances(records: Sequence[Record]) -> Table:
         different = set(by_method.values())
         listed = "\n".join(f"{method}: {value}" for method, value in by_method.items())
         found.append([name, next(iter(different)) if len(different) == 1 else f"differs\n{listed}"])
-    return Table("Hardware and versions", ["", ""], found)
+    return Table("Hardware and versions", ["what", "found"], found)
 
 
 def _settings_of(record: Record) -> Text:
