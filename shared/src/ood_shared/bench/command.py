@@ -37,17 +37,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> Parser:
     parser = Parser(prog="ood-bench", description="train and compare OOD detectors on the same data")
-    add = parser.add_argument_group("what is compared").add_argument
+    group = parser.add_argument_group("what is compared")
+    add = group.add_argument
     add("--methods", type=_words, metavar="A,B", help="methods to run (default: all that are installed)")
     add("--id", default="digits", metavar="NAME|PATH", help="in-distribution set (default: digits)")
     add("--ood", type=_words, default=_words(DEFAULT_OOD), metavar="A,B", help=f"OOD sets (default: {DEFAULT_OOD})")
     add("--novel-classes", metavar="A,B", help="classes kept out of ID training, offered as the OOD set `novel`")
     add("--budget", choices=BUDGETS, default="smoke", help="length of training; full is the paper's (default: smoke)")
-    seeds = parser.add_mutually_exclusive_group()
+    seeds = group.add_mutually_exclusive_group()
     seeds.add_argument("--seeds", type=_seeds, metavar="0,1,2", help="run every method once with each (default: 0)")
     seeds.add_argument("--seed", type=parse_seed_number, metavar="N", help="the same as --seeds N")
+    add("--output-dir", default=DEFAULT_FOLDER, metavar="DIR", help=f"of all files (default: ./{DEFAULT_FOLDER})")
     add_shared_flags(parser, seed=None, skip=("output-dir", "log-to"))
-    parser.add_argument("--output-dir", default=DEFAULT_FOLDER, metavar="DIR", help=f"default: ./{DEFAULT_FOLDER}")
     return parser
 
 
