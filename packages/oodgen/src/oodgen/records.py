@@ -30,7 +30,7 @@ class RunningMean:
         self._sum: float | Tensor = total
         self._squares: float | Tensor = squares
 
-    def state(self) -> dict[str, float]:
+    def state(self) -> dict[str, int | float]:
         """Plain numbers for a checkpoint; `RunningMean(**state)` goes on from there."""
         return {"count": self.count, "last": self.val, "total": self.sum, "squares": float(self._squares)}
 

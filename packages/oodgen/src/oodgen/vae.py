@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 from ood_shared.errors import InputError, unknown
 from torch import Tensor, nn
 
@@ -246,7 +246,7 @@ def build_vae(architecture: str, n_classes: int = 10, latent_dim: int = 8) -> Co
     return kinds[architecture](n_classes, latent_dim)
 
 
-def one_hot(labels: Int[Tensor, " batch"], n_classes: int) -> Float[Tensor, "batch classes"]:
+def one_hot(labels: Integer[Tensor, " batch"], n_classes: int) -> Float[Tensor, "batch classes"]:
     """Labels as float32 rows with one 1; always `n_classes` columns, whichever labels occur.
 
     Looks at the values to check them, which waits for the device: encode a whole set once and index the result.

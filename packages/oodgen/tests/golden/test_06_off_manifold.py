@@ -65,7 +65,7 @@ def test_authors_directions_are_orthogonal_to_the_tangents(authors: dict) -> Non
 
 def test_authors_outliers_agree(authors: dict) -> None:
     data, raw, magnitude, sign = tensors(authors, "data", "raw_direction", "magnitude", "sign")
-    found = off_manifold(data.movedim(-1, 1), unit(raw), magnitude, sign)
+    found = off_manifold(data.movedim(-1, 1), unit(raw), magnitude, sign.double())
     np.testing.assert_allclose(found.movedim(1, -1), authors["ood"], rtol=0, atol=ATOL)
 
 
@@ -84,5 +84,5 @@ def test_basis_free_directions_agree(authors: dict, jacobians: torch.Tensor) -> 
 
 def test_basis_free_outliers_agree(authors: dict, jacobians: torch.Tensor) -> None:
     x, noise, magnitude, sign = tensors(authors, "p_x", "p_noise", "p_magnitude", "p_sign")
-    found = off_manifold(x, null_space_direction(jacobians, noise), magnitude, sign)
+    found = off_manifold(x, null_space_direction(jacobians, noise), magnitude, sign.double())
     np.testing.assert_allclose(found, authors["p_ood"], rtol=0, atol=ATOL)

@@ -52,13 +52,13 @@ def test_the_step_keeps_shape_and_precision_of_the_base() -> None:
 
 
 def test_distances_are_uniform_between_the_limits() -> None:
-    found = draw_distance(20_000, 0.1, 28, seeded())
+    found = draw_distance(20_000, 0.1, 28.0, seeded())
     assert 0.1 <= found.min() < 0.2
     assert 27.9 < found.max() <= 28
     assert found.mean().item() == pytest.approx(14.05, abs=0.25)  # 4 standard errors of 28 / sqrt(12 * 20 000)
 
 
-@pytest.mark.parametrize("limits", [(-0.1, 1), (2, 1), (0, float("inf")), (float("nan"), 1)])
+@pytest.mark.parametrize("limits", [(-0.1, 1.0), (2.0, 1.0), (0.0, float("inf")), (float("nan"), 1.0)])
 def test_limits_that_are_no_range_are_refused(limits: tuple[float, float]) -> None:
     with pytest.raises(InputError, match="expected 0 <= min <= max"):
         draw_distance(3, *limits, seeded())
@@ -96,7 +96,7 @@ def test_unclipped_steps_have_the_drawn_length(vae: ConditionalVAE, images: Tens
 
 
 def test_clipped_steps_are_not_longer_than_drawn(vae: ConditionalVAE, images: Tensor) -> None:
-    steps = (make(vae, images, eps_min=20, eps_max=20) - images).flatten(1)
+    steps = (make(vae, images, eps_min=20.0, eps_max=20.0) - images).flatten(1)
     assert (steps.norm(dim=1) <= 20 + 1e-4).all()
 
 
@@ -108,7 +108,7 @@ def unclipped_products(vae: ConditionalVAE, images: Tensor, **options) -> Tensor
         z = mu
         if options.get("latent") == "sample":
             generator = seeded()
-            draw_distance(N, 0, 1, generator)
+            draw_distance(N, 0.0, 1.0, generator)
             draw_sign(N, "binary", generator)
             draw_noise(N, 784, "normal", generator)
             z = vae.sample(mu, logvar, latent_noise(mu, generator))
@@ -139,7 +139,7 @@ def test_plain_noise_moves_every_pixel(vae: ConditionalVAE, images: Tensor) -> N
 
 @pytest.mark.parametrize("null_space", ["jacobian", "none"])
 def test_the_base_may_be_the_reconstruction(vae: ConditionalVAE, images: Tensor, null_space: str) -> None:
-    found = make(vae, images, null_space=null_space, base="recon", eps_min=0, eps_max=0)
+    found = make(vae, images, null_space=null_space, base="recon", eps_min=0.0, eps_max=0.0)
     y = one_hot(LABELS, CLASSES)
     with torch.no_grad():
         torch.testing.assert_close(found, vae.decoder(vae.encode(images, y)[0], y), rtol=0, atol=1e-6)
@@ -147,7 +147,9 @@ def test_the_base_may_be_the_reconstruction(vae: ConditionalVAE, images: Tensor,
 
 def test_the_encoder_sees_its_own_scale(vae: ConditionalVAE, images: Tensor) -> None:
     normalised = (images - 0.1307) / 0.3081
-    found = make_off_manifold(vae, images, normalised, LABELS, base="recon", eps_min=0, eps_max=0, generator=seeded())
+    found = make_off_manifold(
+        vae, images, normalised, LABELS, base="recon", eps_min=0.0, eps_max=0.0, generator=seeded()
+    )
     y = one_hot(LABELS, CLASSES)
     with torch.no_grad():
         torch.testing.assert_close(found, vae.decoder(vae.encode(normalised, y)[0], y), rtol=0, atol=1e-6)
