@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from ood_shared import files
 from ood_shared.datasets import ImageSet, load, luma
-from ood_shared.datasets.decode import EXTENSIONS, decode_all, is_image, numbered
+from ood_shared.datasets.decode import EXTENSIONS, decode_all, numbered
+from ood_shared.datasets.tree import FolderTree
 from ood_shared.errors import InputError, MissingFileError
 from torch import Tensor
 
@@ -81,7 +83,7 @@ def read_id(in_data: str, classes: str = "all") -> tuple[Pixels, Pixels, Pixels 
     Labels count the chosen classes from 0 in the order of the sorted folder names.
 
     Raises:
-        InputError: a split is missing, the class folders of train and test differ, or a class has no images.
+        InputError: a split is missing, or a class has no images in one of them.
     """
     root = Path(in_data)
     if not root.is_dir():
@@ -89,13 +91,14 @@ def read_id(in_data: str, classes: str = "all") -> tuple[Pixels, Pixels, Pixels 
             f"In-distribution folder {in_data} is missing; expected {in_data}/train/<class>/*.png and "
             f"{in_data}/test/<class>/*.png. `oodgen prepare NAME {in_data}` writes such a tree from a known set."
         )
-    train, test = (as_pixels(load(str(root), split), f"{in_data}/{split}") for split in ("train", "test"))
-    if train.classes != test.classes:
-        odd = sorted(set(train.classes) ^ set(test.classes))[0]
-        raise InputError(
-            f"{in_data}: train has {len(train.classes)} class folders, test {len(test.classes)}, and `{odd}` is in one "
-            "of them only; both need the same."
-        )
+    train, test = (as_pixels(load(str(root), split, channels=1), f"{in_data}/{split}") for split in ("train", "test"))
+    for split, pixels, other in (("train", train, test), ("test", test, train)):
+        lacking = sorted(set(other.classes) - {pixels.classes[label] for label in pixels.labels.unique().tolist()})
+        if lacking:
+            raise InputError(
+                f"{in_data}/{split} has no images of class `{lacking[0]}`, which another split has. "
+                "Give train and test the same class folders."
+            )
     kept = class_range(classes, len(train.classes))
     if len(kept) == len(train.classes):
         return train, test, None
@@ -115,7 +118,7 @@ def read_generated(in_data: str, split: str, types: str = "both") -> Tensor:
         MissingFileError: there are none; quotes the command that makes them.
     """
     root = Path(in_data) / "ood" / split
-    found = sorted(path for path in root.rglob("*") if path.is_file() and is_image(path.name))
+    found = _images_below(root)
     if types != "both":
         found = [path for path in found if path.stem.endswith(f"_{types}")]
     if not found:
@@ -123,8 +126,7 @@ def read_generated(in_data: str, split: str, types: str = "both") -> Tensor:
         raise MissingFileError(
             f"{root} has no {what}. Make them with: python gen_ood.py --data '{in_data}' --dataset {split}"
         )
-    decoded = decode_all(numbered((str(path), path) for path in found), len(found))
-    return as_pixels(_unlabelled(decoded, str(root)), str(root)).images
+    return as_pixels(_unlabelled(found, str(root)), str(root)).images
 
 
 def write_generated(in_data: str, split: str, outliers: Tensor, names: list[str], settings: Mapping[str, Any]) -> Path:
@@ -187,11 +189,10 @@ def read_outlier_folder(out_data: str) -> Pixels:
     root = Path(out_data) / "test"
     if not root.is_dir():
         raise MissingFileError(f"Outlier folder {out_data} has no folder test; expected {out_data}/test/<class>/*.png.")
-    found = sorted(path for path in root.rglob("*") if path.is_file() and is_image(path.name))
+    found = _images_below(root)
     if not found:
         raise MissingFileError(f"{root} has no images; expected files ending in {', '.join(EXTENSIONS)}.")
-    decoded = decode_all(numbered((str(path), path) for path in found), len(found))
-    return as_pixels(_unlabelled(decoded, str(root)), str(root))
+    return as_pixels(_unlabelled(found, str(root)), str(root))
 
 
 def _class_folders(classes: tuple[str, ...]) -> list[str]:
@@ -209,9 +210,14 @@ def _write_pngs(folder: Path, names: list[str], images: Tensor) -> None:
         list(pool.map(lambda name, image: write_png(folder / name, image), names, pixels))  # list: raises here
 
 
-def _unlabelled(images: Any, name: str) -> ImageSet:
-    labels = torch.zeros(len(images), dtype=torch.int64).numpy()
-    return ImageSet(images, labels, ("ood",), "own files", name)
+def _images_below(root: Path) -> list[Path]:
+    """Image files at any depth, sorted; hidden ones are not seen."""
+    return [root / name for name in FolderTree(root).walk("")] if root.is_dir() else []
+
+
+def _unlabelled(paths: list[Path], name: str) -> ImageSet:
+    images = decode_all(numbered((str(path), path) for path in paths), len(paths), channels=1)
+    return ImageSet(images, np.zeros(len(paths), dtype=np.int64), ("ood",), "own files", name)
 
 
 def _within(labels: Tensor, kept: range) -> Tensor:

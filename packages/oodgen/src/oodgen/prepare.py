@@ -1,6 +1,8 @@
 """Write a known data set as the folder tree that the four steps read."""
 
 import argparse
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,12 +20,27 @@ def prepare_step(options: argparse.Namespace) -> None:
             raise InputError(f"{folder / split} is there already. Remove it, or choose another folder.")
     splits = {}
     for split in ("train", "test"):
-        images = load(options.name, split, options.data_dir)
+        images = load(options.name, split, options.data_dir, channels=1)
         splits[split] = fit_28(images) if options.resize else as_pixels(images)
         print(f"{split}: {len(images)} images of {len(images.classes)} classes ({images.licence})")
     for split, pixels in splits.items():
-        write_tree(folder, split, pixels)
+        write_tree(folder, split, replace(pixels, classes=folder_names(pixels.classes)))
     print(f"written to {folder}")
+
+
+def folder_names(classes: tuple[str, ...]) -> tuple[str, ...]:
+    """Folder names for classes, which sort in the order of the labels.
+
+    Signs that a path must not hold become dashes; names that would sort otherwise get their number in front.
+
+    >>> folder_names(("T-shirt/top", "Bag"))
+    ('0-T-shirt-top', '1-Bag')
+    """
+    names = tuple(re.sub(r"[^\w+.-]+", "-", name).lstrip(".-") for name in classes)
+    if names == tuple(sorted(set(names))) and all(names):
+        return names
+    width = len(str(len(names) - 1))
+    return tuple(f"{index:0{width}d}-{name}".rstrip("-") for index, name in enumerate(names))
 
 
 def fit_28(images: ImageSet, native: tuple[int, int] | None = None) -> Pixels:
