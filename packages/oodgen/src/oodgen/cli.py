@@ -38,6 +38,14 @@ def not_negative(text: str) -> float:
     return value
 
 
+def outlier_count(text: str) -> float:
+    """A whole number from 1 on, or a fraction between 0 and 1."""
+    value = positive(text)
+    if value >= 1 and value != int(value):
+        raise argparse.ArgumentTypeError(f"`{text}` is neither a whole number nor a fraction below 1")
+    return value
+
+
 def outlier_weight(text: str) -> str | float:
     """`counts`, `fixed` or a number above 0."""
     return text if text in {"counts", "fixed"} else positive(text)
@@ -94,8 +102,8 @@ def generation_parser() -> Parser:
     flag("--base", str, "type 1 starts from the image or from its reconstruction", choices=("data", "recon"))
     flag("--class_stats", str, "images that the class shells are fitted to", choices=("split", "chunk", "train"))
     flag("--maha_factor", str, "factor of the class covariance; seed is the published one", choices=_FACTORS)
-    flag("--num_ood", positive, "outliers per type; below 1 a fraction of the images; default: one per image")
-    _common_flags(parser, modes.GEN_OOD)
+    flag("--num_ood", outlier_count, "outliers per type; below 1 a fraction of the images; default: one per image")
+    _common_flags(parser, {"normalize": ("of a VAE trained with mse, as in its training",) * 3})
     return parser
 
 
@@ -152,7 +160,7 @@ def test_parser() -> Parser:
         choices=("pooled", "batches"),
     )
     flag("--all_epochs", _truth, "test the models of all epochs up to --model_epoch", nargs="?", const=True)
-    _common_flags(parser, {"normalize": ("from training", "from training, outliers by their own", "from training")})
+    _common_flags(parser, {"normalize": ("as in training", "as in training, outliers by their own", "as in training")})
     return parser
 
 
@@ -221,9 +229,12 @@ COMMANDS: dict[str, Callable[[Sequence[str] | None], int]] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """The console command `oodgen`."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if not words or words[0] in {"-h", "--help"}:
+    if not words:
+        print(f"oodgen: error: no command given. Known: {', '.join(COMMANDS)}.", file=sys.stderr)
+        return 2
+    if words[0] in {"-h", "--help"}:
         print(f"usage: oodgen {{{','.join(COMMANDS)}}} …\n\nEach command answers --help.")
-        return 0 if words else 2
+        return 0
     if words[0] not in COMMANDS:
         print(f"oodgen: error: command `{words[0]}` is not known. {did_you_mean(words[0], COMMANDS)}", file=sys.stderr)
         return 2
@@ -280,8 +291,7 @@ def _seed_flag(parser: Parser) -> None:
 def _common_flags(parser: Parser, values: modes.Values) -> None:
     parser.add_argument("--mode", default="default", choices=modes.MODES, help="set of defaults (default: default)")
     parser.add_argument("--compat", dest="mode", action="store_const", const="compat", help="same as --mode compat")
-    if "normalize" in values:
-        _adder(parser, values)("--normalize", str, "auto, none, mnist, half or MEAN,STD")
+    _adder(parser, values)("--normalize", str, "auto, none, mnist, half or MEAN,STD")
     parser.add_argument(
         "--classes", default=None, help="in-distribution classes A-B by sorted index (default: all, or as trained)"
     )

@@ -115,16 +115,29 @@ def read_configuration(folder: Path, in_data: str) -> Trained:
         raise MissingFileError(f"{folder} is missing. Train it with: python {step} --save_path '{folder.parent}'")
     path = folder / CONFIGURATION
     found = files.read_json(path) if path.is_file() else {}
-    if not isinstance(found, dict):
-        raise InputError(f"{path} is not a JSON object. Delete it and train again.")
+    try:
+        return _trained(found, in_data)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path} does not hold the settings of a training ({error}). Restore it, or train again."
+        ) from None
+
+
+def _trained(found: dict[str, Any], in_data: str) -> Trained:
     published = "class_names" not in found
     mean, std = found.get("normalize_used") or modes.normalisation("auto", str(found.get("in_data") or in_data))
+    names = found.get("class_names", [str(i) for i in range(10)])
+    if not isinstance(names, list) or not names:
+        raise ValueError(f"class_names is {names!r}, expected a list of names")
+    architecture = found.get("architecture", "doc")
+    if architecture not in ("doc", "paper"):
+        raise ValueError(f"architecture is {architecture!r}, expected doc or paper")
     return Trained(
-        architecture=found.get("architecture", "doc"),
-        classes=found.get("classes") or "all",
-        class_names=tuple(found.get("class_names", [str(i) for i in range(10)])),
+        architecture=architecture,
+        classes=str(found.get("classes") or "all"),
+        class_names=tuple(str(name) for name in names),
         latent_dim=int(found.get("latent_dim") or 8),
-        loss="mse" if published else found.get("loss", "elbo"),
+        loss="mse" if published else str(found.get("loss", "elbo")),
         normalize=(float(mean), float(std)),
         named=not published,
     )
@@ -153,12 +166,14 @@ def model_file(folder: Path, epoch: int | None, default: int) -> tuple[Path, int
     if wanted.is_file():
         return wanted, epoch or default
     saved = saved_epochs(folder)
+    listed = ", ".join(map(str, saved)) or "none"
     if epoch is not None:
-        listed = ", ".join(map(str, saved)) or "none"
         raise MissingFileError(f"--model_epoch {epoch}: {wanted} is missing. Saved epochs: {listed}.")
     if (folder / "model.pth").is_file():
-        return folder / "model.pth", saved[-1] if saved else default
-    raise MissingFileError(f"{folder} has neither model_{default}.pth nor model.pth. Let the training finish an epoch.")
+        trained = [int(record["epoch"]) for record in runs.read_metrics(folder)]
+        return folder / "model.pth", max([*saved, *trained], default=default)
+    advice = f"Pass --model_epoch; saved epochs: {listed}." if saved else "Let the training finish an epoch."
+    raise MissingFileError(f"{folder} has neither model_{default}.pth nor model.pth. {advice}")
 
 
 def saved_epochs(folder: Path) -> list[int]:

@@ -77,7 +77,7 @@ def test_step(options: argparse.Namespace) -> None:
             arrays,
             seed=seed,
             budget="full",
-            config={**conf.recorded(options), "score": score, "model_file": path.name, "model_epoch_used": last},
+            config={**conf.recorded(options), "score": score, "model_file": path.name, "model_epoch_used": epoch},
             timings={"score_seconds_per_1000": 1000 * seconds / len(arrays["scores"])},
             device=compute.device,
             checkpoint=path,
@@ -97,7 +97,7 @@ def _real_sets(
     """The sets of `--out_data`; without it the documented folder, else the embedded sets and noise."""
     native = None
     if options.out_data is not None:
-        names = [name for name in options.out_data.split(",") if name]
+        names = _names(options.out_data)
         if not names:
             raise InputError("--out_data is empty. Pass a folder, or known names separated by commas.")
     elif Path(modes.DEFAULT_OOD).is_dir():
@@ -112,8 +112,16 @@ def _real_sets(
         )
     twice = [name for name in names if names.count(name) > 1]
     if twice:
-        raise InputError(f"--out_data names {twice[0]} more than once.")
+        raise InputError(f"--out_data names {twice[0]} more than once. Name each set once.")
+    taken = [name for name in names if name in (GENERATED, HELD_OUT)]
+    if taken:
+        raise InputError(f"--out_data {taken[0]}: the results have a set of that name. Pass ./{taken[0]} for a folder.")
     return [outlier_set(name, train.images, generator, options.data_dir, native) for name in names]
+
+
+def _names(given: str) -> list[str]:
+    """The sets of `--out_data`: one folder, which may have commas in its name, or names separated by commas."""
+    return [given] if Path(given).exists() else [name.strip() for name in given.split(",") if name.strip()]
 
 
 def _epochs(options: argparse.Namespace, folder: Path, last: int) -> list[int]:

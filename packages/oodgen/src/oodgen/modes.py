@@ -4,6 +4,7 @@ A flag that is given overrides its mode. The tables are the package's only place
 """
 
 import argparse
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -108,6 +109,11 @@ def settle(options: argparse.Namespace, values: Values, in_data: str) -> argpars
     return settled
 
 
+def vae_weight_decay(opt: str, mode: str) -> float:
+    """Weight decay of train_vae.py where the flag is not given: the published code has one for Adadelta only."""
+    return 0.001 if opt == "ada" and mode != "paper" else 0.0
+
+
 def normalisation(text: str, in_data: str) -> tuple[float, float]:
     """Mean and standard deviation, in pixel units of [0, 1], that `--normalize` means for a data folder.
 
@@ -127,8 +133,8 @@ def normalisation(text: str, in_data: str) -> tuple[float, float]:
         mean, std = (float(part) for part in text.split(","))
     except ValueError:
         raise InputError(f"--normalize `{text}` is not known. Pass auto, none, mnist, half or MEAN,STD.") from None
-    if not std > 0:
-        raise InputError(f"--normalize `{text}`: the standard deviation must be positive.")
+    if not (math.isfinite(mean) and 0 < std < math.inf):
+        raise InputError(f"--normalize `{text}`: expected two numbers, the second (the standard deviation) positive.")
     return mean, std
 
 
