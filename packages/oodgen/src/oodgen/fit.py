@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from oodgen.records import RunningMean, write_log
 
 PRINT_EVERY = 10  # batches
+MODEL = "model.pth"  # of the last epoch, or of the best one where a run stops early
 
 History = list[dict[str, float]]  # one record per epoch: epoch, train_loss, vali_loss, accuracies, seconds
 
@@ -101,7 +102,7 @@ def fit(job: Job, run: Run, progress: Progress) -> None:
                 raise Terminated
     if progress.best_weights is not None:
         job.network.load_state_dict(progress.best_weights)
-    checkpoints.save(job.folder / "model.pth", job.network.state_dict())
+    checkpoints.save(job.folder / MODEL, job.network.state_dict())
 
 
 def restore(job: Job, resume: bool) -> Progress:
@@ -111,7 +112,7 @@ def restore(job: Job, resume: bool) -> Progress:
     """
     path = job.folder / CHECKPOINT
     if not resume or not path.is_file():
-        for old in [*job.folder.glob("model_*.pth"), job.folder / "model.pth", path]:
+        for old in [*job.folder.glob("model_*.pth"), job.folder / MODEL, path]:
             old.unlink(missing_ok=True)
         return Progress()
     state = checkpoints.load(path)
@@ -171,11 +172,10 @@ def _finish_epoch(job: Job, run: Run, progress: Progress, seconds: float) -> Non
     with torch.no_grad():
         for outcome in job.validate():
             _count(loss, accuracy, outcome)
-    if not math.isfinite(progress.loss.avg):
-        raise InputError(
-            f"The training loss became {progress.loss.avg} in epoch {progress.epoch + 1}. Lower --lr; the checkpoint "
-            f"of epoch {progress.epoch} is kept."
-        )
+    if not math.isfinite(progress.loss.avg) or math.isnan(loss.avg):
+        side, value = ("validation", loss.avg) if math.isfinite(progress.loss.avg) else ("training", progress.loss.avg)
+        kept = f"the checkpoint of epoch {progress.epoch} is kept" if progress.epoch else "no epoch was finished"
+        raise InputError(f"The {side} loss became {value} in epoch {progress.epoch + 1}. Lower --lr; {kept}.")
     progress.epoch += 1
     record: dict[str, float] = {"epoch": progress.epoch, "train_loss": progress.loss.avg, "vali_loss": loss.avg}
     if accuracy.count:
@@ -189,6 +189,7 @@ def _finish_epoch(job: Job, run: Run, progress: Progress, seconds: float) -> Non
     weights = job.network.state_dict()
     if progress.epoch % job.save_every == 0 or progress.epoch == job.epochs:
         checkpoints.save(job.folder / f"model_{progress.epoch}.pth", weights)
+    checkpoints.save(job.folder / MODEL, progress.best_weights or weights)
     run.log(progress.history[-1])
     _write_logs(job, progress)
     save(job, progress)

@@ -4,6 +4,7 @@ Each step takes the next 128 in-distribution images in their fixed order, 64 out
 picked by the same 64 random indices. The pool of type 1 is made anew every few epochs, that of type 2 every epoch.
 """
 
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -50,8 +51,11 @@ class PaperBatches:
         return -(-len(self._train) // self._batch_size)
 
     def crc32(self) -> int:
-        """Fingerprint of the in-distribution images."""
-        return self._train.crc32()
+        """A fingerprint of what the batches are made from: the images, the VAE and the settings."""
+        found = zlib.crc32(repr(self._settings).encode(), self._train.crc32())
+        for tensor in self._vae.state_dict().values():
+            found = zlib.crc32(tensor.cpu().numpy().tobytes(), found)
+        return found
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         skip = self._position if self._resuming else 0

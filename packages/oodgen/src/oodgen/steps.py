@@ -14,7 +14,15 @@ from oodgen.classifier import ood_weight_from_counts
 from oodgen.data import Pixels, read_generated, read_id, write_generated
 from oodgen.outliers import GenerationSettings, make_outliers
 from oodgen.paper import PaperBatches
-from oodgen.train import ClassifierSettings, Compute, VaeSettings, run_seed, train_classifier, train_vae
+from oodgen.train import (
+    ClassifierSettings,
+    Compute,
+    VaeSettings,
+    refuse_other_run,
+    run_seed,
+    train_classifier,
+    train_vae,
+)
 
 PUBLISHED_WEIGHT = 6000 / 30000  # of the outlier class, relative to the others, in the published code
 
@@ -25,6 +33,8 @@ def train_vae_step(options: argparse.Namespace) -> None:
     options.in_data = conf.id_folder(options.in_data, "--in_data")
     options.classes = options.classes or "all"
     options = modes.settle(options, modes.TRAIN_VAE, options.in_data)
+    if options.weight_decay is None:
+        options.weight_decay = modes.vae_weight_decay(options.opt, options.mode)
     train, test, _ = read_id(options.in_data, options.classes)
     mean, std = modes.normalisation(options.normalize, options.in_data)
     folder = conf.vae_folder(result_root(options.save_path, options))
@@ -45,6 +55,7 @@ def train_vae_step(options: argparse.Namespace) -> None:
         seed=run_seed(folder, options.seed, options.resume),
     )
     added = {"architecture": settings.architecture, "normalize_used": [mean, std], "seed_used": settings.seed}
+    refuse_other_run(folder, settings, train, compute)
     conf.write_configuration(folder, options, train.classes, added)
     _, history = train_vae(train, test, settings, folder, compute)
     plots.save(pictures.loss_curve(history), folder / "loss_curve.png")
@@ -62,20 +73,22 @@ def gen_ood_step(options: argparse.Namespace) -> None:
     options.classes = conf.choose_classes(options.classes, trained, source)
     options = modes.settle(options, modes.GEN_OOD, options.data)
     if options.eps_min > options.eps_max:
-        raise InputError(f"--eps_min {options.eps_min} is above --eps_max {options.eps_max}.")
+        raise InputError(f"--eps_min {options.eps_min} is above --eps_max {options.eps_max}. Swap or change them.")
     file, epoch = conf.model_file(source, options.model_epoch, default=100)
     vae = conf.load_vae(file, trained).to(compute.device)
     train, test, _ = read_id(options.data, options.classes)
     conf.check_classes(train.classes, trained, options.data)
     pixels = train if options.dataset == "train" else test
 
-    settings = generation_settings(
-        options, trained.encoder_scale, options.mode == "paper" and options.dataset == "test"
-    )
+    scale = trained.encoder_scale
+    if options.normalize is not None and trained.loss == "mse":
+        scale = modes.normalisation(options.normalize, options.data)
+    settings = generation_settings(options, scale, options.mode == "paper" and options.dataset == "test")
     seed = seed_everything(options.seed)
     generator = torch.Generator().manual_seed(seed)
     outliers = make_outliers(vae, pixels, train, settings, generator)
-    used = {**conf.recorded(options), "seed_used": seed, "model_file": file.name, "model_epoch_used": epoch}
+    used = {**conf.recorded(options), "normalize_used": list(scale), "seed_used": seed}
+    used |= {"model_file": file.name, "model_epoch_used": epoch}
     folder = write_generated(options.data, options.dataset, outliers.images, outliers.names(), used)
     picture = conf.vae_folder(result_root(options.model_path, options)) / f"ood_samples_{options.dataset}.png"
     plots.save(pictures.sample_grids(pixels.images, outliers, generator), picture)
@@ -134,6 +147,7 @@ def train_classi_step(options: argparse.Namespace) -> None:
         "n_train": len(train),
         "n_train_outliers": n_outliers,
     }
+    refuse_other_run(folder, settings, batches, compute)
     conf.write_configuration(folder, options, train.classes, added)
     _, history = train_classifier(batches, test.with_outliers(generated_test), settings, folder, compute)
     plots.save(pictures.loss_curve(history), folder / "loss_curve.png")

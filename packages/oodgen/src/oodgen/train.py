@@ -19,7 +19,7 @@ from oodgen.paper import PaperBatches
 from oodgen.vae import ConditionalVAE, build_vae, elbo_loss, mse_loss
 
 EVALUATION_BATCH = 1000
-MAY_DIFFER = ("epochs", "save_every")  # on --resume
+MAY_DIFFER = ("epochs", "save_every", "data_crc32")  # on --resume; the last has a message of its own
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def train_vae(
         log_names=("train_loss.log", "vali_loss.log"),
         patience=5 if settings.architecture == "paper" else None,
     )
-    return network, _run(job, settings, train.crc32(), compute)
+    return network, _run(job, settings, train, compute)
 
 
 def train_classifier(
@@ -191,7 +191,26 @@ def train_classifier(
         save_every=settings.save_every,
         log_names=("train_loss(accuracy).log", "vali_loss(accuracy).log"),
     )
-    return network, _run(job, settings, train.crc32(), compute)
+    return network, _run(job, settings, train, compute)
+
+
+def refuse_other_run(
+    folder: Path, settings: VaeSettings | ClassifierSettings, train: Pixels | PaperBatches, compute: Compute
+) -> None:
+    """Refuse `--resume` of a run with other settings or data; a step asks before it writes anything.
+
+    Raises:
+        InputError: names the setting that differs, or says that the data do.
+    """
+    if not compute.resume:
+        return
+    record = _record(settings, train, compute)
+    refuse_other_settings(folder, record, MAY_DIFFER)
+    if read_settings(folder).get("data_crc32", record["data_crc32"]) != record["data_crc32"]:
+        raise InputError(
+            f"--resume: the run in {folder} was trained on other images or outliers than are there now. "
+            "Restore them, or start anew without --resume."
+        )
 
 
 def run_seed(folder: Path, given: int | None, resume: bool) -> int:
@@ -200,12 +219,18 @@ def run_seed(folder: Path, given: int | None, resume: bool) -> int:
     return seed_everything(before)
 
 
-def _run(job: Job, settings: VaeSettings | ClassifierSettings, data: int, compute: Compute) -> History:
-    record = {**asdict(settings), "data_crc32": data, "precision": compute.precision}
-    if compute.resume:
-        refuse_other_settings(job.folder, record, MAY_DIFFER)
+def _record(
+    settings: VaeSettings | ClassifierSettings, train: Pixels | PaperBatches, compute: Compute
+) -> dict[str, Any]:
+    return {**asdict(settings), "data_crc32": train.crc32(), "precision": compute.precision}
+
+
+def _run(
+    job: Job, settings: VaeSettings | ClassifierSettings, train: Pixels | PaperBatches, compute: Compute
+) -> History:
+    refuse_other_run(job.folder, settings, train, compute)
     progress = restore(job, compute.resume)
-    run = Run(job.folder, record, log_to=compute.log_to, last_step=progress.epoch)
+    run = Run(job.folder, _record(settings, train, compute), log_to=compute.log_to, last_step=progress.epoch)
     try:
         fit(job, run, progress)
     finally:
