@@ -255,6 +255,13 @@ def test_the_report_refers_to_nothing_outside_and_holds_every_section(site, tmp_
     assert text.count("data:image/png;base64,") == 4
 
 
+def test_a_single_method_has_one_roc_figure_with_every_set(site, tmp_path, drawn):
+    install(site, "fake_a")
+    bench("--methods", "fake_a")
+    headings = re.findall(r"<h2[^>]*>([^<]*)</h2>", (tmp_path / "out" / "report.html").read_text())
+    assert [heading for heading in headings if heading.startswith("ROC")] == ["ROC: fake_a"]
+
+
 def test_names_in_the_report_are_escaped(site, tmp_path, drawn):
     install(site, "fake_a", ood=("<b>", "$x_{"))
     assert bench("--methods", "fake_a") == 0

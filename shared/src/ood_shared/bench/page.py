@@ -114,11 +114,16 @@ def _methods(records: Sequence[Record]) -> Table:
 
 
 def _roc_curves(results: Sequence[Result]) -> list[Section]:
-    """One figure per OOD set with every method."""
+    """One figure per OOD set with every method; for a single method one figure with every OOD set."""
+    caption = "OOD is the positive class. Up and to the left is better."
     found: list[Section] = []
+    if len(results) == 1:
+        record, scores = results[0]
+        curves = {ood: _pair(scores, ood) for ood in record["ood_datasets"]}
+        method = record["method"]
+        return [Figure(f"ROC: {method}", plots.roc(curves), caption, _spoken(f"ROC curves of {method}", curves))]
     for ood in dict.fromkeys(name for record, _ in results for name in record["ood_datasets"]):
         curves = {record["method"]: _pair(scores, ood) for record, scores in results if ood in record["ood_datasets"]}
-        caption = "OOD is the positive class. Up and to the left is better."
         found.append(Figure(f"ROC: {ood}", plots.roc(curves), caption, _spoken(f"ROC curves against {ood}", curves)))
     return found
 
