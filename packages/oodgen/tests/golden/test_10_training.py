@@ -13,6 +13,7 @@ import pytest
 import torch
 from ood_shared.testing.golden import Golden, tensors
 from oodgen.classifier import Classifier, double_softmax_loss
+from oodgen.train import ClassifierSettings, VaeSettings, make_optimizer
 from oodgen.vae import VAE, elbo_loss, mse_loss
 from torch import nn
 
@@ -98,3 +99,13 @@ def test_classifier_losses_agree(arrays: dict, classifier: Classifier, meta: dic
 def test_classifier_weights_agree(arrays: dict, classifier: Classifier, meta: dict) -> None:
     train_classifier(arrays, classifier, meta)
     np.testing.assert_allclose(classifier.fc2.weight.detach(), arrays["cls_fc2_after"], rtol=0, atol=WEIGHTS_ATOL)
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"), [(VaeSettings, "vae_optimizer"), (ClassifierSettings, "classifier_optimizer")]
+)
+def test_the_commands_train_with_the_recorded_optimizer(settings: type, key: str, meta: dict) -> None:
+    optimizer = make_optimizer(nn.Linear(1, 1), settings(n_classes=meta["n_classes"]))
+    expected = dict(meta[key])
+    assert type(optimizer).__name__ == expected.pop("name")
+    assert {name: optimizer.param_groups[0][name] for name in expected} == expected
