@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 out=${1:-gpu-checks}
 mkdir -p "$out"
-export PYTHONPATH=shared/src:packages/oodgen/src
+export PYTHONPATH=$PWD/shared/src:$PWD/packages/oodgen/src
 python3 -c "import torch; assert torch.cuda.is_available(), 'no CUDA device'; print(torch.cuda.get_device_name())"
 python3 -m pytest -q -m gpu shared/tests packages/oodgen/tests
 python3 -m oodgen.bench --id digits --ood textures,faces,photos,letters,gaussian,uniform,sphere --device cuda \
