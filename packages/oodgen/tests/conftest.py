@@ -1,0 +1,169 @@
+"""Tiny image trees, and ways to run the commands on them."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from oodgen import cli
+from PIL import Image
+
+PACKAGE = Path(__file__).parents[1]
+ID, OOD = "./data/train/mnist", "./data/test/fmnist"
+CLASSES = ("a", "b", "c")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left on its way out."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The one line of an error, after checking that it is one line, and of bad input."""
+        assert self.status == 2, (self.status, self.err)
+        lines = self.err.splitlines()
+        assert len(lines) == 1, self.err
+        assert ": error: " in lines[0]
+        return lines[0]
+
+
+def picture(kind: int, generator: np.random.Generator, side: int = 28) -> np.ndarray:
+    """A grey image with a bar whose height tells the class, and some noise."""
+    image = generator.integers(0, 40, (side, side))
+    image[2 + 3 * kind : 6 + 3 * kind, 3:-3] += 180
+    return image.astype(np.uint8)
+
+
+def write_split(folder: Path, per_class: int, classes: Sequence[str] = CLASSES, seed: int = 0, side: int = 28) -> None:
+    generator = np.random.default_rng(seed)
+    for kind, name in enumerate(classes):
+        (folder / name).mkdir(parents=True)
+        for number in range(per_class):
+            Image.fromarray(picture(kind, generator, side)).save(folder / name / f"{number:03d}.png")
+
+
+def write_tree(
+    root: Path | str, train: int = 12, test: int = 8, classes: Sequence[str] = CLASSES, side: int = 28
+) -> Path:
+    """`<root>/{train,test}/<class>/*.png`."""
+    write_split(Path(root) / "train", train, classes, 0, side)
+    write_split(Path(root) / "test", test, classes, 1, side)
+    return Path(root)
+
+
+def write_documented_trees(at: Path, **kwargs: object) -> None:
+    """The two folders of the documented commands, below `at`."""
+    write_tree(at / ID, **kwargs)  # type: ignore[arg-type]
+    write_split(at / OOD / "test", 8, ("x", "y"), seed=2)
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's environment, with one thread, and with the byte code cache: torch takes seconds without."""
+    return {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"} | {"OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="session")
+def make_tree() -> Callable[..., Path]:
+    return write_tree
+
+
+@pytest.fixture(scope="session")
+def make_documented_trees() -> Callable[..., None]:
+    return write_documented_trees
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder with the documented trees; the test runs in it."""
+    write_documented_trees(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """`run("train_vae", "--epochs", "2")`: a command in this process."""
+
+    def call(step: str, *argv: str) -> Outcome:
+        capsys.readouterr()
+        try:
+            status = cli.main([step, *argv])
+        except SystemExit as stop:  # argparse's way out
+            status = int(stop.code or 0)
+        captured = capsys.readouterr()
+        return Outcome(status, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def done(run: Callable[..., Outcome]) -> Callable[..., Outcome]:
+    """As `run`, for a command that must succeed."""
+
+    def call(step: str, *argv: str) -> Outcome:
+        found = run(step, *argv)
+        assert found.status == 0, found.err
+        return found
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def start() -> Callable[..., subprocess.Popen[str]]:
+    """`start("train_vae.py", "--epochs", "2", cwd=folder)`: a script as a process of its own."""
+
+    def call(script: str, *argv: str, cwd: Path | None = None) -> subprocess.Popen[str]:
+        words = [sys.executable, str(PACKAGE / script), *argv]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(words, cwd=cwd, env=clean_environment(), **pipes)  # type: ignore[call-overload]
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def script(start: Callable[..., subprocess.Popen[str]]) -> Callable[..., Outcome]:
+    """As `start`, and wait for the end."""
+
+    def call(name: str, *argv: str, cwd: Path | None = None) -> Outcome:
+        process = start(name, *argv, cwd=cwd)
+        out, err = process.communicate(timeout=300)
+        return Outcome(process.returncode, out, err)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def all_steps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the four steps have run for two epochs; copied by `trained`, not to be changed."""
+    at = tmp_path_factory.mktemp("steps")
+    write_documented_trees(at)
+    before = Path.cwd()
+    os.chdir(at)
+    try:
+        for words in (
+            ["train_vae", "--epochs", "2", "--batch_size", "12", "--seed", "1"],
+            ["gen_ood", "--dataset", "train", "--seed", "2"],
+            ["gen_ood", "--dataset", "test", "--seed", "3"],
+            ["train_classi", "--epochs", "2", "--batch_size", "24", "--seed", "4"],
+        ):
+            assert cli.main(words) == 0, words
+    finally:
+        os.chdir(before)
+    return at
+
+
+@pytest.fixture
+def trained(all_steps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of `all_steps` of one's own; the test runs in it."""
+    shutil.copytree(all_steps, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
