@@ -6,6 +6,8 @@ x is the training image (paper) or its reconstruction (documented program), J th
 `make_off_manifold` is the whole way for a set of images; the functions below it are its steps.
 """
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float, Int
 from ood_shared.devices import module_device
@@ -38,6 +40,7 @@ def make_off_manifold(
     generator: torch.Generator | None = None,
     chunk: int = 128,
     device: torch.device | None = None,
+    after_chunk: Callable[[int], object] | None = None,
 ) -> Float[Tensor, "batch 1 28 28"]:
     """One outlier per image, in [0,1].
 
@@ -60,6 +63,7 @@ def make_off_manifold(
         generator: CPU generator; torch's global one when None.
         chunk: images per pass.
         device: where the result goes; where the network is when None.
+        after_chunk: called after each pass with the number of finished images.
 
     Raises:
         InputError: an option is not known, the distances are no range, or the inputs differ in number.
@@ -100,6 +104,8 @@ def make_off_manifold(
                 v = degenerate_direction(w) if direction == "uniform" else unit(w)
             outlier = off_manifold(moved if base == "data" else recon, v, distance[part].to(at), signs[part].to(at))
             outliers.append(outlier.to(device or at))
+            if after_chunk is not None:
+                after_chunk(min(start + chunk, n))
     return torch.cat(outliers) if outliers else images01.to(device or at)
 
 

@@ -9,6 +9,7 @@ u lies on a sphere of as many dimensions as are left; a Cholesky factor of a pad
 inside the class. All of it in float64.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -122,6 +123,7 @@ def make_on_manifold(
     labels: Int[Tensor, " batch"],
     generator: torch.Generator | None = None,
     chunk: int = 1000,
+    after_chunk: Callable[[int], object] | None = None,
 ) -> Float[Tensor, "batch 1 28 28"]:
     """One image in (0,1) per label, decoded from the shell of its class; on the device of the network.
 
@@ -131,14 +133,19 @@ def make_on_manifold(
         labels: class that each image is conditioned on.
         generator: CPU generator; torch's global one when None.
         chunk: images per pass.
+        after_chunk: called after each pass with the number of finished images.
     """
     like = next(vae.parameters())
     codes = sample_shells(shells, labels, generator).to(like.dtype)
     condition = one_hot(labels.cpu(), vae.n_classes).to(like.dtype)
     at = module_device(vae)
+    images = []
     with exact_inference(vae):
-        parts = zip(codes.split(chunk), condition.split(chunk), strict=True)
-        return torch.cat([vae.decoder(z.to(at), y.to(at)) for z, y in parts])
+        for z, y in zip(codes.split(chunk), condition.split(chunk), strict=True):
+            images.append(vae.decoder(z.to(at), y.to(at)))
+            if after_chunk is not None:
+                after_chunk(sum(map(len, images)))
+    return torch.cat(images)
 
 
 def mean_and_covariance(

@@ -4,6 +4,7 @@ Type 1 leaves the data manifold from an image; type 2 lies on the manifold, in t
 `off_manifold` and `on_manifold` make them; here the settings of a mode become calls.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +20,8 @@ from oodgen.on_manifold import fit_class_shells, make_on_manifold
 from oodgen.vae import ConditionalVAE, one_hot
 
 ENCODE_CHUNK = 1000
+
+Notify = Callable[[int, int, int], object]
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,12 @@ class Outliers:
 
 
 def make_outliers(
-    vae: ConditionalVAE, pixels: Pixels, train: Pixels, settings: GenerationSettings, generator: torch.Generator
+    vae: ConditionalVAE,
+    pixels: Pixels,
+    train: Pixels,
+    settings: GenerationSettings,
+    generator: torch.Generator,
+    notify: Notify | None = None,
 ) -> Outliers:
     """Both types of outliers for one split, quantised as the files hold them.
 
@@ -79,19 +87,21 @@ def make_outliers(
         train: the training split, which `class_stats="train"` takes the class shells from.
         settings: see the flags of gen_ood.py.
         generator: source of every draw, on the CPU.
+        notify: called now and then with the type, the number of finished outliers of it, and their total.
 
     Raises:
         InputError: more outliers per type than images are asked for, or a class has too few images for a covariance.
     """
     first = _chosen(len(pixels), settings, generator)
     second = _chosen(len(pixels), settings, generator)
-    off = off_manifold_of(vae, pixels.select(first), settings, generator)
+    off = off_manifold_of(vae, pixels.select(first), settings, generator, notify)
     if settings.mixture:
         labels = torch.randint(len(pixels.classes), (len(second),), generator=generator)
         source = torch.arange(len(second))
     else:
         labels, source = pixels.labels[second], second
-    on = on_manifold_of(vae, labels, pixels if settings.class_stats != "train" else train, settings, generator, source)
+    fitted_to = train if settings.class_stats == "train" else pixels
+    on = on_manifold_of(vae, labels, fitted_to, settings, generator, source, notify)
     return Outliers(
         torch.cat([to_uint8(off), to_uint8(on)]),
         torch.cat([torch.full((len(off),), 1), torch.full((len(on),), 2)]),
@@ -100,7 +110,11 @@ def make_outliers(
 
 
 def off_manifold_of(
-    vae: ConditionalVAE, pixels: Pixels, settings: GenerationSettings, generator: torch.Generator
+    vae: ConditionalVAE,
+    pixels: Pixels,
+    settings: GenerationSettings,
+    generator: torch.Generator,
+    notify: Notify | None = None,
 ) -> Tensor:
     """One outlier of type 1 per image: float32 (n, 1, 28, 28) in [0, 1], on the CPU."""
     return make_off_manifold(
@@ -116,6 +130,7 @@ def off_manifold_of(
         eps_max=settings.eps_max,
         base=settings.base,
         generator=generator,
+        after_chunk=_about(notify, 1, len(pixels)),
     ).cpu()
 
 
@@ -126,6 +141,7 @@ def on_manifold_of(
     settings: GenerationSettings,
     generator: torch.Generator,
     source: Tensor,
+    notify: Notify | None = None,
 ) -> Tensor:
     """One outlier of type 2 per label: float32 (n, 1, 28, 28) in [0, 1], on the CPU.
 
@@ -142,10 +158,10 @@ def on_manifold_of(
     codes = encode_all(vae, fitted_to, settings, generator)
     if settings.class_stats != "chunk":
         shells = fit_class_shells(codes, fitted_to.labels, n_classes, settings.maha_factor)
-        return make_on_manifold(vae, shells, labels, generator).cpu()
+        return make_on_manifold(vae, shells, labels, generator, after_chunk=_about(notify, 2, len(labels))).cpu()
     images = torch.empty(len(labels), 1, *fitted_to.images.shape[2:])
     order = torch.randperm(len(source), generator=generator)
-    for chunk in order.split(settings.chunk):
+    for number, chunk in enumerate(order.split(settings.chunk)):
         rows = source[chunk]
         try:
             shells = fit_class_shells(codes[rows], fitted_to.labels[rows], n_classes, settings.maha_factor)
@@ -154,6 +170,8 @@ def on_manifold_of(
                 f"{error} In chunks of {settings.chunk}: raise --batch_size or pass --class_stats split."
             ) from None
         images[chunk] = make_on_manifold(vae, shells, labels[chunk], generator).cpu()
+        if notify is not None:
+            notify(2, number * settings.chunk + len(chunk), len(source))
     return images
 
 
@@ -169,6 +187,10 @@ def encode_all(vae: ConditionalVAE, pixels: Pixels, settings: GenerationSettings
             )
             codes.append((mu if settings.latent == "mu" else z).cpu())
     return torch.cat(codes)
+
+
+def _about(notify: Notify | None, which: int, total: int) -> Callable[[int], object] | None:
+    return None if notify is None else lambda done: notify(which, done, total)
 
 
 def _chosen(n: int, settings: GenerationSettings, generator: torch.Generator) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from ood_shared.datasets import NOISE, load, make_noise
 from ood_shared.datasets.own import looks_like_path
 from ood_shared.devices import autocast, module_device
+from ood_shared.runs import progress
 from ood_shared.metrics import evaluate
 from torch import Tensor
 
@@ -85,7 +86,7 @@ def logits_of(network: OutlierClassifier, images: Tensor, mean: float, std: floa
     network.eval()
     logits = []
     with torch.no_grad(), autocast(device, precision):
-        for chunk in images.split(SCORE_CHUNK):
+        for chunk in progress(images.split(SCORE_CHUNK), "scoring"):
             pixels = chunk.to(device)
             scale = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
             logits.append(network.logits((scale - mean) / std).float().cpu())

@@ -1,6 +1,7 @@
 """The first three commands: read the folders, do the step, write the files that the next step reads."""
 
 import argparse
+import time
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ from oodgen import configuration as conf
 from oodgen import modes, pictures
 from oodgen.classifier import ood_weight_from_counts
 from oodgen.data import Pixels, read_generated, read_id, write_generated
-from oodgen.outliers import GenerationSettings, make_outliers
+from oodgen.outliers import GenerationSettings, Notify, make_outliers
 from oodgen.paper import PaperBatches
 from oodgen.train import (
     ClassifierSettings,
@@ -86,7 +87,7 @@ def gen_ood_step(options: argparse.Namespace) -> None:
     settings = generation_settings(options, scale, options.mode == "paper" and options.dataset == "test")
     seed = seed_everything(options.seed)
     generator = torch.Generator().manual_seed(seed)
-    outliers = make_outliers(vae, pixels, train, settings, generator)
+    outliers = make_outliers(vae, pixels, train, settings, generator, _chunk_lines(settings.chunk))
     used = {**conf.recorded(options), "normalize_used": list(scale), "seed_used": seed}
     used |= {"model_file": file.name, "model_epoch_used": epoch}
     folder = write_generated(options.data, options.dataset, outliers.images, outliers.names(), used)
@@ -190,6 +191,21 @@ def generation_settings(
         per_type=options.num_ood,
         mixture=mixture,
     )
+
+
+def _chunk_lines(chunk: int) -> Notify:
+    """Prints a line with the minutes each time another chunk of a type is finished."""
+    started = time.perf_counter()
+    printed: dict[int, int] = {}
+
+    def notify(which: int, done: int, total: int) -> None:
+        number, chunks = -(-done // chunk) if done == total else done // chunk, -(-total // chunk)
+        if number > printed.get(which, 0):
+            printed[which] = number
+            minutes = (time.perf_counter() - started) / 60
+            print(f"type {which}  chunk {number}/{chunks}  {minutes:.1f} min", flush=True)
+
+    return notify
 
 
 def _paper_batches(
