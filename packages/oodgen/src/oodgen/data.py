@@ -88,7 +88,7 @@ def read_id(in_data: str, classes: str = "all") -> tuple[Pixels, Pixels, Pixels 
     root = Path(in_data)
     if not root.is_dir():
         raise MissingFileError(
-            f"In-distribution folder {in_data} is missing; expected {in_data}/train/<class>/*.png and "
+            f"In-distribution folder {in_data} is {'a file' if root.exists() else 'missing'}; expected {in_data}/train/<class>/*.png and "
             f"{in_data}/test/<class>/*.png. `oodgen prepare NAME {in_data}` writes such a tree from a known set."
         )
     train, test = (as_pixels(load(str(root), split, channels=1), f"{in_data}/{split}") for split in ("train", "test"))
@@ -140,6 +140,8 @@ def write_generated(in_data: str, split: str, outliers: Tensor, names: list[str]
         settings: written to `configuration.json` in the folder.
     """
     target = Path(in_data) / "ood" / split
+    if target.exists() and not target.is_dir():
+        raise InputError(f"{target} is a file; the outliers go into a folder of that name. Move the file away.")
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{split}."))
     try:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from oodgen.records import RunningMean, write_log
 
 PRINT_EVERY = 10  # batches
+PARTS = ("network", "optimizer", "scaler", "batches", "noise", "rng", "progress")  # of a checkpoint
 MODEL = "model.pth"  # of the last epoch, or of the best one where a run stops early
 
 History = list[dict[str, float]]  # one record per epoch: epoch, train_loss, vali_loss, accuracies, seconds
@@ -109,6 +110,9 @@ def restore(job: Job, resume: bool) -> Progress:
     """Where the run stands: at its checkpoint when it is resumed and has one, else at the start.
 
     A run that starts anew removes the models of an earlier run in the same folder, so that the two never mix.
+
+    Raises:
+        InputError: the checkpoint is damaged, or of something else.
     """
     path = job.folder / CHECKPOINT
     if not resume or not path.is_file():
@@ -116,6 +120,9 @@ def restore(job: Job, resume: bool) -> Progress:
             old.unlink(missing_ok=True)
         return Progress()
     state = checkpoints.load(path)
+    lacking = [name for name in PARTS if name not in state]
+    if lacking:
+        raise InputError(f"{path} is no checkpoint of a training: it lacks `{lacking[0]}`. Start anew without --resume.")
     checkpoints.load_weights(job.network, state["network"], path)
     job.optimizer.load_state_dict(state["optimizer"])
     job.scaler.load_state_dict(state["scaler"])

@@ -10,8 +10,8 @@ import torch
 from ood_shared.datasets import NOISE, load, make_noise
 from ood_shared.datasets.own import looks_like_path
 from ood_shared.devices import autocast, module_device
-from ood_shared.runs import progress
 from ood_shared.metrics import evaluate
+from ood_shared.runs import progress
 from torch import Tensor
 
 from oodgen.classifier import OutlierClassifier
