@@ -50,6 +50,18 @@ def test_resuming_with_more_epochs_is_allowed(tmp_path):
     runs.refuse_other_settings(tmp_path, {"lr": 0.1, "epochs": 5}, free=["epochs"])
 
 
+@pytest.mark.parametrize("text", ["[]", '{"settings": 3}'])
+def test_settings_of_another_form_are_named(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(InputError, match=r"config\.json does not hold the settings"):
+        runs.read_settings(tmp_path)
+
+
+def test_metrics_end_where_a_line_is_no_record(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"epoch": 1}\n[]\n{"epoch": 2}\n')
+    assert runs.read_metrics(tmp_path) == [{"epoch": 1}]
+
+
 def test_tensorboard_gets_the_numbers_too(tmp_path):
     run = runs.Run(tmp_path, {}, log_to="tensorboard")
     run.log({"epoch": 1, "loss": 0.5})

@@ -54,8 +54,10 @@ def load(path: Path) -> dict[str, Any]:
                 "Save the bare state_dict of the model and pass that file."
             ) from None
         raise _broken(path) from None
-    except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, UnicodeDecodeError):
-        raise _broken(path) from None
+    except PermissionError:
+        raise
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError, AttributeError, UnicodeDecodeError):
+        raise _broken(path) from None  # OSError: torch looks for parts beyond the end of a file that was cut short
     if not isinstance(state, Mapping):
         raise InputError(f"{path} holds a {type(state).__name__}, expected a dictionary of weights.")
     return dict(state)

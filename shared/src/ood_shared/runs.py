@@ -85,16 +85,23 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     records: list[dict[str, Any]] = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            records.append(json.loads(line))
+            record = json.loads(line)
         except json.JSONDecodeError:
             break
+        if not isinstance(record, dict):
+            break
+        records.append(record)
     return records
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
     """The settings of a run folder's `config.json`; empty when there is none yet."""
     path = folder / CONFIG
-    return dict(files.read_json(path).get("settings", {})) if path.is_file() else {}
+    found = files.read_json(path) if path.is_file() else {}
+    settings = found.get("settings", {}) if isinstance(found, dict) else None
+    if not isinstance(settings, dict):
+        raise InputError(f"{path} does not hold the settings of a run. Restore it, or start anew without --resume.")
+    return settings
 
 
 def refuse_other_settings(folder: Path, settings: Mapping[str, Any], free: Iterable[str]) -> None:

@@ -87,8 +87,9 @@ def read_id(in_data: str, classes: str = "all") -> tuple[Pixels, Pixels, Pixels 
     """
     root = Path(in_data)
     if not root.is_dir():
+        found = "a file" if root.exists() else "missing"
         raise MissingFileError(
-            f"In-distribution folder {in_data} is {'a file' if root.exists() else 'missing'}; expected {in_data}/train/<class>/*.png and "
+            f"In-distribution folder {in_data} is {found}; expected {in_data}/train/<class>/*.png and "
             f"{in_data}/test/<class>/*.png. `oodgen prepare NAME {in_data}` writes such a tree from a known set."
         )
     train, test = (as_pixels(load(str(root), split, channels=1), f"{in_data}/{split}") for split in ("train", "test"))

@@ -122,7 +122,9 @@ def restore(job: Job, resume: bool) -> Progress:
     state = checkpoints.load(path)
     lacking = [name for name in PARTS if name not in state]
     if lacking:
-        raise InputError(f"{path} is no checkpoint of a training: it lacks `{lacking[0]}`. Start anew without --resume.")
+        raise InputError(
+            f"{path} is no checkpoint of a training: it lacks `{lacking[0]}`. Start anew without --resume."
+        )
     checkpoints.load_weights(job.network, state["network"], path)
     job.optimizer.load_state_dict(state["optimizer"])
     job.scaler.load_state_dict(state["scaler"])
