@@ -121,7 +121,7 @@ def _real_sets(
 
 def _names(given: str) -> list[str]:
     """The sets of `--out_data`: one folder, which may have commas in its name, or names separated by commas."""
-    return [given] if Path(given).exists() else [name.strip() for name in given.split(",") if name.strip()]
+    return [given] if given and Path(given).exists() else [name.strip() for name in given.split(",") if name.strip()]
 
 
 def _epochs(options: argparse.Namespace, folder: Path, last: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,7 +20,6 @@ from oodgen.train import (
     ClassifierSettings,
     Compute,
     VaeSettings,
-    refuse_other_run,
     run_seed,
     train_classifier,
     train_vae,
@@ -56,9 +56,8 @@ def train_vae_step(options: argparse.Namespace) -> None:
         seed=run_seed(folder, options.seed, options.resume),
     )
     added = {"architecture": settings.architecture, "normalize_used": [mean, std], "seed_used": settings.seed}
-    refuse_other_run(folder, settings, train, compute)
-    conf.write_configuration(folder, options, train.classes, added)
-    _, history = train_vae(train, test, settings, folder, compute)
+    write = partial(conf.write_configuration, folder, options, train.classes, added)
+    _, history = train_vae(train, test, settings, folder, compute, write)
     plots.save(pictures.loss_curve(history), folder / "loss_curve.png")
     print(f"VAE written to {folder}")
 
@@ -148,9 +147,8 @@ def train_classi_step(options: argparse.Namespace) -> None:
         "n_train": len(train),
         "n_train_outliers": n_outliers,
     }
-    refuse_other_run(folder, settings, batches, compute)
-    conf.write_configuration(folder, options, train.classes, added)
-    _, history = train_classifier(batches, test.with_outliers(generated_test), settings, folder, compute)
+    write = partial(conf.write_configuration, folder, options, train.classes, added)
+    _, history = train_classifier(batches, test.with_outliers(generated_test), settings, folder, compute, write)
     plots.save(pictures.loss_curve(history), folder / "loss_curve.png")
     plots.save(pictures.accuracy_curve(history), folder / "accuracy_curve.png")
     print(f"Classifier written to {folder}")

@@ -1,6 +1,6 @@
 """Steps 1 and 3: train the conditional VAE, train the n+1 classifier."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -98,12 +98,25 @@ def make_optimizer(network: nn.Module, settings: VaeSettings | ClassifierSetting
 
 
 def train_vae(
-    train: Pixels, test: Pixels, settings: VaeSettings, folder: Path, compute: Compute
+    train: Pixels,
+    test: Pixels,
+    settings: VaeSettings,
+    folder: Path,
+    compute: Compute,
+    on_start: Callable[[], None] | None = None,
 ) -> tuple[ConditionalVAE, History]:
     """Train the conditional VAE and leave weights, logs and checkpoint in `folder`.
 
     With the loss `elbo` the encoder sees and the decoder is compared with pixels in [0, 1]; with `mse` both are the
     normalised image. Latent noise stays on in validation, drawn from the run's generator.
+
+    Args:
+        train: training images.
+        test: validation images.
+        settings: what decides the weights.
+        folder: the run folder.
+        compute: how it runs.
+        on_start: called before the first step, once nothing can refuse the run any more.
 
     Returns:
         The trained network on the device, in eval mode, and one record per epoch. The network is the last epoch's, or
@@ -139,11 +152,16 @@ def train_vae(
         log_names=("train_loss.log", "vali_loss.log"),
         patience=5 if settings.architecture == "paper" else None,
     )
-    return network, _run(job, settings, train, compute)
+    return network, _run(job, settings, train, compute, on_start)
 
 
 def train_classifier(
-    train: Pixels | PaperBatches, test: Pixels, settings: ClassifierSettings, folder: Path, compute: Compute
+    train: Pixels | PaperBatches,
+    test: Pixels,
+    settings: ClassifierSettings,
+    folder: Path,
+    compute: Compute,
+    on_start: Callable[[], None] | None = None,
 ) -> tuple[OutlierClassifier, History]:
     """Train the classifier and leave weights, logs and checkpoint in `folder`.
 
@@ -154,6 +172,7 @@ def train_classifier(
         settings: what decides the weights.
         folder: the run folder.
         compute: how it runs.
+        on_start: called before the first step, once nothing can refuse the run any more.
 
     Returns:
         The network after the last epoch, on the device, in eval mode, and one record per epoch.
@@ -191,26 +210,7 @@ def train_classifier(
         save_every=settings.save_every,
         log_names=("train_loss(accuracy).log", "vali_loss(accuracy).log"),
     )
-    return network, _run(job, settings, train, compute)
-
-
-def refuse_other_run(
-    folder: Path, settings: VaeSettings | ClassifierSettings, train: Pixels | PaperBatches, compute: Compute
-) -> None:
-    """Refuse `--resume` of a run with other settings or data; a step asks before it writes anything.
-
-    Raises:
-        InputError: names the setting that differs, or says that the data do.
-    """
-    if not compute.resume:
-        return
-    record = _record(settings, train, compute)
-    refuse_other_settings(folder, record, MAY_DIFFER)
-    if read_settings(folder).get("data_crc32", record["data_crc32"]) != record["data_crc32"]:
-        raise InputError(
-            f"--resume: the run in {folder} was trained on other images or outliers than are there now. "
-            "Restore them, or start anew without --resume."
-        )
+    return network, _run(job, settings, train, compute, on_start)
 
 
 def run_seed(folder: Path, given: int | None, resume: bool) -> int:
@@ -219,24 +219,36 @@ def run_seed(folder: Path, given: int | None, resume: bool) -> int:
     return seed_everything(before)
 
 
-def _record(
-    settings: VaeSettings | ClassifierSettings, train: Pixels | PaperBatches, compute: Compute
-) -> dict[str, Any]:
-    return {**asdict(settings), "data_crc32": train.crc32(), "precision": compute.precision}
-
-
 def _run(
-    job: Job, settings: VaeSettings | ClassifierSettings, train: Pixels | PaperBatches, compute: Compute
+    job: Job,
+    settings: VaeSettings | ClassifierSettings,
+    train: Pixels | PaperBatches,
+    compute: Compute,
+    on_start: Callable[[], None] | None,
 ) -> History:
-    refuse_other_run(job.folder, settings, train, compute)
+    record = {**asdict(settings), "data_crc32": train.crc32(), "precision": compute.precision}
+    if compute.resume:
+        _refuse_other_run(job.folder, record)
     progress = restore(job, compute.resume)
-    run = Run(job.folder, _record(settings, train, compute), log_to=compute.log_to, last_step=progress.epoch)
+    if on_start is not None:
+        on_start()
+    run = Run(job.folder, record, log_to=compute.log_to, last_step=progress.epoch)
     try:
         fit(job, run, progress)
     finally:
         run.close()
     job.network.eval()
     return progress.history
+
+
+def _refuse_other_run(folder: Path, record: dict[str, Any]) -> None:
+    """Refuse to resume a run with other settings or data than it was started with."""
+    refuse_other_settings(folder, record, MAY_DIFFER)
+    if read_settings(folder).get("data_crc32", record["data_crc32"]) != record["data_crc32"]:
+        raise InputError(
+            f"--resume: the run in {folder} was trained on other images or outliers than are there now. "
+            "Restore them, or start anew without --resume."
+        )
 
 
 def _scaled(images: Tensor, mean: float, std: float) -> Tensor:
