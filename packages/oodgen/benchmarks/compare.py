@@ -203,7 +203,7 @@ def row(arm: str, ood: str, seed: int, scores: list[np.ndarray], share: float, s
         "n_ood": len(scores[1]),
         "id_accuracy": share,
         "train_seconds": round(seconds, 1),
-        "metrics": {name: found[name] for name in METRICS},
+        "metrics": {name: {key: round(value, 5) for key, value in found[name].items()} for name in METRICS},
     }
 
 
