@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from ood_shared.errors import InputError, MissingFileError
-from ood_shared.testing.golden import Golden, fan_in_normal, fill_state_dict, golden_dir, names, tensors
+from ood_shared.testing.golden import Golden, fan_in_normal, fill_state_dict, golden_dir, hashed_uniform, names, tensors
 from torch import nn
 
 
@@ -120,6 +120,37 @@ def test_another_rule_may_leave_entries_and_keeps_integer_types() -> None:
 def test_a_rule_with_a_wrong_shape_is_named() -> None:
     with pytest.raises(InputError, match=r"`weight` the shape \(1,\), expected \(3, 4\)"):
         fill_state_dict(nn.Linear(4, 3), rule=lambda key, shape, salt: np.zeros(1))
+
+
+def test_the_hashed_rule_gives_the_published_numbers() -> None:
+    expected = [0.054777, -0.071446, -0.080630, -0.085416, 0.065359, 0.002679]
+    np.testing.assert_allclose(hashed_uniform("fc.bias", (6,), 0), expected, rtol=0, atol=5e-7)
+
+
+@pytest.mark.parametrize(
+    ("key", "shape", "low", "high"),
+    [
+        ("bn.running_mean", (4000,), -0.1, 0.1),
+        ("bn.running_var", (4000,), 0.5, 1.5),
+        ("bn.weight", (4000,), 0.75, 1.25),
+        ("fc.bias", (4000,), -0.1, 0.1),
+        ("fc.weight", (1000, 2, 2), -np.sqrt(3 / 4), np.sqrt(3 / 4)),
+    ],
+)
+def test_the_hashed_rule_fills_the_range_of_each_kind(key: str, shape: tuple[int, ...], low: float, high: float):
+    values = hashed_uniform(key, shape, 0)
+    assert values.shape == shape
+    assert low <= values.min() < low + 0.01 * (high - low)
+    assert high - 0.01 * (high - low) < values.max() < high
+
+
+def test_the_hashed_rule_starts_counters_at_zero() -> None:
+    counter = hashed_uniform("bn.num_batches_tracked", (), 0)
+    assert (counter.shape, counter.dtype, int(counter)) == ((), np.int64, 0)
+
+
+def test_the_salt_changes_the_hashed_numbers() -> None:
+    assert not np.array_equal(hashed_uniform("fc.bias", (6,), 0), hashed_uniform("fc.bias", (6,), 1))
 
 
 def test_tensors_come_in_the_order_asked_for() -> None:

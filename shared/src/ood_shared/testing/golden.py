@@ -119,6 +119,29 @@ def fan_in_normal(key: str, shape: tuple[int, ...], salt: int) -> npt.NDArray[np
     return (values * factor).astype(np.float32).reshape(shape)
 
 
+def hashed_uniform(key: str, shape: tuple[int, ...], salt: int) -> npt.NDArray[Any]:
+    """Uniform numbers u of an integer hash of the key and the position, scaled by what the entry is.
+
+    A running mean gets 0.2 (u - 0.5), a running variance 0.5 + u, an entry of two or more axes (2u - 1) sqrt(3 /
+    fan-in), another weight 0.75 + 0.5 u, any other vector 0.2 (u - 0.5); counters of batches are 0.
+    """
+    if key.endswith("num_batches_tracked"):
+        return np.zeros(shape, dtype=np.int64)
+    h = np.arange(prod(shape), dtype=np.uint64) * 0x9E3779B1 + (zlib.crc32(key.encode()) + salt) % 2**32
+    mask = np.uint64(0xFFFFFFFF)  # 32-bit arithmetic in 64-bit numbers, whose products do not overflow
+    h &= mask
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
+        h = ((h ^ (h >> np.uint64(shift))) * np.uint64(factor)) & mask
+    u = (h / 2.0**32).reshape(shape)
+    if key.endswith("running_var"):
+        return np.asarray(0.5 + u)
+    if len(shape) > 1:
+        return np.asarray((2 * u - 1) * np.sqrt(3.0 / prod(shape[1:])))
+    if key.endswith("weight"):
+        return np.asarray(0.75 + 0.5 * u)
+    return np.asarray(0.2 * (u - 0.5))
+
+
 def fill_state_dict(
     module: nn.Module, salt: int = 0, dtype: torch.dtype = torch.float32, rule: FillRule = fan_in_normal
 ) -> nn.Module:
