@@ -14,7 +14,7 @@ from oodgen import bench, cli
 from oodgen.data import read_id
 from oodgen.modes import GEN_OOD, TEST, TRAIN_CLASSI, TRAIN_VAE
 
-SCRIPTS = {"train_vae.py": TRAIN_VAE, "gen_ood.py": GEN_OOD, "train_classi.py": TRAIN_CLASSI, "test.py": TEST}
+STEPS = {"train_vae": TRAIN_VAE, "gen_ood": GEN_OOD, "train_classi": TRAIN_CLASSI, "test": TEST}
 
 
 @pytest.fixture
@@ -69,18 +69,24 @@ def test_help_of_the_console_command_lists_the_commands(capsys):
     assert "{train_vae,gen_ood,train_classi,test,prepare,bench}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_help_of_a_script_names_every_flag_with_its_default(name, script, empty):
-    found = script(name, "--help")
+@pytest.mark.parametrize("name", STEPS)
+def test_help_of_a_step_names_every_flag_with_its_default(name, run, empty):
+    found = run(name, "--help")
     assert (found.status, found.err) == (0, "")
     text = " ".join(found.out.split())
-    for flag, (default, _, _) in SCRIPTS[name].items():
+    for flag, (default, _, _) in STEPS[name].items():
         shown = "default: by experiment" if callable(default) else f"default: {default}"
         described = re.search(rf"--{flag} .*?\(({re.escape(shown)}[^)]*)\)", text)
         assert described, flag
     for flag in ("--mode", "--gpu_id", "--device", "--precision", "--log-to"):
         assert re.search(rf"{flag} .*?\(default: ", text), flag
     assert list(empty.iterdir()) == []
+
+
+def test_help_of_a_script_ends_with_status_0(script, empty):
+    found = script("test.py", "--help")
+    assert (found.status, found.err) == (0, "")
+    assert found.out.startswith("usage: test.py ")
 
 
 @pytest.mark.parametrize("command", ["prepare", "bench"])
@@ -90,7 +96,7 @@ def test_help_of_the_other_commands(command, run):
     assert found.out.startswith(f"usage: oodgen {command}")
 
 
-def test_a_command_line_is_read_without_the_heavy_libraries(script):
+def test_a_command_line_is_read_without_the_heavy_libraries():
     code = "import sys, oodgen.cli; oodgen.cli.vae_parser(); print(*sys.modules, sep='\\n')"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {"torchvision", "matplotlib", "sklearn", "scipy", "skimage", "medmnist", "pooch", "jinja2", "tensorboard"}

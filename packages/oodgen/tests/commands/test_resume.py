@@ -12,7 +12,7 @@ from ood_shared.runs import read_metrics
 from oodgen import train as training
 
 ID = "./data/train/mnist"
-EPOCHS, BATCHES = 4, 40  # per epoch
+EPOCHS, BATCHES = 3, 40  # per epoch
 VAE = ("train_vae", "--batch_size", "6", "--seed", "11")  # 240 images
 CLASSIFIER = ("train_classi", "--batch_size", "12", "--seed", "12")  # 240 images and 240 outliers
 STEPS = {"vae": VAE, "classifer": CLASSIFIER}

@@ -132,9 +132,7 @@ def test_a_gpu_number_beyond_the_last_is_refused(refused):
     ("name", "flags"),
     [
         ("train_vae.py", ("--epochs", "0")),
-        ("gen_ood.py", ("--data", "nowhere")),
         ("train_classi.py", ("--in_data", "nowhere")),
-        ("test.py", ("--mode", "papr")),
     ],
 )
 def test_a_script_ends_with_status_2_and_one_line(script, tmp_path, name, flags):
