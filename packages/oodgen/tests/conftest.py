@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from oodgen import cli
 from PIL import Image
 
@@ -67,8 +68,18 @@ def write_documented_trees(at: Path, **kwargs: object) -> None:
 
 
 def clean_environment() -> dict[str, str]:
-    """This process's environment, with one thread, and with the byte code cache: torch takes seconds without."""
-    return {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"} | {"OMP_NUM_THREADS": "1"}
+    """This process's environment with one thread and no GPU, and with the byte code cache: torch is slow without."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+@pytest.fixture
+def no_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands find no GPU, unless the test is marked `gpu`: on one, the same run twice need not be bit-equal."""
+    if request.node.get_closest_marker("gpu") is None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
 
 
 @pytest.fixture(scope="session")
@@ -155,7 +166,7 @@ def all_steps(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ["gen_ood", "--dataset", "test", "--seed", "3"],
             ["train_classi", "--epochs", "2", "--batch_size", "24", "--seed", "4"],
         ):
-            assert cli.main(words) == 0, words
+            assert cli.main([*words, "--device", "cpu"]) == 0, words
     finally:
         os.chdir(before)
     return at

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from ood_shared import checkpoints
@@ -25,9 +25,10 @@ PRINT_EVERY = 10  # batches
 PARTS = ("network", "optimizer", "scaler", "batches", "noise", "rng", "progress")  # of a checkpoint
 MODEL = "model.pth"  # of the last epoch, or of the best one where a run stops early
 
-History = list[dict[str, float]]  # one record per epoch: epoch, train_loss, vali_loss, accuracies, seconds
+History = list[dict[str, int | float]]  # one record per epoch: epoch, train_loss, vali_loss, accuracies, seconds
 
 
+@runtime_checkable
 class Batches(Protocol):
     """What `fit` needs of a loader: batches, and a position that can be saved."""
 
@@ -186,7 +187,7 @@ def _finish_epoch(job: Job, run: Run, progress: Progress, seconds: float) -> Non
         kept = f"the checkpoint of epoch {progress.epoch} is kept" if progress.epoch else "no epoch was finished"
         raise InputError(f"The {side} loss became {value} in epoch {progress.epoch + 1}. Lower --lr; {kept}.")
     progress.epoch += 1
-    record: dict[str, float] = {"epoch": progress.epoch, "train_loss": progress.loss.avg, "vali_loss": loss.avg}
+    record: dict[str, int | float] = {"epoch": progress.epoch, "train_loss": progress.loss.avg, "vali_loss": loss.avg}
     if accuracy.count:
         record |= {"train_accuracy": progress.accuracy.avg, "vali_accuracy": accuracy.avg}
     progress.history.append(record | {"seconds": seconds})

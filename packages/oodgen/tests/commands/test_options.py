@@ -174,7 +174,7 @@ def test_tensorboard_gets_event_files_and_standard_error_stays_empty(done, place
     assert found.err == ""
 
 
-@pytest.mark.parametrize("precision", ["bf16"])
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_both_networks_train_in_a_shorter_precision(done, trained, precision):
     for step in ("train_vae", "train_classi"):
         done(step, "--epochs", "1", "--precision", precision, "--seed", "1", "--save_path", "short")

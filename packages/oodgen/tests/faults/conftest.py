@@ -16,6 +16,11 @@ def files_below(root: Path) -> dict[str, bytes | None]:
     return found
 
 
+@pytest.fixture(autouse=True)
+def _no_gpu(no_gpu: None) -> None:
+    """These tests are the same on every machine."""
+
+
 @pytest.fixture
 def refused(run: Callable[..., object], tmp_path: Path) -> Callable[..., str]:
     """`refused("train_vae", "--lr", "0")`: the one line of a command that is refused and leaves all as it was."""

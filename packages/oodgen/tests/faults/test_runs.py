@@ -1,6 +1,8 @@
 """What goes wrong on the way: a loss that is no number, a disk that is full, a folder that cannot be written."""
 
 import errno
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -102,6 +104,23 @@ def test_a_disk_that_fills_up_while_outliers_are_written_leaves_the_old_ones(tra
 
     monkeypatch.setattr(data, "write_png", fills_up)
     assert "No space left on device. Make room and run again." in run("gen_ood").error
+    assert {path.name: path.read_bytes() for path in Path(ID, "ood", "train").iterdir()} == before
+    assert hidden() == []
+
+
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_while_outliers_are_written_leaves_the_old_ones(trained, run, monkeypatch, sent, status):
+    before = {path.name: path.read_bytes() for path in Path(ID, "ood", "train").iterdir()}
+    write = data.write_png
+
+    def interrupted(path, image):
+        if path.name == "000020_2.png":
+            os.kill(os.getpid(), sent)
+        write(path, image)
+
+    monkeypatch.setattr(data, "write_png", interrupted)
+    found = run("gen_ood")
+    assert (found.status, len(found.err.splitlines())) == (status, 1)
     assert {path.name: path.read_bytes() for path in Path(ID, "ood", "train").iterdir()} == before
     assert hidden() == []
 

@@ -61,7 +61,7 @@ def test_another_seed_makes_others_of_both_types(vae, pixels):
 
 @pytest.mark.parametrize(("asked", "expected"), [(7, 7), (30, 30), (1, 1), (0.5, 15), (0.263, 8), (0.001, 1)])
 def test_a_number_or_a_fraction_of_outliers_per_type_can_be_asked_for(vae, pixels, asked, expected):
-    found = make(vae, pixels, per_type=asked)
+    found = make(vae, pixels, per_type=float(asked))
     for kind in (1, 2):
         sources = found.sources[found.types == kind].tolist()
         assert len(sources) == len(set(sources)) == expected
@@ -69,7 +69,7 @@ def test_a_number_or_a_fraction_of_outliers_per_type_can_be_asked_for(vae, pixel
 
 def test_more_outliers_than_images_are_refused_with_both_numbers(vae, pixels):
     with pytest.raises(InputError, match="--num_ood 31: there are 30 images"):
-        make(vae, pixels, per_type=31)
+        make(vae, pixels, per_type=31.0)
 
 
 def test_the_authors_mixture_has_half_of_each_type_drawn_with_replacement(vae, pixels):
