@@ -21,6 +21,8 @@ nox.options.sessions = ["lint", "types", "tests"]
 
 # Commands under test start many processes; without cached bytecode each would compile torch's Python code anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# On machines that others use, torch's threads must not spin while they wait (ood_shared.process).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def folder(package: str) -> Path:

@@ -10,12 +10,11 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import NoReturn
 
-import torch
-
-from ood_shared.devices import PRECISIONS
 from ood_shared.errors import InputError, did_you_mean
+from ood_shared.process import PRECISIONS, calm_threads
 from ood_shared.signals import Terminated, raise_on_sigterm
 
 DEFAULT_SEED = 5
@@ -106,6 +105,16 @@ def add_shared_flags(
     add("--debug", action="store_true", help="show the traceback of an error")
 
 
+def deferred(module: str, function: str) -> Callable[[argparse.Namespace], int | None]:
+    """A command that is imported when it runs: `--help` and mistyped flags are answered without loading torch."""
+
+    def command(options: argparse.Namespace) -> int | None:
+        found: int | None = getattr(import_module(module), function)(options)
+        return found
+
+    return command
+
+
 def run_command(
     command: Callable[[argparse.Namespace], int | None],
     parser: argparse.ArgumentParser,
@@ -123,6 +132,7 @@ def run_command(
     """
     options = parser.parse_args(argv)
     debug = bool(getattr(options, "debug", False))
+    calm_threads()
     try:
         with raise_on_sigterm():
             return command(options) or 0
@@ -132,12 +142,19 @@ def run_command(
         if error.errno is None:  # raised by a library in its own words: nothing that the system said
             raise
         return _report(parser, _trouble(error), debug, 2)
-    except (MemoryError, torch.OutOfMemoryError) as error:
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
         return _report(parser, f"out of memory. {error} Lower the batch size, or use less data.", debug, 2)
     except KeyboardInterrupt:
         return _report(parser, "interrupted.", debug, 130)
     except Terminated:
         return _report(parser, "terminated; what was finished is saved, --resume continues.", debug, 143)
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    torch = sys.modules.get("torch")
+    return isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError))
 
 
 def _trouble(error: OSError) -> str:

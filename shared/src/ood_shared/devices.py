@@ -17,8 +17,7 @@ import torch
 from torch import nn
 
 from ood_shared.errors import InputError
-
-PRECISIONS = ("fp32", "bf16", "fp16")
+from ood_shared.process import PRECISIONS
 
 
 def resolve_device(name: str = "auto", gpu: str | None = None) -> torch.device:

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ood_shared.cli import Parser, add_shared_flags, run_command
+from ood_shared.cli import Parser, add_shared_flags, deferred, parse_seed, run_command
 from ood_shared.errors import did_you_mean
 
-from oodgen import modes
+from oodgen import bench, modes
 from oodgen.modes import DEFAULT_ID, DEFAULT_OOD
 
 
@@ -176,44 +176,32 @@ def prepare_parser() -> Parser:
 
 def train_vae_main(argv: Sequence[str] | None = None) -> int:
     """Run step 1."""
-    from oodgen.steps import train_vae_step
-
-    return run_command(train_vae_step, vae_parser(), argv)
+    return run_command(deferred("oodgen.steps", "train_vae_step"), vae_parser(), argv)
 
 
 def gen_ood_main(argv: Sequence[str] | None = None) -> int:
     """Run step 2."""
-    from oodgen.steps import gen_ood_step
-
-    return run_command(gen_ood_step, generation_parser(), argv)
+    return run_command(deferred("oodgen.steps", "gen_ood_step"), generation_parser(), argv)
 
 
 def train_classi_main(argv: Sequence[str] | None = None) -> int:
     """Run step 3."""
-    from oodgen.steps import train_classi_step
-
-    return run_command(train_classi_step, classifier_parser(), argv)
+    return run_command(deferred("oodgen.steps", "train_classi_step"), classifier_parser(), argv)
 
 
 def test_main(argv: Sequence[str] | None = None) -> int:  # noqa: PT028 - the script's name, no test function
     """Run step 4."""
-    from oodgen.evaluate import test_step
-
-    return run_command(test_step, test_parser(), argv)
+    return run_command(deferred("oodgen.evaluate", "test_step"), test_parser(), argv)
 
 
 def prepare_main(argv: Sequence[str] | None = None) -> int:
     """Run `oodgen prepare`."""
-    from oodgen.prepare import prepare_step
-
-    return run_command(prepare_step, prepare_parser(), argv)
+    return run_command(deferred("oodgen.prepare", "prepare_step"), prepare_parser(), argv)
 
 
 def bench_main(argv: Sequence[str] | None = None) -> int:
     """Run `oodgen bench`."""
-    from oodgen.bench import main as run_bench
-
-    return run_bench(argv)
+    return bench.main(argv)
 
 
 COMMANDS: dict[str, Callable[[Sequence[str] | None], int]] = {
@@ -283,8 +271,6 @@ def _epoch_flag(parser: Parser, default: int) -> None:
 
 
 def _seed_flag(parser: Parser) -> None:
-    from ood_shared.cli import parse_seed
-
     parser.add_argument("--seed", type=parse_seed, default=None, help="an integer; True is 5; False leaves it open")
 
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ood_shared.process import calm_threads
+
 LOG = "log.txt"
 GRACE_SECONDS = 15.0  # between SIGTERM, which saves, and SIGKILL
 POLL_SECONDS = 0.1
@@ -45,6 +47,8 @@ def run(
     log = folder / LOG
     command = [sys.executable, "-m", module, *arguments]
     start = time.monotonic()
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    calm_threads(environment)
     with log.open("w", encoding="utf-8") as output:
         output.write(f"$ {shlex.join(['python', *command[1:]])}\n")
         output.flush()
@@ -53,7 +57,7 @@ def run(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env=environment,
             start_new_session=True,  # Ctrl-C reaches this program only, which then ends the whole group
         )
         try:
