@@ -18,6 +18,11 @@ from oodgen.vae import ConditionalVAE
 OUTLIERS_PER_TYPE = 64
 
 
+def mixed_order(train: Pixels, seed: int) -> Pixels:
+    """The images in an order drawn once. The authors' order is fixed and mixes the classes; folders are sorted by class."""
+    return train.select(torch.randperm(len(train), generator=torch.Generator().manual_seed(seed)))
+
+
 class PaperBatches:
     """Batches (images, labels, indices) of one epoch after the other, with a position that can be saved.
 

@@ -15,7 +15,7 @@ from oodgen import modes, pictures
 from oodgen.classifier import ood_weight_from_counts
 from oodgen.data import Pixels, read_generated, read_id, write_generated
 from oodgen.outliers import GenerationSettings, Notify, make_outliers
-from oodgen.paper import PaperBatches
+from oodgen.paper import PaperBatches, mixed_order
 from oodgen.train import (
     ClassifierSettings,
     Compute,
@@ -215,7 +215,7 @@ def _paper_batches(
     vae = conf.load_vae(conf.model_file(folder, None, default=100)[0], trained).to(compute.device)
     return PaperBatches(
         vae,
-        train,
+        mixed_order(train, seed),
         settings,
         batch_size=options.batch_size,
         refresh=modes.experiment(options.in_data, options.classes).refresh,

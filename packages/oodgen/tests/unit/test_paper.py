@@ -2,7 +2,7 @@ import pytest
 import torch
 from oodgen.data import Pixels
 from oodgen.outliers import GenerationSettings
-from oodgen.paper import PaperBatches
+from oodgen.paper import PaperBatches, mixed_order
 from oodgen.vae import VAE, PaperVAE
 
 N, BATCH = 20, 8  # batches of 8, 8 and 4 images
@@ -124,3 +124,13 @@ def test_the_fingerprint_sees_the_network_and_the_settings(batches_of):
     ]
     assert len(set(prints)) == 3
     assert batches_of(seed=7).crc32() == prints[0]
+
+
+def test_the_order_of_the_images_mixes_the_classes_and_is_the_same_every_time():
+    labels = torch.arange(200) // 50  # sorted by class, as folders are read
+    pixels = Pixels(labels.to(torch.uint8).reshape(-1, 1, 1, 1).expand(-1, 1, 28, 28), labels, ("a", "b", "c", "d"))
+    mixed, again = mixed_order(pixels, seed=1), mixed_order(pixels, seed=1)
+    assert torch.equal(mixed.labels, again.labels)
+    assert torch.equal(mixed.labels, mixed.images[:, 0, 0, 0].long())
+    assert torch.equal(mixed.labels.sort().values, labels)
+    assert all(len(batch.unique()) == 4 for batch in mixed.labels.split(40))
