@@ -31,3 +31,8 @@ def _module(name: str) -> ModuleType:
 @pytest.fixture(scope="session")
 def literal_sampling() -> ModuleType:
     return _module("literal_sampling")
+
+
+@pytest.fixture(scope="session")
+def literal_augmix() -> ModuleType:
+    return _module("literal_augmix")
