@@ -19,7 +19,7 @@ OUTLIERS_PER_TYPE = 64
 
 
 def mixed_order(train: Pixels, seed: int) -> Pixels:
-    """The images in an order drawn once. The authors' order is fixed and mixes the classes; folders are sorted by class."""
+    """The images in an order drawn once: the authors' order is fixed and mixes classes, folders are sorted by class."""
     return train.select(torch.randperm(len(train), generator=torch.Generator().manual_seed(seed)))
 
 
