@@ -1,4 +1,4 @@
-"""The package is a room without furniture: it imports, and it does not offer itself to `ood-bench`."""
+"""The package imports, and does not offer itself to `ood-bench` before its detector is built."""
 
 from importlib import import_module, metadata
 

@@ -69,7 +69,9 @@ def apply_operators(
             yield rows, function(images, operators[rows], magnitudes[rows], signed[rows], canvas)
 
 
-def warp(pixels: Pixels, matrices: Float64[Tensor, "batch 6"], size: tuple[int, int]) -> Pixels:
+def warp(
+    pixels: Pixels, matrices: Float64[Tensor, "batch 6"], size: tuple[int, int]
+) -> UInt8[Tensor, "batch 3 rows columns"]:
     """Output pixel (x, y) is the source at (a x + b y + c, d x + e y + f), pixel centres at halves.
 
     Bilinear with the border repeated, truncated to whole grey levels, black outside the source. In float64, as the

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def rows(*values: float) -> Tensor:
-    return torch.tensor(values).unsqueeze(1)
+    return torch.tensor(values, dtype=torch.float32).unsqueeze(1)
 
 
 def push(queue: LatentQueue, values: list[float], labels: list[int]) -> bool:
