@@ -47,12 +47,16 @@ def test_convolved_rows_are_the_same_on_both_devices(monkeypatch: pytest.MonkeyP
         torch.testing.assert_close(on_gpu.cpu(), on_cpu, rtol=1e-4, atol=1e-4)
 
 
-def test_queues_and_latent_samples_are_the_same_on_both_devices() -> None:
+@pytest.mark.parametrize("length", [5, 50])
+def test_queues_and_latent_samples_are_the_same_on_both_devices(length: int) -> None:
+    """With 5 slots, a batch has several features for the same one: the last must win."""
     features, labels = torch.randn(400, 16, generator=generator(5)), torch.arange(400) % 3
-    samples = []
+    held, samples = [], []
     for device in ("cpu", "cuda"):
-        queue = LatentQueue(3, 50, 16).to(device)
+        queue = LatentQueue(3, length, 16).to(device)
         for rows, classes in zip(features.split(64), labels.split(64), strict=True):
             queue.push(rows.to(device), classes.to(device))
+        held.append(queue.ordered().cpu())
         samples.append(draw_latent(queue.ordered(), 5, 100, generator(6))[0].cpu())
+    assert torch.equal(held[1], held[0])
     torch.testing.assert_close(samples[1], samples[0], rtol=1e-4, atol=1e-4)

@@ -136,8 +136,6 @@ def test_two_operators_share_the_images(generator: torch.Generator) -> None:
     """`jigsaw` alone leaves flat images flat but for the black that the affine map brings in."""
     flat = torch.full((300, 3, 28, 28), 90, dtype=torch.uint8)
     found = pixel_outliers(flat, ["augmix_jigsaw", "jigsaw"], 11, generator)
-    plain = F.mse_loss(found.flatten(1).median(dim=1).values, found[:, 0].flatten(1).median(dim=1).values)
-    assert plain.isfinite()
     value = (90 / 255 - MEAN[0]) / STD[0]
     share = ((found[:, 0] - value).abs() < 1e-4).flatten(1).float().mean(dim=1)
     assert 0.3 < (share > 0.8).float().mean() < 0.75
