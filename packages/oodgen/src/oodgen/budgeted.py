@@ -91,7 +91,7 @@ def _data(
     options: argparse.Namespace, schedule: Schedule, generator: torch.Generator
 ) -> tuple[Pixels, Pixels, list[OutlierSet]]:
     """Training and test images of the ID set, and the outlier sets, all 28 x 28 grey and cut to the budget."""
-    train, test = (load(options.id, split, options.data_dir, channels=1) for split in ("train", "test"))
+    train, test = (load(options.id, split, options.data_dir) for split in ("train", "test"))
     if train.classes != test.classes:
         raise InputError(f"--id {options.id}: train and test have different classes; both need the same.")
     height, width = train.images.shape[1:3]

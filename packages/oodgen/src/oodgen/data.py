@@ -92,7 +92,7 @@ def read_id(in_data: str, classes: str = "all") -> tuple[Pixels, Pixels, Pixels 
             f"In-distribution folder {in_data} is {found}; expected {in_data}/train/<class>/*.png and "
             f"{in_data}/test/<class>/*.png. `oodgen prepare NAME {in_data}` writes such a tree from a known set."
         )
-    train, test = (as_pixels(load(str(root), split, channels=1), f"{in_data}/{split}") for split in ("train", "test"))
+    train, test = (as_pixels(load(str(root), split), f"{in_data}/{split}") for split in ("train", "test"))
     for split, pixels, other in (("train", train, test), ("test", test, train)):
         lacking = sorted(set(other.classes) - {pixels.classes[label] for label in pixels.labels.unique().tolist()})
         if lacking:
@@ -219,7 +219,7 @@ def _images_below(root: Path) -> list[Path]:
 
 
 def _unlabelled(paths: list[Path], name: str) -> ImageSet:
-    images = decode_all(numbered((str(path), path) for path in paths), len(paths), channels=1)
+    images = decode_all(numbered((str(path), path) for path in paths), len(paths))
     return ImageSet(images, np.zeros(len(paths), dtype=np.int64), ("ood",), "own files", name)
 
 

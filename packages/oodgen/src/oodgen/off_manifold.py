@@ -110,11 +110,11 @@ def make_off_manifold(
 
 
 def off_manifold(
-    base01: Float[Tensor, "batch *shape"],
+    base01: Float[Tensor, "batch ..."],
     direction: Float[Tensor, "batch pixels"],
     distance: Float[Tensor, " batch"],
     sign: Float[Tensor, " batch"],
-) -> Float[Tensor, "batch *shape"]:
+) -> Float[Tensor, "batch ..."]:
     """clip(base + sign * distance * direction, 0, 1), in the shape and precision of `base01`.
 
     Args:

@@ -20,7 +20,7 @@ def prepare_step(options: argparse.Namespace) -> None:
             raise InputError(f"{folder / split} is there already. Remove it, or choose another folder.")
     splits = {}
     for split in ("train", "test"):
-        images = load(options.name, split, options.data_dir, channels=1)
+        images = load(options.name, split, options.data_dir)
         splits[split] = fit_28(images) if options.resize else as_pixels(images)
         print(f"{split}: {len(images)} images of {len(images.classes)} classes ({images.licence})")
     for split, pixels in splits.items():

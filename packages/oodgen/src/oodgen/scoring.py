@@ -61,7 +61,7 @@ def outlier_set(
         return OutlierSet(name, make_noise(name, NOISE_COUNTS[name], (1, SIDE, SIDE), generator, radius))
     if looks_like_path(name) and (Path(name) / "test").is_dir():
         return OutlierSet(name, read_outlier_folder(name).images)
-    images = load(name, "test", data_dir, channels=1)
+    images = load(name, "test", data_dir)
     pixels: Pixels = as_pixels(images) if native is None else fit_28(images, native)
     return OutlierSet(name, pixels.images)
 

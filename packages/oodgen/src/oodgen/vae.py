@@ -270,8 +270,8 @@ def latent_noise(like: Float[Tensor, "batch latent"], generator: torch.Generator
 
 
 def elbo_loss(
-    recon: Float[Tensor, "batch *pixels"],
-    x01: Float[Tensor, "batch *pixels"],
+    recon: Float[Tensor, "batch ..."],
+    x01: Float[Tensor, "batch ..."],
     mu: Float[Tensor, "batch latent"],
     logvar: Float[Tensor, "batch latent"],
 ) -> Float[Tensor, ""]:
@@ -294,7 +294,7 @@ def elbo_loss(
         return (bce + kld) / len(recon)
 
 
-def mse_loss(recon: Float[Tensor, "batch *pixels"], target: Float[Tensor, "batch *pixels"]) -> Float[Tensor, ""]:
+def mse_loss(recon: Float[Tensor, "batch ..."], target: Float[Tensor, "batch ..."]) -> Float[Tensor, ""]:
     """Mean squared error over all elements, in float32 or wider. The documented program's target is normalised."""
     with torch.autocast(recon.device.type, enabled=False):
         return F.mse_loss(_wide(recon), _wide(target))

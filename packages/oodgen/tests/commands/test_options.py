@@ -12,7 +12,6 @@ from ood_shared import checkpoints
 from ood_shared.bench.schema import read_result
 from oodgen import modes
 from oodgen.data import read_generated
-from PIL import Image
 
 ID, OOD = "./data/train/mnist", "./data/test/fmnist"
 
@@ -248,16 +247,6 @@ def test_a_normalisation_is_stored_and_used_by_the_later_steps(done, trained):
     assert np.array_equal(read_result(Path("result"))[1]["scores"], as_trained)
     done("test", "--score", "max_in", "--normalize", "none")
     assert not np.array_equal(read_result(Path("result"))[1]["scores"], as_trained)
-
-
-def test_mixed_grey_and_colour_files_are_read_as_grey(done, place):
-    path = Path(ID, "train", "a", "001.png")
-    Image.open(path).convert("RGB").save(path)
-    done("train_vae", "--epochs", "1", "--seed", "1", "--save_path", "mixed")
-    Image.open(path).convert("L").save(path)
-    done("train_vae", "--epochs", "1", "--seed", "1", "--save_path", "grey")
-    mixed, grey = (checkpoints.load(Path(name, "vae", "model.pth")) for name in ("mixed", "grey"))
-    assert all(torch.equal(mixed[key], grey[key]) for key in mixed)
 
 
 @pytest.mark.parametrize("gpu", ["-1", "", "cpu"])

@@ -218,3 +218,24 @@ def test_without_the_documented_outliers_and_with_own_images_a_set_is_asked_for(
 def test_fewer_images_than_a_batch_cannot_be_averaged_over_batches(trained, refused, flags):
     line = refused("test", *flags)
     assert "--average batches needs at least one batch of 1000 images, got 72. Use --average pooled." in line
+
+
+def to_rgb(path):
+    Image.open(path).convert("RGB").save(path)
+    return path.name
+
+
+def assert_names_one_of_each(line, rgb_name):
+    assert "is grey" in line
+    assert f"{rgb_name} is RGB" in line
+    assert "Convert them to one kind." in line
+
+
+def test_grey_beside_rgb_in_the_training_images_is_refused(refused):
+    name = to_rgb(sorted(Path(ID, "train", "b").glob("*.png"))[1])
+    assert_names_one_of_each(refused("train_vae"), name)
+
+
+def test_grey_beside_rgb_in_the_real_outliers_is_refused(trained, refused):
+    name = to_rgb(sorted(Path(OOD, "test", "x").glob("*.png"))[1])
+    assert_names_one_of_each(refused("test"), name)

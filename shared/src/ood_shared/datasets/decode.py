@@ -114,12 +114,11 @@ def _mismatch(first: str, shape: tuple[int, ...], second: str, other: tuple[int,
     if shape[2] != other[2]:
         kinds = {1: "grey", 3: "RGB"}
         return InputError(
-            f"{first} is {kinds[shape[2]]}, {second} is {kinds[other[2]]}; expected one kind. "
-            "Convert them, or ask for `channels` 1 or 3."
+            f"{first} is {kinds[shape[2]]}, {second} is {kinds[other[2]]}; expected one kind. Convert them to one kind."
         )
     return InputError(
         f"{first} has {shape[1]} x {shape[0]} pixels, {second} has {other[1]} x {other[0]}; expected one size. "
-        "Resize them, or ask for a `size`."
+        "Resize them to one size."
     )
 
 
