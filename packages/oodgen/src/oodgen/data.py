@@ -144,13 +144,14 @@ def write_generated(in_data: str, split: str, outliers: Tensor, names: list[str]
     if target.exists() and not target.is_dir():
         raise InputError(f"{target} is a file; the outliers go into a folder of that name. Move the file away.")
     target.parent.mkdir(parents=True, exist_ok=True)
+    for left_by_a_kill in target.parent.glob(f".{split}.*"):
+        shutil.rmtree(left_by_a_kill, ignore_errors=True)
     fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{split}."))
     try:
         _write_pngs(fresh, names, outliers)
         files.write_json(fresh / "configuration.json", dict(settings))
         fresh.chmod(0o755)
         old = target.with_name(f".{split}.old")
-        shutil.rmtree(old, ignore_errors=True)
         if target.exists():
             target.rename(old)
         fresh.rename(target)

@@ -105,6 +105,8 @@ def train_classi_step(options: argparse.Namespace) -> None:
     known = vae_folder.is_dir() and (vae_folder / conf.CONFIGURATION).is_file()
     trained = conf.read_configuration(vae_folder, options.in_data) if paper or known else None
     if trained is not None:
+        if options.classes is None and trained.classes != "all":
+            print(f"--classes {trained.classes}, as {vae_folder} was trained.")
         options.classes = conf.choose_classes(options.classes, trained, vae_folder)
     options.classes = options.classes or "all"
     options = modes.settle(options, modes.TRAIN_CLASSI, options.in_data)

@@ -169,6 +169,14 @@ def test_writing_a_split_again_replaces_all_of_it(tmp_path):
     assert data.read_generated(str(tmp_path), "train")[:, 0, 0, 0].tolist() == [3]
 
 
+def test_what_a_kill_left_behind_goes_with_the_next_writing(tmp_path):
+    left = tmp_path / "ood" / ".train.abc"
+    left.mkdir(parents=True)
+    (left / "half.png").write_text("")
+    data.write_generated(str(tmp_path), "train", pixels_of([1]).images, ["a_1.png"], {})
+    assert [path.name for path in (tmp_path / "ood").iterdir()] == ["train"]
+
+
 def test_the_other_split_is_left_alone(tmp_path):
     for split in ("train", "test"):
         data.write_generated(str(tmp_path), split, pixels_of([1]).images, ["a_1.png"], {})
