@@ -8,29 +8,45 @@ from pathlib import Path
 
 from ood_shared.files import read_json
 
-ARMS = ("msp", "energy", "knn", "mahalanobis", "vim", "type1", "type1_noise", "type2", "both", "both_max_in")
+METHODS = {
+    "msp": "none = MSP",
+    "energy": "energy",
+    "knn": "kNN",
+    "mahalanobis": "Mahalanobis",
+    "vim": "ViM",
+    "type1": "type 1, null space",
+    "type1_noise": "type 1, plain noise",
+    "type2": "type 2",
+    "both": "both, 1 - p_n",
+    "both_max_in": "both, largest of the n",
+}
+SETS = {
+    "novel": "novel 5–9",
+    "mnist": "MNIST",
+    "fmnist": "Fashion-MNIST",
+    "gaussian": "Gaussian",
+    "uniform": "uniform",
+    "sphere": "sphere",
+}
+METRICS = ("auroc", "fpr95_id_positive")
 
 
-def table(path: Path, metric: str) -> str:
-    """One row per method, one column per OOD set: mean over seeds and their range, in percent."""
+def table(path: Path) -> str:
+    """One row per method, one column per OOD set: AUROC, then FPR95, each as mean over the seeds and their range."""
     report = read_json(path)
-    settings = report["settings"]
-    sets = list(dict.fromkeys(entry["ood"] for entry in report["summary"]))
-    cells = {(entry["arm"], entry["ood"]): entry[metric] for entry in report["summary"]}
+    present = {entry["ood"] for entry in report["summary"]}
+    sets = [name for name in SETS if name in present]
+    cells = {(entry["arm"], entry["ood"]): entry for entry in report["summary"]}
     accuracies: dict[str, list[float]] = {}
     for row in report["rows"]:
         accuracies.setdefault(row["arm"], []).append(row["id_accuracy"])
-    lines = [
-        f"**{settings['id']}, classes {settings['classes']}**, {metric}, {settings['seeds'].count(',') + 1} seeds",
-        "",
-        "| method | " + " | ".join(sets) + " | ID accuracy |",
-        "|" + "---|" * (len(sets) + 2),
-    ]
-    for arm in ARMS:
+    lines = ["| method | " + " | ".join(SETS[name] for name in sets) + " | ID accuracy |"]
+    lines.append("|" + "---|" * (len(sets) + 2))
+    for arm, method in METHODS.items():
         if (arm, sets[0]) in cells:
-            shown = [_cell(cells[arm, name]) for name in sets]
+            shown = ["<br>".join(_cell(cells[arm, name][metric]) for metric in METRICS) for name in sets]
             accuracy = sum(accuracies[arm]) / len(accuracies[arm])
-            lines.append(f"| {arm} | " + " | ".join(shown) + f" | {100 * accuracy:.1f} |")
+            lines.append(f"| {method} | " + " | ".join(shown) + f" | {100 * accuracy:.1f} |")
     return "\n".join(lines)
 
 
@@ -40,5 +56,4 @@ def _cell(entry: dict[str, float]) -> str:
 
 if __name__ == "__main__":
     for name in sys.argv[1:]:
-        for metric in ("auroc", "fpr95_id_positive"):
-            print(table(Path(name), metric), end="\n\n")
+        print(f"{name}\n\n{table(Path(name))}\n")
