@@ -1,6 +1,7 @@
 """Tiny image trees, and ways to run the commands on them."""
 
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from oodgen import cli
 from PIL import Image
 
 PACKAGE = Path(__file__).parents[1]
+SAME_DRAWS = PACKAGE / "tests" / "same_draws"
 ID, OOD = "./data/train/mnist", "./data/test/fmnist"
 CLASSES = ("a", "b", "c")
 
@@ -68,9 +70,18 @@ def write_documented_trees(at: Path, **kwargs: object) -> None:
 
 
 def clean_environment() -> dict[str, str]:
-    """This process's environment with one thread and no GPU, and with the byte code cache: torch is slow without."""
+    """This process's environment with one thread and no GPU, with the byte code cache (torch is slow without), and with
+    the same draws of seeds in each run.
+    """
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return kept | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    path = os.pathsep.join([str(SAME_DRAWS), *filter(None, [kept.get("PYTHONPATH")])])
+    return kept | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": path}
+
+
+@pytest.fixture(autouse=True)
+def _same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seeds that a command draws in this process are the same in each run; see `same_draws/sitecustomize.py`."""
+    monkeypatch.setattr("secrets.randbelow", random.Random(7).randrange)
 
 
 @pytest.fixture
