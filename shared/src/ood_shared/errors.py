@@ -19,6 +19,10 @@ class MissingFileError(InputError, FileNotFoundError):
         return " ".join(str(part) for part in self.args)
 
 
+class ManySizesError(InputError):
+    """Images that should make one array have different sizes; a caller may ask for them at one size."""
+
+
 def did_you_mean(word: str, known: Iterable[str], shown: int = 12) -> str:
     """The end of an error message: the nearest known word, when one is near, and the known words.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from ood_shared.bench.schema import write_result
-from ood_shared.datasets import hold_out, load
+from ood_shared.datasets import hold_out
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError
 
@@ -15,7 +15,7 @@ from oodgen.bench import Schedule
 from oodgen.classifier import ood_weight_from_counts
 from oodgen.data import SIDE, Pixels
 from oodgen.outliers import GenerationSettings, make_outliers
-from oodgen.prepare import fit_28
+from oodgen.prepare import fit_28, load_any_size
 from oodgen.results import make_result, score_arrays
 from oodgen.scoring import OutlierSet, logits_of, outlier_set
 from oodgen.train import ClassifierSettings, Compute, VaeSettings, train_classifier, train_vae
@@ -91,7 +91,7 @@ def _data(
     options: argparse.Namespace, schedule: Schedule, generator: torch.Generator
 ) -> tuple[Pixels, Pixels, list[OutlierSet]]:
     """Training and test images of the ID set, and the outlier sets, all 28 x 28 grey and cut to the budget."""
-    train, test = (load(options.id, split, options.data_dir) for split in ("train", "test"))
+    train, test = (load_any_size(options.id, split, options.data_dir) for split in ("train", "test"))
     if train.classes != test.classes:
         raise InputError(f"--id {options.id}: train and test have different classes; both need the same.")
     height, width = train.images.shape[1:3]

@@ -5,7 +5,6 @@
 <out_data>/test/<class>/*.png            real outliers; classes do not matter
 """
 
-import re
 import shutil
 import tempfile
 import zlib
@@ -162,7 +161,7 @@ def write_generated(in_data: str, split: str, outliers: Tensor, names: list[str]
 
 
 def write_tree(folder: Path, split: str, pixels: Pixels) -> None:
-    """Write `<folder>/<split>/<class>/<index>.png`, with class folders whose sorted order is that of the labels.
+    """Write `<folder>/<split>/<class>/<index>.png`; class names must be folder names, sorted (`prepare.folder_names`).
 
     Raises:
         InputError: the split is there already.
@@ -173,10 +172,9 @@ def write_tree(folder: Path, split: str, pixels: Pixels) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(dir=folder, prefix=f".{split}."))
     try:
-        folders = _class_folders(pixels.classes)
-        for name in folders:
+        for name in pixels.classes:
             (fresh / name).mkdir()
-        names = [f"{folders[label]}/{i:06d}.png" for i, label in enumerate(pixels.labels.tolist())]
+        names = [f"{pixels.classes[label]}/{i:06d}.png" for i, label in enumerate(pixels.labels.tolist())]
         _write_pngs(fresh, names, pixels.images)
         fresh.chmod(0o755)
         fresh.rename(target)
@@ -197,15 +195,6 @@ def read_outlier_folder(out_data: str) -> Pixels:
     if not found:
         raise MissingFileError(f"{root} has no images; expected files ending in {', '.join(EXTENSIONS)}.")
     return as_pixels(_unlabelled(found, str(root)), str(root))
-
-
-def _class_folders(classes: tuple[str, ...]) -> list[str]:
-    """Class names as folder names; numbered when their sorted order would change the labels."""
-    names = [re.sub(r"[/\\:]+", "-", name) for name in classes]
-    if names == sorted(set(names)):
-        return names
-    width = len(str(len(names) - 1))
-    return [f"{number:0{width}d}_{name}" for number, name in enumerate(names)]
 
 
 def _write_pngs(folder: Path, names: list[str], images: Tensor) -> None:

@@ -15,8 +15,8 @@ from ood_shared.runs import progress
 from torch import Tensor
 
 from oodgen.classifier import OutlierClassifier
-from oodgen.data import SIDE, Pixels, as_pixels, read_outlier_folder
-from oodgen.prepare import fit_28
+from oodgen.data import SIDE, as_pixels, read_outlier_folder
+from oodgen.prepare import fit_28, load_any_size
 from oodgen.scores import batch_averaged_auroc, confidence, ood_score
 
 SCORE_CHUNK = 1000
@@ -59,11 +59,11 @@ def outlier_set(
     if name in NOISE:
         radius = largest_norm(train) + SPHERE_MARGIN
         return OutlierSet(name, make_noise(name, NOISE_COUNTS[name], (1, SIDE, SIDE), generator, radius))
+    if native is not None:
+        return OutlierSet(name, fit_28(load_any_size(name, "test", data_dir), native).images)
     if looks_like_path(name) and (Path(name) / "test").is_dir():
         return OutlierSet(name, read_outlier_folder(name).images)
-    images = load(name, "test", data_dir)
-    pixels: Pixels = as_pixels(images) if native is None else fit_28(images, native)
-    return OutlierSet(name, pixels.images)
+    return OutlierSet(name, as_pixels(load(name, "test", data_dir)).images)
 
 
 def largest_norm(images: Tensor) -> float:

@@ -13,6 +13,7 @@ from ood_shared.datasets import load
 from oodgen import bench, cli
 from oodgen.data import read_id
 from oodgen.modes import GEN_OOD, TEST, TRAIN_CLASSI, TRAIN_VAE
+from PIL import Image
 
 STEPS = {"train_vae": TRAIN_VAE, "gen_ood": GEN_OOD, "train_classi": TRAIN_CLASSI, "test": TEST}
 
@@ -200,3 +201,16 @@ def test_bench_is_found_by_the_shared_command():
 def test_bench_refuses_bad_input_before_it_writes(run, empty, words, message):
     assert message in run("bench", *words).error
     assert list(empty.iterdir()) == []
+
+
+def test_bench_takes_own_folders_of_any_sizes(done, small_bench, tmp_path, monkeypatch, make_tree):
+    monkeypatch.chdir(tmp_path)
+    make_tree("own", train=12, test=8, side=40)
+    for number, path in enumerate(sorted(Path("own").rglob("*.png"))):
+        image = Image.open(path)
+        image.resize((40 + number % 3, 36)).save(path)
+    make_tree("other", side=64)
+    found = done("bench", "--id", "own", "--ood", "other", "--output-dir", "out")
+    assert "own, train: images of different sizes; their centre squares are taken at 28 x 28." in found.out
+    record, _ = read_result(Path("out"))
+    assert record["metrics"]["other"]["n_ood"] == 24

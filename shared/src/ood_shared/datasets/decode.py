@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from ood_shared.errors import InputError, MissingFileError
+from ood_shared.errors import InputError, ManySizesError, MissingFileError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp")  # upper or lower case
 MAX_PIXELS = 1 << 26  # of one image; more is a bomb or a slide, and neither fits here
@@ -116,7 +116,7 @@ def _mismatch(first: str, shape: tuple[int, ...], second: str, other: tuple[int,
         return InputError(
             f"{first} is {kinds[shape[2]]}, {second} is {kinds[other[2]]}; expected one kind. Convert them to one kind."
         )
-    return InputError(
+    return ManySizesError(
         f"{first} has {shape[1]} x {shape[0]} pixels, {second} has {other[1]} x {other[0]}; expected one size. "
         "Resize them to one size."
     )

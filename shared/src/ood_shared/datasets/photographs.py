@@ -12,7 +12,7 @@ import numpy as np
 from ood_shared.datasets.decode import Encoded, decode_all, numbered
 from ood_shared.datasets.fetch import download_into
 from ood_shared.datasets.imageset import ImageSet, missing_split
-from ood_shared.errors import InputError, MissingFileError
+from ood_shared.errors import InputError, ManySizesError, MissingFileError
 
 PHOTOGRAPHS = ("dtd", "places365", "lsun")
 LSUN_CLASSES = (
@@ -39,7 +39,7 @@ def load_photographs(name: str, split: str, root: Path, size: int | None, channe
         InputError: no `size`, a split that is not offered, or broken files.
     """
     if size is None:
-        raise InputError(
+        raise ManySizesError(
             f"`{name}` has images of many sizes. Give `size`, the side of the squares to make, such as 32."
         )
     load = {"dtd": _load_dtd, "places365": _load_places, "lsun": _load_lsun}[name]
