@@ -193,3 +193,31 @@ def test_batches_stay_on_the_device_in_the_same_order():
     batches = list(on_gpu)
     assert all(tensor.is_cuda for batch in batches for tensor in batch)
     assert seen(batches) == seen(loader(20, 6))
+
+
+def test_an_epoch_of_drawn_indices_is_resumed_where_it_stood() -> None:
+    def loader() -> DeviceLoader:
+        def draw(generator: torch.Generator) -> torch.Tensor:
+            return torch.randint(6, (9,), generator=generator)
+
+        return DeviceLoader(
+            torch.arange(6, dtype=torch.uint8).reshape(6, 1, 1, 1),
+            torch.arange(6),
+            batch_size=4,
+            shuffle=True,
+            generator=torch.Generator().manual_seed(3),
+            draw=draw,
+            drawn=9,
+        )
+
+    first = loader()
+    assert len(first) == 3
+    whole = [indices.tolist() for _, _, indices in first]
+    second = loader()
+    for _ in second:
+        state = second.state_dict()
+        break
+    third = loader()
+    third.load_state_dict(state)
+    assert [indices.tolist() for _, _, indices in third] == whole[1:]
+    assert sum(map(len, whole)) == 9

@@ -3,7 +3,7 @@
 The order of an epoch is drawn on the CPU and sent over once; every batch is then a gather on the device.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ood_shared.errors import InputError
 
-_SETTINGS = ("samples", "batch_size", "shuffle", "drop_last")
+_SETTINGS = ("samples", "drawn", "batch_size", "shuffle", "drop_last")
 
 Batch = tuple[UInt8[Tensor, "batch channels height width"], Int64[Tensor, " batch"], Int64[Tensor, " batch"]]
 
@@ -32,6 +32,9 @@ class DeviceLoader:
         drop_last: leave out the last batch when it is not full, unless it is the only one.
         generator: CPU generator for the order; needed when shuffling. Others may draw from it, too: a resumed run finds
             it as it was.
+        draw: makes the order of an epoch, int64 (drawn,), from the generator when shuffling; a permutation when None.
+            Draws with replacement and a rank's part of the order go here.
+        drawn: how many indices `draw` gives, or how many of the images count as an epoch; all when None.
 
     Raises:
         InputError: no images, a batch size below 1, labels that do not fit, or no CPU generator to shuffle with.
@@ -45,6 +48,8 @@ class DeviceLoader:
         shuffle: bool = False,
         drop_last: bool = False,
         generator: torch.Generator | None = None,
+        draw: Callable[[torch.Generator], Int64[Tensor, " drawn"]] | None = None,
+        drawn: int | None = None,
     ) -> None:
         if not len(images):
             raise InputError("There are no images to make batches of; expected at least 1.")
@@ -59,7 +64,8 @@ class DeviceLoader:
             raise InputError("Shuffling needs a generator on the CPU, so that every device sees the same order.")
         self.images, self.labels = images, labels
         self.batch_size, self.shuffle, self.drop_last = batch_size, shuffle, drop_last
-        self.generator = generator
+        self.generator, self.draw = generator, draw
+        self.drawn = len(images) if drawn is None else drawn  # images per epoch
         self._position = 0  # batches handed out in the current epoch
         self._epoch_start: Tensor | None = None  # state of the generator before the order was drawn
         self._resuming = False
@@ -71,7 +77,7 @@ class DeviceLoader:
 
     def __len__(self) -> int:
         """Batches per epoch."""
-        whole, rest = divmod(self.samples, self.batch_size)
+        whole, rest = divmod(self.drawn, self.batch_size)
         return whole if rest == 0 or (self.drop_last and whole) else whole + 1
 
     def __iter__(self) -> Iterator[Batch]:
@@ -108,7 +114,7 @@ class DeviceLoader:
             InputError: the state is of a loader over another number of images, or with other settings.
         """
         for word in _SETTINGS:
-            if state.get(word) != getattr(self, word):
+            if state.get(word, self.drawn if word == "drawn" else None) != getattr(self, word):
                 raise InputError(
                     f"The saved run read its data with {word} {state.get(word)}, this one with {getattr(self, word)}. "
                     "Resume with the same data and settings."
@@ -124,14 +130,17 @@ class DeviceLoader:
 
     def _order(self, resuming: bool) -> Tensor:
         if not self.shuffle:
-            return torch.arange(self.samples)
+            return torch.arange(self.drawn)
         assert self.generator is not None  # checked when the loader was made
         if resuming and self._epoch_start is not None:
             again = torch.Generator()
             again.set_state(self._epoch_start)
-            return torch.randperm(self.samples, generator=again)
+            return self._drawn(again)
         self._epoch_start = self.generator.get_state()
-        return torch.randperm(self.samples, generator=self.generator)
+        return self._drawn(self.generator)
+
+    def _drawn(self, generator: torch.Generator) -> Tensor:
+        return torch.randperm(self.samples, generator=generator) if self.draw is None else self.draw(generator)
 
 
 def to_float(

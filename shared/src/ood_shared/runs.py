@@ -39,18 +39,23 @@ class Run:
     def __init__(self, folder: Path, settings: Mapping[str, Any], *, log_to: str = "jsonl", last_step: int = 0) -> None:
         """Open the folder, write `config.json`, and cut `metrics.jsonl` back to what a resumed run had finished.
 
+        Of several processes only rank 0 writes.
+
         Args:
             folder: made when missing.
             settings: flags and whatever else decides the outcome; JSON values.
             log_to: `tensorboard` writes event files beside `metrics.jsonl`.
             last_step: records with a greater `epoch` are dropped; 0 starts the file anew.
         """
-        self.folder = folder
+        self.folder, self._board = folder, None
+        if not is_main():
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         files.write_json(folder / CONFIG, {"settings": dict(settings), "versions": versions()})
         kept = [record for record in read_metrics(folder) if record.get("epoch", 0) <= last_step] if last_step else []
         files.write_text(folder / METRICS, "".join(json.dumps(record) + "\n" for record in kept))
-        self._board = self._open_board(last_step) if log_to == "tensorboard" and is_main() else None
+        if log_to == "tensorboard":
+            self._board = self._open_board(last_step)
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Append one record; its `epoch` orders it. Numbers also go to TensorBoard when that is on."""
