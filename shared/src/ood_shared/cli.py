@@ -9,7 +9,7 @@ import errno
 import re
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import NoReturn
 
@@ -150,6 +150,33 @@ def run_command(
         return _report(parser, "interrupted.", debug, 130)
     except Terminated:
         return _report(parser, "terminated; what was finished is saved, --resume continues.", debug, 143)
+
+
+def dispatch(
+    program: str, commands: Mapping[str, Callable[[Sequence[str] | None], int]], argv: Sequence[str] | None = None
+) -> int:
+    """A console command with commands of its own: `program command flags…`.
+
+    Args:
+        program: its name, for messages.
+        commands: by name; each takes its arguments and returns an exit status.
+        argv: arguments without the program's name; `sys.argv[1:]` when None.
+
+    Returns:
+        Exit status of the command; 2 when none, or one that is not known, was named.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words:
+        print(f"{program}: error: no command given. Known: {', '.join(commands)}.", file=sys.stderr)
+        return 2
+    if words[0] in {"-h", "--help"}:
+        print(f"usage: {program} {{{','.join(commands)}}} …\n\nEach command answers --help.")
+        return 0
+    if words[0] not in commands:
+        known = did_you_mean(words[0], commands)
+        print(f"{program}: error: command `{words[0]}` is not known. {known}", file=sys.stderr)
+        return 2
+    return commands[words[0]](words[1:])
 
 
 def _out_of_memory(error: BaseException) -> bool:

@@ -4,38 +4,14 @@
 """
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ood_shared.cli import Parser, add_shared_flags, deferred, parse_seed, run_command
-from ood_shared.errors import did_you_mean
+from ood_shared.cli import Parser, add_shared_flags, deferred, dispatch, parse_seed, run_command
+from ood_shared.flags import not_negative, positive, positive_int, truth
 
 from oodgen import bench, modes
 from oodgen.modes import DEFAULT_ID, DEFAULT_OOD
-
-
-def positive_int(text: str) -> int:
-    """A whole number from 1 on."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"`{text}` is not a whole number from 1 on")
-    return int(text)
-
-
-def positive(text: str) -> float:
-    """A number above 0."""
-    value = _number(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"`{text}` is not a number above 0")
-    return value
-
-
-def not_negative(text: str) -> float:
-    """A number from 0 on."""
-    value = _number(text)
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"`{text}` is not a number from 0 on")
-    return value
 
 
 def outlier_count(text: str) -> float:
@@ -123,7 +99,7 @@ def classifier_parser() -> Parser:
     flag("--weight_decay", not_negative, "weight decay")
     flag(
         "--double_softmax",
-        _truth,
+        truth,
         "cross-entropy of probabilities, as the published code has it",
         nargs="?",
         const=True,
@@ -159,7 +135,7 @@ def test_parser() -> Parser:
         "metrics of all images at once, or averaged over batches of 1000",
         choices=("pooled", "batches"),
     )
-    flag("--all_epochs", _truth, "test the models of all epochs up to --model_epoch", nargs="?", const=True)
+    flag("--all_epochs", truth, "test the models of all epochs up to --model_epoch", nargs="?", const=True)
     _common_flags(parser, {"normalize": ("as in training", "as in training, outliers by their own", "as in training")})
     return parser
 
@@ -216,17 +192,7 @@ COMMANDS: dict[str, Callable[[Sequence[str] | None], int]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The console command `oodgen`."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    if not words:
-        print(f"oodgen: error: no command given. Known: {', '.join(COMMANDS)}.", file=sys.stderr)
-        return 2
-    if words[0] in {"-h", "--help"}:
-        print(f"usage: oodgen {{{','.join(COMMANDS)}}} …\n\nEach command answers --help.")
-        return 0
-    if words[0] not in COMMANDS:
-        print(f"oodgen: error: command `{words[0]}` is not known. {did_you_mean(words[0], COMMANDS)}", file=sys.stderr)
-        return 2
-    return COMMANDS[words[0]](words[1:])
+    return dispatch("oodgen", COMMANDS, argv)
 
 
 _FACTORS = ("rank", "cholesky", "seed")
@@ -282,18 +248,3 @@ def _common_flags(parser: Parser, values: modes.Values) -> None:
         "--classes", default=None, help="in-distribution classes A-B by sorted index (default: all, or as trained)"
     )
     add_shared_flags(parser, seed=None)
-
-
-def _truth(text: str) -> bool:
-    if text.lower() in {"true", "1", "yes", "on"}:
-        return True
-    if text.lower() in {"false", "0", "no", "off"}:
-        return False
-    raise argparse.ArgumentTypeError(f"`{text}` is neither true nor false")
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"`{text}` is not a number") from None
