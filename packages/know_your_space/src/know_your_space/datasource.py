@@ -1,0 +1,160 @@
+"""Where a set lies, and its splits as they are stored there."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from ood_shared.datasets import ImageSet, known_names, load
+from ood_shared.datasets.medical import MEDICAL, load_medical, parse_name
+from ood_shared.datasets.npz import read_headers
+from ood_shared.datasets.own import looks_like_path
+from ood_shared.errors import InputError, ManySizesError, MissingFileError, unknown
+
+from know_your_space import layout
+from know_your_space.options import DataOptions
+from know_your_space.paths import set_name
+from know_your_space.transforms import SIDE
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A set that is there, or that its loader will fetch.
+
+    Attributes:
+        kind: `layout` (the authors' files), `medical` (an npz of MedMNIST), `named` (another known name) or `own`.
+        word: name or path, as given.
+        path: folder of the files; None for a set that is named and not looked for here.
+    """
+
+    kind: str
+    word: str
+    path: Path | None = None
+
+    @property
+    def words(self) -> str:
+        """Name and place, for messages."""
+        return f"{self.word} ({self.path})" if self.kind in ("layout", "medical") else self.word
+
+
+def locate(word: str, options: DataOptions) -> Source:
+    """Where a set is, after downloading a MedMNIST set that is absent.
+
+    Raises:
+        MissingFileError: the set, or a file that it needs, is absent.
+        InputError: no such set.
+    """
+    if looks_like_path(word) and ("/" in word or "\\" in word or not _known(word)):
+        path = Path(word).expanduser()
+        if not path.exists():
+            raise MissingFileError(f"{path} is missing; expected a set of images, or one of: {', '.join(_names())}.")
+        return _checked(Source("layout", word, path.resolve())) if layout.is_layout(path) else Source("own", word, path)
+    name = set_name(word)
+    for root in options.roots:
+        if layout.is_layout(root / name):
+            return _checked(Source("layout", word, root / name))
+    medical = parse_name(name)
+    if medical is None:
+        if word.lower() not in known_names():
+            raise unknown("Data set", word, _names())
+        return Source("named", word, options.download_root)
+    for root in options.roots:
+        for place in (root / name, root / "medmnist", root):
+            if (place / f"{name}.npz").is_file():
+                return Source("medical", word, place)
+    if not options.download:
+        looked = " or ".join(str(root / "medmnist" / f"{name}.npz") for root in options.roots)
+        raise MissingFileError(f"`{name}` is absent: {looked}. Get it from the MedMNIST record on Zenodo.")
+    load_medical(*medical, "test", options.download_root)
+    return Source("medical", word, options.download_root / "medmnist")
+
+
+class Splits:
+    """The splits of a source that is not in the authors' layout, each read at most once."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self._read: dict[str, ImageSet | None] = {}
+
+    def has(self, split: str) -> bool:
+        """Whether there is a split of that name."""
+        return self._load(split) is not None
+
+    def any(self) -> ImageSet:
+        """A split that was read already, else the first one that is there: for the names of the classes."""
+        read = [found for found in self._read.values() if found is not None]
+        return read[0] if read else next(found for split in SPLITS[::-1] if (found := self._load(split)) is not None)
+
+    def get(self, split: str) -> tuple[ImageSet, str]:
+        """The split and its name; test in place of a val split that is not there.
+
+        Raises:
+            InputError: no such split.
+        """
+        found = self._load(split)
+        if found is None and split == "val" and self.has("test"):
+            return self.get("test")
+        if found is None:
+            present = [name for name in SPLITS if self.has(name)]
+            raise InputError(
+                f"{self.source.words} has no `{split}` split. Present: {', '.join(present)}. Own data is sorted into "
+                "train and val (or test)."
+            )
+        return found, split
+
+    def train_ids(self) -> list[int] | None:
+        """Class ids with training images, where finding out costs little (an npz); None: all classes of the set."""
+        path = self.source.path
+        if self.source.kind != "own" or path is None or path.suffix.lower() != ".npz":
+            return None
+        if "train_labels" not in read_headers(path) or not self.has("train"):
+            return None
+        train = self._load("train")
+        return np.unique(train.labels).tolist() if train is not None else None
+
+    def _load(self, split: str) -> ImageSet | None:
+        if split not in self._read:
+            try:
+                self._read[split] = _load_split(self.source, split)
+            except InputError as error:
+                if f"has no `{split}` split" not in str(error):
+                    raise
+                self._read[split] = None
+        return self._read[split]
+
+
+def _load_split(source: Source, split: str) -> ImageSet:
+    if source.kind == "medical":
+        medical = parse_name(set_name(source.word))
+        assert medical is not None
+        assert source.path is not None
+        return load_medical(*medical, split, source.path)
+    read = partial(load, source.word, split, source.path if source.kind == "named" else None)
+    if source.kind == "own" and not source.word.lower().endswith(".npz"):
+        read = partial(read, channels=3)  # files of a folder may be grey and RGB; the network takes RGB
+    try:
+        return read()
+    except ManySizesError:
+        print(f"{source.word}, {split}: images of different sizes; their centre squares are taken at {SIDE} x {SIDE}.")
+        return read(size=SIDE)
+
+
+def _checked(source: Source) -> Source:
+    assert source.path is not None
+    absent = layout.missing_files(source.path, ("train", "val"))
+    if absent:
+        raise MissingFileError(
+            f"{', '.join(str(path) for path in absent)} missing; the authors' layout of `{source.word}` needs them. "
+            "`know_your_space prepare` writes all four files."
+        )
+    return source
+
+
+def _known(word: str) -> bool:
+    return word.lower() in known_names() or parse_name(word.lower()) is not None
+
+
+def _names() -> list[str]:
+    return [*MEDICAL, *(name for name in known_names() if name not in MEDICAL)]
