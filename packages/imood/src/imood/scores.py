@@ -1,0 +1,130 @@
+"""Test scores, plain and balanced after training; higher means more OOD.
+
+The balanced form adds s L to the ID score, L = ln mean_c p_c / q_c = ln beta with gamma = 1 (section 4.3). Everything is
+computed in float64 from the float32 logits: in float32, 1 - sigmoid(u) and the largest probability tie for confident
+inputs.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from ood_shared.errors import InputError, unknown
+from torch import Tensor
+
+from imood.losses import split_outputs
+from imood.models import n_outputs_of
+
+PLAIN = ("msp", "bkg_c", "energy", "bin_disc", "mc_disc", "rp_msp", "gradnorm", "rp_gradnorm", "rw_energy", "maha")
+BALANCED = ("ada_bin_disc", "ada_msp", "ada_energy", "ada_maha", "ada_gradnorm")
+METRICS = (*PLAIN, *BALANCED)
+ALIASES = {"oe": "msp", "ada_oe": "ada_msp"}
+SIGNS = ("fixed", "legacy")
+SCALES = {"ada_msp": 0.1, "ada_energy": 1.0, "ada_bin_disc": 1.0, "ada_gradnorm": 10.0, "ada_maha": 0.01}
+PRIOR_SHARE = 0.01  # of q in rp_msp
+
+
+def fitting(n_outputs: int, n_classes: int) -> list[str]:
+    """The metrics that a classifier with so many outputs can be tested with."""
+    return [name for name in METRICS if n_outputs_of(name, n_classes) == n_outputs]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What one forward pass gave for a set, from which every metric follows.
+
+    Attributes:
+        logits: (n, outputs).
+        features: (n, dim).
+        distances: (n,) Mahalanobis values; needed by `maha` and `ada_maha` only.
+    """
+
+    logits: Tensor
+    features: Tensor
+    distances: Tensor | None = None
+
+    def scores(
+        self, metric: str, log_prior: Float[Tensor, "1 columns"], maha_sign: str = "fixed"
+    ) -> Float[Tensor, " n"]:
+        """Scores of one metric, float64.
+
+        Args:
+            metric: one of `METRICS`.
+            log_prior: ln q of the training classes, see `longtail.log_prior`; 1 x C.
+            maha_sign: `legacy` gives the inverted sign of the published code, for pools that it filled.
+
+        Raises:
+            InputError: unknown metric or sign, or a Mahalanobis metric without distances.
+        """
+        if metric not in METRICS:
+            raise unknown("--ood_metric", metric, METRICS)
+        if maha_sign not in SIGNS:
+            raise unknown("--maha_sign", maha_sign, SIGNS)
+        if "maha" in metric:
+            return self._mahalanobis(metric, log_prior, maha_sign)
+        if metric in SCALES:
+            confidence = {
+                "ada_msp": lambda: self._probabilities(metric).amax(1) - 1 / self._z(metric).shape[1],
+                "ada_energy": lambda: self._z(metric).logsumexp(1),
+                "ada_bin_disc": lambda: self._u(metric).squeeze(1),
+                "ada_gradnorm": lambda: self.gradient_norm(),
+            }[metric]()
+            return -(confidence + SCALES[metric] * self.log_beta(metric, log_prior))
+        if metric == "msp":
+            return -self._probabilities(metric).amax(1)
+        if metric == "energy":
+            return -self._z(metric).logsumexp(1)
+        if metric in ("bkg_c", "mc_disc"):
+            return torch.softmax(self._u(metric), dim=1)[:, -1]
+        if metric == "bin_disc":
+            return torch.sigmoid(-self._u(metric)).squeeze(1)
+        prior = log_prior.to(self._wide).exp()
+        if metric == "rp_msp":
+            return -(self._probabilities(metric) - PRIOR_SHARE * prior).amax(1)
+        if metric == "rw_energy":
+            likeness = F.cosine_similarity(self._probabilities(metric), prior, dim=1)
+            return -self._z(metric).logsumexp(1) * (1 - likeness)
+        # rp_gradnorm: the published target is the softmax of the prior, which is nearly uniform
+        return -self.gradient_norm(torch.softmax(prior, dim=1)) if metric == "rp_gradnorm" else -self.gradient_norm()
+
+    def gradient_norm(self, target: Float[Tensor, "1 classes"] | None = None) -> Float[Tensor, " n"]:
+        """L1 norm of the gradient of KL(t || p) by the classifier's weights, one row at a time: |p - t|_1 |f|_1.
+
+        The gradient is the outer product of p - t and f. Huang et al., NeurIPS 2021, section 3. Without a target, t is
+        uniform.
+        """
+        shares = self._probabilities("gradnorm")
+        t = 1 / shares.shape[1] if target is None else target
+        return (shares - t).abs().sum(1) * self.features.double().abs().sum(1)
+
+    def log_beta(self, metric: str, log_prior: Float[Tensor, "1 columns"]) -> Float[Tensor, " n"]:
+        """L = ln mean_c (p_c / q_c)."""
+        log_shares = torch.log_softmax(self._z(metric), dim=1)
+        return torch.logsumexp(log_shares - log_prior.to(log_shares), dim=1) - math.log(log_shares.shape[1])
+
+    def predictions(self, metric: str) -> Int64[Tensor, " n"]:
+        """The most probable class; for `bkg_c` it may be the background, column C."""
+        return split_outputs(metric, self.logits)[0].argmax(1)
+
+    @cached_property
+    def _wide(self) -> Tensor:
+        return self.logits.double()
+
+    def _z(self, metric: str) -> Tensor:
+        return split_outputs(metric, self._wide)[0]
+
+    def _u(self, metric: str) -> Tensor:
+        return split_outputs(metric, self._wide)[1]
+
+    def _probabilities(self, metric: str) -> Tensor:
+        return torch.softmax(self._z(metric), dim=1)
+
+    def _mahalanobis(self, metric: str, log_prior: Tensor, maha_sign: str) -> Tensor:
+        if self.distances is None:
+            raise InputError(f"--ood_metric {metric} needs a pool of training features.")
+        distances = self.distances.double()
+        bias = SCALES["ada_maha"] * self.log_beta(metric, log_prior) if metric == "ada_maha" else 0
+        return distances - bias if maha_sign == "fixed" else -(distances + bias)
