@@ -1,0 +1,109 @@
+"""Flags of the two scripts and of the console command.
+
+`know_your_space train …` is `python train_in_latent_out_pix.py …`, `know_your_space detect …` is
+`python ood_detection.py …`; beside them there are `prepare` and `bench`. Defaults are the original's.
+"""
+
+from collections.abc import Callable, Sequence
+
+from ood_shared.cli import Parser, add_shared_flags, deferred, dispatch, parse_seed_number, run_command
+from ood_shared.flags import not_negative, number, positive_int
+
+from know_your_space import bench
+from know_your_space.cli_detect import detect_main, prepare_main
+from know_your_space.options import add_data_flags
+from know_your_space.paths import RUN
+from know_your_space.settings import CANVASES, SCHEDULES, SPACES, TrainSettings
+
+SIZES = TrainSettings.rand_conv_sizes
+
+
+def train_parser() -> Parser:
+    """Flags of train_in_latent_out_pix.py."""
+    parser = Parser(
+        prog="train_in_latent_out_pix.py",
+        description="Train a classifier whose energy is calibrated by latent inliers and pixel outliers.",
+    )
+    flag = parser.add_argument
+    flag("--in_dataset", default="bloodmnist", help="ID set: a MedMNIST name, digits, or a path (default: bloodmnist)")
+    flag("--model_type", default="wrn", help="backbone; only wrn, a wide residual network (default: wrn)")
+    flag(
+        "--dist",
+        action="store_false",
+        help="turns distributed training OFF, in spite of its name. Without the flag a run that torchrun started is "
+        "data parallel, and any other run takes one process",
+    )
+    flag("--distributed", action="store_true", help="insist on a launcher: refuse to train in one process")
+    flag("--T", type=number, default=1.0, help="temperature of the energy (default: 1)")
+    flag("--m_in", type=number, default=-20.0, help="energy margin of the inliers (default: -20)")
+    flag("--m_out", type=number, default=-7.0, help="energy margin of the outliers (default: -7)")
+    flag("--beta1", type=not_negative, default=0.1, help="weight of the margin loss (default: 0.1)")
+    flag("--print-freq", "-p", type=positive_int, default=10, help="batches between two lines (default: 10)")
+
+    spaces = parser.add_argument_group("inliers and outliers")
+    flag = spaces.add_argument
+    flag("--inlier_space", default="latent", choices=SPACES, help="where inliers come from (default: latent)")
+    flag("--outlier_space", default="pixel", choices=SPACES, help="where outliers come from (default: pixel)")
+    flag("--augmix", action="store_true", help="outlier operator: AugMix and then a tile shuffle")
+    flag("--jigsaw", action="store_true", help="outlier operator: tile shuffle; with --augmix each has probability 1/2")
+    flag("--cutmix", action="store_true", help="accepted, without effect, as in the original")
+    flag("--augmix_severity", type=positive_int, default=11, help="severity of AugMix (default: 11)")
+    flag(
+        "--augmix_canvas",
+        default="original",
+        choices=CANVASES,
+        help="canvas of shears and shifts: 32 pixels, or 224 below severity 5, or the image's own size",
+    )
+    flag("--rand_conv", action="store_true", help="add 32 randomly convolved images on every second step")
+    flag(
+        "--rand_conv_kernel_size",
+        type=positive_int,
+        nargs="+",
+        default=list(SIZES),
+        help=f"kernel sizes to draw from (default: {' '.join(map(str, SIZES))})",
+    )
+    flag("--start_epoch", type=int, default=2, help="first epoch with the margin loss (default: 2)")
+    flag("--sample_number", type=positive_int, default=250, help="features queued of each class (default: 250)")
+    flag("--select", type=positive_int, default=64, help="latent samples kept of each class (default: 64)")
+    flag("--sample_from", type=positive_int, default=10_000, help="draws that they are kept from (default: 10000)")
+    flag("--separate_bn", action="store_true", help="running statistics of batch norm from ID images alone")
+
+    add_data_flags(parser)
+    run = parser.add_argument_group("run")
+    flag = run.add_argument
+    flag("--ckpt_name", default=RUN, help=f"name of the run, of its folder and of its files (default: {RUN})")
+    flag("--layers", type=positive_int, default=40, help="depth of the network (default: 40)")
+    flag("--widen-factor", type=positive_int, default=2, help="width of the network (default: 2)")
+    flag("--droprate", type=number, default=0.3, help="dropout in its blocks (default: 0.3)")
+    flag("--epochs", type=positive_int, default=100, help="epochs (default: 100)")
+    flag("--batch_size", type=positive_int, default=128, help="images per step and process (default: 128)")
+    flag("--lr", type=not_negative, default=1e-3, help="learning rate of Adam at the start (default: 0.001)")
+    flag(
+        "--lr_schedule",
+        default="steps",
+        choices=SCHEDULES,
+        help="steps halves the rate every 31 epochs, which is what the original does; plateau waits for the "
+        "validation loss (default: steps)",
+    )
+    flag("--num_workers", type=int, default=0, help="accepted; images lie on the device, no workers are needed")
+    flag("--restart", action="store_true", help="begin anew; without it a run with the same name goes on by itself")
+    add_shared_flags(parser, seed=parse_seed_number, skip=("data-dir",))
+    return parser
+
+
+def train_main(argv: Sequence[str] | None = None) -> int:
+    """Run the training command."""
+    return run_command(deferred("know_your_space.train", "train_step"), train_parser(), argv)
+
+
+COMMANDS: dict[str, Callable[[Sequence[str] | None], int]] = {
+    "train": train_main,
+    "detect": detect_main,
+    "prepare": prepare_main,
+    "bench": bench.main,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The console command `know_your_space`."""
+    return dispatch("know_your_space", COMMANDS, argv)

@@ -1,0 +1,75 @@
+"""What decides the weights of a run, beside its data. Without torch: `--help` and mistyped flags are answered fast."""
+
+from dataclasses import dataclass
+
+from ood_shared.errors import InputError, unknown
+
+SPACES = ("latent", "pixel", "none")
+SCHEDULES = ("steps", "plateau")
+CANVASES = ("original", "image")
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Settings of the training command; the defaults are the paper's protocol."""
+
+    n_classes: int
+    model_type: str = "wrn"
+    layers: int = 40
+    widen_factor: int = 2
+    droprate: float = 0.3
+    temperature: float = 1.0
+    m_in: float = -20.0
+    m_out: float = -7.0
+    beta1: float = 0.1
+    inlier_space: str = "latent"
+    outlier_space: str = "pixel"
+    operators: tuple[str, ...] = ("augmix_jigsaw",)  # of the pixel outliers
+    augmix_severity: int = 11
+    augmix_canvas: str = "original"
+    rand_conv: bool = True
+    rand_conv_sizes: tuple[int, ...] = (9, 11, 13, 15, 17, 19)
+    start_epoch: int = 2
+    sample_number: int = 250
+    select: int = 64
+    sample_from: int = 10_000
+    separate_bn: bool = False
+    batch_size: int = 128
+    epochs: int = 100
+    lr: float = 1e-3
+    lr_schedule: str = "steps"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what could only fail, or train nothing, later.
+
+        Raises:
+            InputError: names the flag.
+        """
+        for flag, value, known in (
+            ("--inlier_space", self.inlier_space, SPACES),
+            ("--outlier_space", self.outlier_space, SPACES),
+            ("--lr_schedule", self.lr_schedule, SCHEDULES),
+            ("--augmix_canvas", self.augmix_canvas, CANVASES),
+        ):
+            if value not in known:
+                raise unknown(flag, value, known)
+        if self.select > self.sample_from:
+            raise InputError(
+                f"--select {self.select} is more than --sample_from {self.sample_from}, the draws it selects from. "
+                "Lower --select or raise --sample_from."
+            )
+        if self.sample_number < 2:
+            raise InputError(f"--sample_number {self.sample_number} is too small for a covariance; expected 2 or more.")
+        if not self.temperature > 0:
+            raise InputError(f"--T {self.temperature} is not a temperature; expected a number above 0.")
+        if self.outlier_space == "pixel" and not self.operators:
+            raise InputError(
+                "No outlier operator is chosen, which would make outliers of clean training images. Pass --augmix "
+                "(the paper), --jigsaw, or both; or --outlier_space latent or none."
+            )
+
+    @property
+    def latent(self) -> bool:
+        """Whether inliers or outliers come from the class Gaussians, which wait for full queues."""
+        return "latent" in (self.inlier_space, self.outlier_space)

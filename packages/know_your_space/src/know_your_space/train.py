@@ -1,0 +1,349 @@
+"""`train_in_latent_out_pix.py`: from flags to a run of `fit`."""
+
+import argparse
+import time
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from ood_shared import distributed
+from ood_shared.devices import make_scaler, maybe_compile, resolve_device, seed_everything
+from ood_shared.errors import InputError, unknown
+from ood_shared.loaders import DeviceLoader
+from ood_shared.runs import CHECKPOINT, Run, read_settings, refuse_other_settings
+from torch import Tensor
+
+from know_your_space import paths
+from know_your_space.classes import balanced_draws, class_counts, class_weights
+from know_your_space.data import Part, load_parts
+from know_your_space.epochs import say, validate
+from know_your_space.fit import Job, Progress, fit, restore, restore_three_keys
+from know_your_space.models import WideResNet
+from know_your_space.options import DataOptions
+from know_your_space.outlier_stream import OutlierStream
+from know_your_space.outliers import pixel_outliers
+from know_your_space.queues import LatentQueue
+from know_your_space.scoring import logits_of
+from know_your_space.settings import TrainSettings
+from know_your_space.step import Step
+
+BETAS, WEIGHT_DECAY = (0.9, 0.98), 5e-4
+MAY_DIFFER = ("epochs", "data_crc32")  # on resuming; the last has a message of its own
+RANK_STEP = 1_000_003  # between the seeds of the ranks' own draws
+
+
+@dataclass(frozen=True)
+class Compute:
+    """How a run is computed; its result does not depend on it beyond rounding."""
+
+    device: torch.device
+    precision: str = "fp32"
+    compile: bool = False
+    log_to: str = "jsonl"
+    print_freq: int = 10
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """The two parts that a run sees."""
+
+    train: Part
+    val: Part
+
+    def __post_init__(self) -> None:
+        """Refuse parts that the network could not tell apart or take.
+
+        Raises:
+            InputError: images of different sizes.
+        """
+        if self.train.images.shape[1:] != self.val.images.shape[1:]:
+            raise InputError(
+                f"{self.train.name}: training images are {tuple(self.train.images.shape[2:])} pixels, validation "
+                f"images {tuple(self.val.images.shape[2:])}; expected one size."
+            )
+
+    def crc32(self) -> list[int]:
+        """Fingerprints, to notice that a resumed run sees other data."""
+        return [self.train.crc32(), self.val.crc32()]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run is written."""
+
+    best: Path
+    last: Path
+
+    @property
+    def folder(self) -> Path:
+        """The run's own files, beside the checkpoints: runs with other margins may share their folder."""
+        return self.best.with_name(self.best.name.removesuffix("-ckpt.pth.tar"))
+
+
+def train_step(options: argparse.Namespace) -> None:
+    """Train as the flags say; several processes when a launcher started them."""
+    _check_launch(options)
+    with distributed.setup(resolve_device(options.device)) as device:
+        _train(options, device)
+
+
+def _train(options: argparse.Namespace, device: torch.device) -> None:
+    started = time.perf_counter()
+    root = paths.work_folder(options.output_dir)
+    place = Place(*(_checkpoint(root, options, last) for last in (False, True)))
+    parts = load_parts(options.in_dataset, ("train", "val"), DataOptions.of(options))
+    data = TrainingData(parts["train"], parts["val"])
+    seed = _seed(place.folder, options)
+    settings = settings_of(options, data.train.n_classes, seed)
+    compute = Compute(device, options.precision, options.compile, options.log_to, options.print_freq)
+    say(f"arguments: {vars(options)}")
+    if settings.outlier_space != "pixel" and (settings.operators or settings.rand_conv):
+        say(f"note: with --outlier_space {settings.outlier_space}, --augmix, --jigsaw and --rand_conv have no effect.")
+    train(data, settings, place, compute, resume=not options.restart)
+    say(f"Duration: {time.perf_counter() - started:.1f} s")
+
+
+def settings_of(options: argparse.Namespace, n_classes: int, seed: int) -> TrainSettings:
+    """The settings that the flags describe.
+
+    Raises:
+        InputError: a flag has a value that cannot work.
+    """
+    if options.model_type != "wrn":
+        raise unknown("--model_type", options.model_type, ["wrn"])
+    return TrainSettings(
+        n_classes=n_classes,
+        model_type=options.model_type,
+        layers=options.layers,
+        widen_factor=options.widen_factor,
+        droprate=options.droprate,
+        temperature=options.T,
+        m_in=options.m_in,
+        m_out=options.m_out,
+        beta1=options.beta1,
+        inlier_space=options.inlier_space,
+        outlier_space=options.outlier_space,
+        operators=("augmix_jigsaw",) * options.augmix + ("jigsaw",) * options.jigsaw,
+        augmix_severity=options.augmix_severity,
+        augmix_canvas=options.augmix_canvas,
+        rand_conv=options.rand_conv,
+        rand_conv_sizes=tuple(options.rand_conv_kernel_size),
+        start_epoch=options.start_epoch,
+        sample_number=options.sample_number,
+        select=options.select,
+        sample_from=options.sample_from,
+        separate_bn=options.separate_bn,
+        batch_size=options.batch_size,
+        epochs=options.epochs,
+        lr=options.lr,
+        lr_schedule=options.lr_schedule,
+        seed=seed,
+    )
+
+
+def train(
+    data: TrainingData, settings: TrainSettings, place: Place, compute: Compute, *, resume: bool = True
+) -> tuple[WideResNet, list[float]]:
+    """Train a network and leave its checkpoints; a run that stopped earlier goes on.
+
+    Args:
+        data: training and validation part.
+        settings: what decides the weights.
+        place: where the checkpoints go.
+        compute: how it runs.
+        resume: go on from the files of an earlier run, as the original does by itself; else start anew.
+
+    Returns:
+        The network of the last epoch, in eval mode, and the seconds of each epoch of this call.
+
+    Raises:
+        InputError: the data, the settings or the files of the earlier run do not fit.
+    """
+    record = {**_plain(settings), "precision": compute.precision, "data_crc32": data.crc32()}
+    fresh = _fresh(place, resume)
+    if not fresh and (place.folder / CHECKPOINT).is_file():
+        _refuse_other_run(place, record)
+    network, job = make_job(data, settings, place, compute)
+    progress = _start(job, place, settings, fresh)
+    _introduce(data, settings, network)
+    if distributed.is_main():
+        place.best.parent.mkdir(parents=True, exist_ok=True)
+    run = Run(place.folder, record, log_to=compute.log_to, last_step=progress.epoch)
+    if progress.epoch >= settings.epochs:
+        say(
+            f"{place.best.parent} holds a finished run ({progress.epoch} of {settings.epochs} epochs). "
+            "Pass more --epochs to go on, or --restart to begin anew."
+        )
+    try:
+        seconds = fit(job, run, progress)
+    finally:
+        run.close()
+    network.eval()
+    return network, seconds
+
+
+def make_job(
+    data: TrainingData, settings: TrainSettings, place: Place, compute: Compute
+) -> tuple[WideResNet, Job]:
+    """Everything that `fit` needs, at its start."""
+    s, device = settings, compute.device
+    rank = distributed.rank()
+    seed_everything(s.seed)
+    network = WideResNet(s.n_classes, s.layers, s.widen_factor, s.droprate).to(device)
+    if compute.precision != "fp32":
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    distributed.broadcast(network)
+    seed_everything(s.seed + RANK_STEP * rank)  # dropout
+    counts = class_counts(data.train.labels, s.n_classes)
+    weights = class_weights(counts).to(device)
+    images, labels = data.train.images.to(device), data.train.labels.to(device)
+    val_images, val_labels = data.val.images.to(device), data.val.labels.to(device)
+    forward = maybe_compile(network, compute.compile)
+    queue = LatentQueue(s.n_classes, s.sample_number, network.feature_dim).to(device)
+    own = torch.Generator().manual_seed(s.seed + RANK_STEP * rank + 1)
+
+    def draw(generator: torch.Generator) -> Tensor:
+        return distributed.shard(balanced_draws(data.train.labels, counts, generator))
+
+    optimizer = torch.optim.Adam(network.parameters(), lr=s.lr, betas=BETAS, weight_decay=WEIGHT_DECAY)
+    job = Job(
+        settings=s,
+        network=network,
+        optimizer=optimizer,
+        scaler=make_scaler(device, compute.precision),
+        step=Step(network, forward, queue, weights, s, own, compute.precision),
+        loader=DeviceLoader(
+            images,
+            labels,
+            s.batch_size,
+            shuffle=True,
+            generator=torch.Generator().manual_seed(s.seed + 2),
+            draw=draw,
+            drawn=len(distributed.shard(torch.arange(len(images)))),
+        ),
+        outliers=_outliers(data, images, s, rank),
+        validate=lambda: validate(
+            partial(logits_of, network, precision=compute.precision, batch_size=s.batch_size),
+            val_images,
+            val_labels,
+            weights,
+            s.batch_size,
+            compute.print_freq,
+        ),
+        folder=place.folder,
+        best=place.best,
+        last=place.last,
+        drawn=len(images),
+        print_freq=compute.print_freq,
+    )
+    return network, job
+
+
+def _outliers(data: TrainingData, images: Tensor, settings: TrainSettings, rank: int) -> OutlierStream | None:
+    """Outliers are made of the stored images, also where the ID images have reversed channels."""
+    if settings.outlier_space != "pixel":
+        return None
+    side = None if settings.augmix_canvas == "original" else max(images.shape[2:])
+
+    def make(pixels: Tensor, generator: torch.Generator) -> Tensor:
+        return pixel_outliers(pixels, settings.operators, settings.augmix_severity, generator, canvas=side)
+
+    return OutlierStream(
+        images.flip(1) if data.train.reversed else images,
+        settings.batch_size,
+        make,
+        order=torch.Generator().manual_seed(settings.seed + 3),
+        draws=torch.Generator().manual_seed(settings.seed + RANK_STEP * rank + 4),
+    )
+
+
+def _check_launch(options: argparse.Namespace) -> None:
+    """`--dist` turns distributed training off; leaving it out asks for a launcher, which need not be there."""
+    off = not options.dist
+    if off and options.distributed:
+        raise InputError("--dist turns distributed training off, --distributed asks for it. Pass one of them.")
+    if distributed.launched():
+        if off:
+            raise InputError(
+                "--dist turns distributed training off, but a launcher started several processes. Leave --dist out, "
+                "or start one process."
+            )
+    elif options.distributed:
+        raise InputError(
+            "--distributed needs a launcher. Start `torchrun --nproc-per-node N train_in_latent_out_pix.py …` "
+            "with N processes, one for each GPU."
+        )
+    elif not off:
+        say("No launcher started several processes: training in this one, as with --dist.")
+
+
+def _checkpoint(root: Path, options: argparse.Namespace, last: bool) -> Path:
+    names = options.model_type, options.in_dataset, options.ckpt_name
+    return paths.checkpoint_path(root, *names, options.m_in, options.m_out, options.T, last)
+
+
+def _seed(folder: Path, options: argparse.Namespace) -> int:
+    """The given seed; else that of the run to go on with; else one drawn from the system, the same on all ranks."""
+    known = None if options.restart else read_settings(folder).get("seed")
+    chosen = options.seed if options.seed is not None else known
+    return int(distributed.gather_objects(seed_everything(chosen))[0])
+
+
+def _fresh(place: Place, resume: bool) -> bool:
+    """Whether the run begins anew; then the files of an earlier one are removed, so that the two never mix."""
+    if resume:
+        return not ((place.folder / CHECKPOINT).is_file() or place.best.is_file())
+    if distributed.is_main():
+        for old in (place.best, place.last, place.folder / CHECKPOINT):
+            old.unlink(missing_ok=True)
+    distributed.wait_for_all()
+    return True
+
+
+def _start(job: Job, place: Place, settings: TrainSettings, fresh: bool) -> Progress:
+    if fresh:
+        return Progress(lr=settings.lr)
+    if (place.folder / CHECKPOINT).is_file():
+        progress = restore(job, place.folder / CHECKPOINT)
+        say(f"Going on from {place.folder / CHECKPOINT}: {progress.epoch} epochs and {progress.batch} batches done.")
+        return progress
+    progress = restore_three_keys(job, place.best)
+    say(
+        f"Going on from {place.best} with epoch {progress.epoch + 1}, as the original does: weights and optimizer are "
+        "restored, queues and schedule start anew."
+    )
+    return progress
+
+
+def _refuse_other_run(place: Place, record: dict[str, Any]) -> None:
+    try:
+        refuse_other_settings(place.folder, record, MAY_DIFFER)
+    except InputError as error:
+        raise InputError(f"{str(error).removeprefix('--resume: ')} Or begin anew with --restart.") from None
+    if read_settings(place.folder).get("data_crc32", record["data_crc32"]) != record["data_crc32"]:
+        raise InputError(
+            f"The run in {place.folder} was trained on other images than are there now. Restore them, pass another "
+            "--ckpt_name, or begin anew with --restart."
+        )
+
+
+def _introduce(data: TrainingData, settings: TrainSettings, network: WideResNet) -> None:
+    """The lines at the start."""
+    counts = torch.bincount(data.train.labels, minlength=settings.n_classes).tolist()
+    chosen = [*settings.operators, *(["rand_conv"] if settings.rand_conv else [])]
+    space = settings.outlier_space
+    say(f"outlier operators: {', '.join(chosen) if space == 'pixel' else f'none, outliers are {space}'}")
+    say(f"inliers: {settings.inlier_space}, outliers: {space}")
+    say(f"training part: {data.train.source}")
+    say(f"class counts: {dict(zip(data.train.names, counts, strict=True))}, validation images: {len(data.val)}")
+    say(f"parameters: {sum(parameter.numel() for parameter in network.parameters())}")
+    say(f"settings: {asdict(settings)}")
+
+
+def _plain(settings: TrainSettings) -> dict[str, Any]:
+    """As JSON gives them back: lists in place of tuples."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(settings).items()}
+
+
