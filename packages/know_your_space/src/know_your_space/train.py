@@ -192,8 +192,7 @@ def make_job(
     rank = distributed.rank()
     seed_everything(s.seed)
     network = WideResNet(s.n_classes, s.layers, s.widen_factor, s.droprate).to(device)
-    if compute.precision != "fp32":
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # 1.2 to 1.6 times faster on CPUs
     distributed.broadcast(network)
     seed_everything(s.seed + RANK_STEP * rank)  # dropout
     counts = class_counts(data.train.labels, s.n_classes)
