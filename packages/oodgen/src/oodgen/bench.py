@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
-from ood_shared.cli import Parser, add_shared_flags, parse_seed_number, run_command
+from ood_shared.bench.flags import bench_parser
+from ood_shared.cli import run_command
 
 
 @dataclass(frozen=True)
@@ -34,26 +35,13 @@ SCHEDULES = {
 }
 
 
-def make_parser() -> Parser:
-    """Flags of the bench contract."""
-    parser = Parser(prog="oodgen bench", description="Train within a budget and score outlier sets.")
-    parser.add_argument("--id", required=True, help="in-distribution set: a known name or a path")
-    parser.add_argument("--ood", required=True, help="outlier sets: known names or paths, separated by commas")
-    parser.add_argument("--novel-classes", default=None, help="classes kept out of training, tested as the set novel")
-    parser.add_argument(
-        "--budget", default="smoke", choices=tuple(SCHEDULES), help="smoke: 45 s, quick: 10 min, full: the paper's"
-    )
-    add_shared_flags(parser, seed=parse_seed_number, seed_default=0)
-    return parser
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """`python -m oodgen.bench`."""
 
     def command(options: argparse.Namespace) -> None:
         import_module("oodgen.budgeted").bench(options, SCHEDULES[options.budget])
 
-    return run_command(command, make_parser(), argv)
+    return run_command(command, bench_parser("oodgen"), argv)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from ood_shared.bench.material import make_result, print_metrics, read_material
 from ood_shared.bench.schema import write_result
-from ood_shared.datasets import hold_out
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError
 
@@ -15,12 +15,10 @@ from oodgen.bench import Schedule
 from oodgen.classifier import ood_weight_from_counts
 from oodgen.data import SIDE, Pixels
 from oodgen.outliers import GenerationSettings, make_outliers
-from oodgen.prepare import fit_28, load_any_size
-from oodgen.results import make_result, score_arrays
-from oodgen.scoring import OutlierSet, logits_of, outlier_set
+from oodgen.results import METHOD, PAPER, score_arrays
+from oodgen.scoring import logits_of
 from oodgen.train import ClassifierSettings, Compute, VaeSettings, train_classifier, train_vae
 
-NOVEL = "novel"
 FULL_VAE_EPOCHS, FULL_CLASSIFIER_EPOCHS = 100, 200  # the documented ones
 VAE_BATCH, CLASSIFIER_BATCH = 128, 256
 
@@ -33,7 +31,9 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
         resolve_device(options.device), options.precision, options.compile, options.log_to, options.resume
     )
     generator = torch.Generator().manual_seed(options.seed)
-    train, test, outliers = _data(options, schedule, generator)
+    material = read_material(options, SIDE, 1, generator, schedule.train_images, schedule.test_images)
+    train = Pixels(material.train, material.train_labels, material.classes)
+    test = Pixels(material.test, material.test_labels, material.classes)
     folder = Path(options.output_dir)
 
     started = time.perf_counter()
@@ -62,14 +62,16 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
     started = time.perf_counter()
     id_logits = logits_of(network, test.images, settings.mean, settings.std, compute.precision)
     ood_logits = {
-        found.name: logits_of(network, found.images, settings.mean, settings.std, compute.precision)
-        for found in outliers
+        name: logits_of(network, images, settings.mean, settings.std, compute.precision)
+        for name, images in material.ood.items()
     }
     arrays = score_arrays(options.id, id_logits, test.labels, ood_logits, "one_minus_ood")
     score_seconds = time.perf_counter() - started
     steps = max(1, len(mixed) // CLASSIFIER_BATCH)
     result = make_result(
         arrays,
+        method=METHOD,
+        paper=PAPER,
         seed=options.seed,
         budget=options.budget,
         config={"vae": asdict(vae_settings), "generation": asdict(generation), "classifier": asdict(settings)}
@@ -83,43 +85,7 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
         checkpoint=folder / "classifer" / "model.pth",
     )
     write_result(folder, result, arrays)
-    for name, cells in result["metrics"].items():
-        print(f"{name:<12} AUROC {cells['auroc']['value']:.4f}  FPR95 {cells['fpr95']['value']:.4f}")
-
-
-def _data(
-    options: argparse.Namespace, schedule: Schedule, generator: torch.Generator
-) -> tuple[Pixels, Pixels, list[OutlierSet]]:
-    """Training and test images of the ID set, and the outlier sets, all 28 x 28 grey and cut to the budget."""
-    train, test = (load_any_size(options.id, split, options.data_dir) for split in ("train", "test"))
-    if train.classes != test.classes:
-        raise InputError(f"--id {options.id}: train and test have different classes; both need the same.")
-    height, width = train.images.shape[1:3]
-    native = (height, width) if min(height, width) < SIDE else (SIDE, SIDE)
-    novel = []
-    if options.novel_classes:
-        train, test, left_out = hold_out(train, test, options.novel_classes.split(","))
-        novel = [OutlierSet(NOVEL, _cut(fit_28(left_out), schedule.test_images, generator).images)]
-    train_pixels = _cut(fit_28(train), schedule.train_images, generator)
-    test_pixels = _cut(fit_28(test), schedule.test_images, generator)
-    names = [name for name in options.ood.split(",") if name]
-    if not names or len(set(names)) != len(names):
-        raise InputError(f"--ood `{options.ood}` names no set, or one more than once.")
-    outliers = [outlier_set(name, train_pixels.images, generator, options.data_dir, native) for name in names]
-    limit = schedule.test_images
-    return train_pixels, test_pixels, novel + [OutlierSet(o.name, _pick(o.images, limit, generator)) for o in outliers]
-
-
-def _cut(pixels: Pixels, limit: int | None, generator: torch.Generator) -> Pixels:
-    if limit is None or len(pixels) <= limit:
-        return pixels
-    return pixels.select(torch.randperm(len(pixels), generator=generator)[:limit].sort().values)
-
-
-def _pick(images: torch.Tensor, limit: int | None, generator: torch.Generator) -> torch.Tensor:
-    if limit is None or len(images) <= limit:
-        return images
-    return images[torch.randperm(len(images), generator=generator)[:limit].sort().values]
+    print_metrics(result)
 
 
 def _epochs(steps: int | None, n_images: int, batch_size: int, full: int) -> int:

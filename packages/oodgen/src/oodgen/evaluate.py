@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from ood_shared import plots
 from ood_shared.bench import page
+from ood_shared.bench.material import make_result
 from ood_shared.bench.schema import split_scores, write_result
 from ood_shared.datasets import EMBEDDED_OOD, NOISE
 from ood_shared.devices import seed_everything
@@ -24,7 +25,7 @@ from oodgen import configuration as conf
 from oodgen import modes
 from oodgen.data import Pixels, read_generated, read_id
 from oodgen.records import write_log
-from oodgen.results import make_result, score_arrays
+from oodgen.results import METHOD, PAPER, score_arrays
 from oodgen.scoring import OutlierSet, auroc, logits_of, outlier_set
 from oodgen.steps import compute_of, result_root
 from oodgen.train import Compute
@@ -75,6 +76,8 @@ def test_step(options: argparse.Namespace) -> None:
         arrays = score_arrays(options.in_data, logits[0], test.labels, parts, score)
         result = make_result(
             arrays,
+            method=METHOD,
+            paper=PAPER,
             seed=seed,
             budget="full",
             config={**conf.recorded(options), "score": score, "model_file": path.name, "model_epoch_used": epoch},

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from ood_shared.bench.material import NOISE_COUNTS, SPHERE_MARGIN, largest_norm
 from ood_shared.datasets import NOISE, load, make_noise
 from ood_shared.datasets.own import looks_like_path
 from ood_shared.devices import autocast, module_device
@@ -20,8 +21,6 @@ from oodgen.prepare import fit_28, load_any_size
 from oodgen.scores import batch_averaged_auroc, confidence, ood_score
 
 SCORE_CHUNK = 1000
-NOISE_COUNTS = {"gaussian": 10_000, "uniform": 10_000, "sphere": 2000}
-SPHERE_MARGIN = 2.0  # added to the largest norm of a training image
 
 
 @dataclass(frozen=True)
@@ -64,12 +63,6 @@ def outlier_set(
     if looks_like_path(name) and (Path(name) / "test").is_dir():
         return OutlierSet(name, read_outlier_folder(name).images)
     return OutlierSet(name, as_pixels(load(name, "test", data_dir)).images)
-
-
-def largest_norm(images: Tensor) -> float:
-    """Largest Euclidean norm of uint8 images in the scale of [0, 1]."""
-    squares = [(chunk.double() / 255).flatten(1).square().sum(1).amax() for chunk in images.split(10_000)]
-    return float(torch.stack(squares).amax().sqrt())
 
 
 def logits_of(network: OutlierClassifier, images: Tensor, mean: float, std: float, precision: str = "fp32") -> Tensor:

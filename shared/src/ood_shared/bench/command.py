@@ -18,7 +18,8 @@ from typing import Any
 
 from ood_shared import files
 from ood_shared.bench import methods, page, summary
-from ood_shared.bench.fields import BUDGETS, CONVENTION, SCHEMA_VERSION
+from ood_shared.bench.fields import CONVENTION, SCHEMA_VERSION
+from ood_shared.bench.flags import BUDGETS
 from ood_shared.bench.jobs import Ended, Run, perform, say
 from ood_shared.cli import Parser, add_shared_flags, parse_seed_number, run_command
 from ood_shared.errors import InputError, unknown

@@ -7,11 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ood_shared import metrics
+from ood_shared.bench.flags import BUDGETS
 from ood_shared.errors import InputError
 
 SCHEMA_VERSION = 1
 CONVENTION = "higher = more OOD"
-BUDGETS = ("smoke", "quick", "full")
 RESULT, SCORES = "result.json", "scores.npz"
 TOLERANCE = 1e-6  # between a metric in result.json and the same from scores.npz
 

@@ -19,7 +19,6 @@ import numpy.typing as npt
 from ood_shared import files, metrics
 from ood_shared.bench.fields import (
     ARRAYS,
-    BUDGETS,
     CONVENTION,
     RESULT,
     SCHEMA_VERSION,
@@ -30,6 +29,7 @@ from ood_shared.bench.fields import (
     check_scores,
     split_scores,
 )
+from ood_shared.bench.flags import BUDGETS
 from ood_shared.errors import InputError, MissingFileError
 
 __all__ = [

@@ -1,0 +1,183 @@
+"""What a bench run trains on and scores: one ID set, its novel classes, outlier sets, all in one size and colour."""
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+
+from ood_shared import checkpoints, runs
+from ood_shared.bench.schema import measure
+from ood_shared.datasets import NOISE, ImageSet, hold_out, load, make_noise, resize
+from ood_shared.devices import peak_memory
+from ood_shared.errors import InputError, ManySizesError
+
+NOVEL = "novel"
+NOISE_COUNTS = {"gaussian": 10_000, "uniform": 10_000, "sphere": 2000}
+SPHERE_MARGIN = 2.0  # added to the largest norm of a training image
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """Everything in memory, on the CPU.
+
+    Attributes:
+        train: uint8 (n, channels, side, side), ID images to train on.
+        train_labels: int64 (n,), 0..classes-1.
+        test: uint8, ID images to score.
+        test_labels: int64.
+        classes: names of the ID classes.
+        ood: outlier sets by name, the novel classes first: uint8, or float32 in the scale of [0, 1] for noise.
+    """
+
+    train: UInt8[Tensor, "n channels side side"] = field(repr=False)
+    train_labels: Int64[Tensor, " n"] = field(repr=False)
+    test: UInt8[Tensor, "m channels side side"] = field(repr=False)
+    test_labels: Int64[Tensor, " m"] = field(repr=False)
+    classes: tuple[str, ...]
+    ood: Mapping[str, Tensor] = field(repr=False)
+
+
+def read_material(
+    options: argparse.Namespace,
+    side: int,
+    channels: int,
+    generator: torch.Generator,
+    train_limit: int | None = None,
+    test_limit: int | None = None,
+) -> Material:
+    """The images that the flags of a bench run name, cut at random to the limits of its budget.
+
+    Images of any size become `side` x `side`; outliers larger than the ID images are first reduced to those' size, so
+    that their sharpness does not give them away.
+
+    Args:
+        options: `id`, `ood`, `novel_classes` and `data_dir` are read.
+        side: height and width to reach, pixels.
+        channels: 1 or 3.
+        generator: of the choice of images, and of noise.
+        train_limit: most images to train on; None takes all.
+        test_limit: most images of each set to score.
+
+    Raises:
+        InputError: an unknown set, differing classes in train and test, or no outlier set.
+    """
+    train, test = (_any_size(options.id, split, options.data_dir, side) for split in ("train", "test"))
+    if train.classes != test.classes:
+        raise InputError(f"--id {options.id}: train and test have different classes; both need the same.")
+    height, width = train.images.shape[1:3]
+    native = (height, width) if min(height, width) < side else (side, side)
+    held = None
+    if options.novel_classes:
+        train, test, held = hold_out(train, test, options.novel_classes.split(","))
+    sets = [held] if held is not None else []
+    limits = [test_limit] * len(sets) + [train_limit, test_limit]
+    found = [_cut(s, side, channels, limit, generator) for s, limit in zip([*sets, train, test], limits, strict=True)]
+    (train_images, train_labels), (test_images, test_labels) = found[-2:]
+    ood = {NOVEL: found[0][0]} if held is not None else {}
+    drawn = {}
+    for name in _names(options.ood):
+        if name in NOISE:
+            shape, radius = (channels, side, side), largest_norm(train_images) + SPHERE_MARGIN
+            drawn[name] = make_noise(name, NOISE_COUNTS[name], shape, generator, radius)
+        else:
+            outliers = _any_size(name, "test", options.data_dir, side)
+            drawn[name] = resize(outliers.images, (side, side), channels=channels, native=native)
+    for name, images in drawn.items():
+        ood[name] = images[_chosen(len(images), test_limit, generator)]
+    return Material(train_images, train_labels, test_images, test_labels, train.classes, ood)
+
+
+def largest_norm(images: UInt8[Tensor, "n c h w"]) -> float:
+    """Largest Euclidean norm of uint8 images in the scale of [0, 1]."""
+    squares = [(chunk.double() / 255).flatten(1).square().sum(1).amax() for chunk in torch.split(images, 10_000)]
+    return float(torch.stack(squares).amax().sqrt())
+
+
+def make_result(
+    arrays: Mapping[str, np.ndarray],
+    *,
+    method: str,
+    paper: str,
+    seed: int,
+    budget: str,
+    config: Mapping[str, Any],
+    timings: Mapping[str, float | None],
+    device: torch.device,
+    checkpoint: Path,
+) -> dict[str, Any]:
+    """The entries of `result.json`, with 95 % bootstrap intervals drawn from `seed`.
+
+    Args:
+        arrays: of `pack_scores`.
+        method: name of the package.
+        paper: authors, title and venue.
+        seed: of the run.
+        budget: of the run.
+        config: settings that decided the result.
+        timings: seconds by name; `train_seconds` and `train_step_seconds` are null when not given.
+        device: that the run used.
+        checkpoint: file of the weights that were scored.
+    """
+    metrics, accuracy = measure(arrays, np.random.default_rng(seed))
+    id_name, *ood_names = arrays["names"].tolist()
+    versions = runs.versions()
+    return {
+        "method": method,
+        "paper": paper,
+        "id_dataset": id_name,
+        "ood_datasets": ood_names,
+        "seed": seed,
+        "budget": budget,
+        "config": dict(config),
+        "metrics": metrics,
+        "id_accuracy": accuracy,
+        "timings": {"train_seconds": None, "train_step_seconds": None, **timings},
+        "peak_memory_bytes": peak_memory(device),
+        "hardware": runs.hardware(device),
+        "versions": versions,
+        "commit": versions["commit"],
+        "checkpoint_sha256": checkpoints.sha256(checkpoint),
+    }
+
+
+def print_metrics(result: Mapping[str, Any]) -> None:
+    """One line for each outlier set."""
+    for name, cells in result["metrics"].items():
+        print(f"{name:<12} AUROC {cells['auroc']['value']:.4f}  FPR95 {cells['fpr95']['value']:.4f}")
+
+
+def _names(text: str) -> list[str]:
+    names = [name for name in text.split(",") if name]
+    if not names or len(set(names)) != len(names):
+        raise InputError(f"--ood `{text}` names no set, or one more than once.")
+    return names
+
+
+def _any_size(name: str, split: str, data_dir: str | None, side: int) -> ImageSet:
+    """A split of a set; images that differ in size come as their centre squares, reduced or enlarged to `side`."""
+    try:
+        return load(name, split, data_dir)
+    except ManySizesError:
+        print(f"{name}, {split}: images of different sizes; their centre squares are taken at {side} x {side}.")
+        return load(name, split, data_dir, size=side)
+
+
+def _cut(
+    images: ImageSet, side: int, channels: int, limit: int | None, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    chosen = _chosen(len(images), limit, generator)
+    part = images.select(chosen.numpy())
+    return resize(part.images, (side, side), channels=channels), torch.from_numpy(part.labels)
+
+
+def _chosen(n: int, limit: int | None, generator: torch.Generator) -> Tensor:
+    """At most `limit` indices, drawn at random, in order."""
+    if limit is None or n <= limit:
+        return torch.arange(n)
+    return torch.randperm(n, generator=generator)[:limit].sort().values
