@@ -13,7 +13,8 @@ it does not have is refused, where the original would shift the codes of the fil
 import argparse
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +30,7 @@ from know_your_space.datasource import Source, locate
 from know_your_space.options import DataOptions
 from know_your_space.paths import set_name
 from know_your_space.pixels import at_stored_size
-from know_your_space.sets import CHOSEN, Classes, Rule, resolve, rule_of
+from know_your_space.sets import Classes, Rule, read_split_file, resolve, rule_of
 from know_your_space.transforms import as_rgb
 
 PARTS = ("train", "val", "test", "novel")
@@ -151,22 +152,16 @@ def load_parts(
     for part in parts:
         if part not in PARTS:
             raise ValueError(f"part `{part}`; expected one of {PARTS}")
-    rule = rule_of(word, options, as_id)
     source = source or locate(word, options)
     if source.kind == "layout":
-        if as_id and options.novel_classes is not None:
-            raise InputError(
-                f"{CHOSEN}: the CSV files in {source.path} say which classes are novel. Leave the flag out."
-            )
+        rule = _rule_of_layout(source, options, as_id)
         raw = _layout_parts(source, parts)
-        origin = "CSV files"
     else:
+        rule = rule_of(word, options, as_id)
         raw = _split_parts(source, parts, rule, word, as_id)
-        origin = rule.origin
-    reverse = rule.colour == "bgr"
     return {
-        name: _part(found, set_name(word), f"{source.words}, {found.where}; {origin}", rule.colour, reverse, native)
-        for name, found in raw.items()
+        part: _part(found, set_name(word), f"{source.words}, {found.where}; {rule.origin}", rule.colour, native)
+        for part, found in raw.items()
         if len(found.labels)
     }
 
@@ -183,15 +178,26 @@ class _Raw:
     where: str
 
 
-def _part(raw: _Raw, name: str, source: str, colour: str, reverse: bool, native: tuple[int, int] | None) -> Part:
+def _part(raw: _Raw, name: str, source: str, colour: str, native: tuple[int, int] | None) -> Part:
     try:
         codes = recode(raw.labels, known=raw.classes)
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
+    reverse = colour == "bgr"
     images = as_rgb(raw.images, reverse=reverse)
     size = (images.shape[2], images.shape[3])
     pixels = at_stored_size(images, native, grey=colour == "grey")
     return Part(pixels, torch.from_numpy(codes), raw.classes, raw.names, name, raw.part, source, size, reverse)
+
+
+def _rule_of_layout(source: Source, options: DataOptions, as_id: bool) -> Rule:
+    """Only the handling of colours: the CSV files are the split."""
+    given = options.split_file is not None and set_name(source.word) in read_split_file(Path(options.split_file))
+    if given or (as_id and options.novel_classes is not None):
+        flag = "--split_file" if given else "--novel_classes"
+        raise InputError(f"{flag}: the CSV files in {source.path} are the split of {source.word}. Leave it out.")
+    rule = rule_of(source.word, replace(options, split_file=None), as_id=False)
+    return Rule(colour=rule.colour, origin="split of the CSV files")
 
 
 def _layout_parts(source: Source, parts: Sequence[str]) -> dict[str, _Raw]:

@@ -39,8 +39,13 @@ class Source:
         return f"{self.word} ({self.path})" if self.kind in ("layout", "medical") else self.word
 
 
-def locate(word: str, options: DataOptions) -> Source:
+def locate(word: str, options: DataOptions, skip: Path | None = None) -> Source:
     """Where a set is, after downloading a MedMNIST set that is absent.
+
+    Args:
+        word: name or path.
+        options: where to look.
+        skip: a folder whose files in the authors' layout do not count, because they are about to be written.
 
     Raises:
         MissingFileError: the set, or a file that it needs, is absent.
@@ -53,7 +58,7 @@ def locate(word: str, options: DataOptions) -> Source:
         return _checked(Source("layout", word, path.resolve())) if layout.is_layout(path) else Source("own", word, path)
     name = set_name(word)
     for root in options.roots:
-        if layout.is_layout(root / name):
+        if layout.is_layout(root / name) and root / name != skip:
             return _checked(Source("layout", word, root / name))
     medical = parse_name(name)
     if medical is None:

@@ -124,7 +124,12 @@ def read_rows(folder: Path, part: str, n_images: int | None = None) -> Rows:
 
 
 def write_layout(folder: Path, images: npt.NDArray[np.uint8], parts: dict[str, Rows]) -> None:
-    """Write the four files; a part without rows gets a CSV file with only its header."""
+    """Write the four files; a part without rows gets a CSV file with only its header.
+
+    Old CSV files go first: a kill leaves a layout that lacks files, not one whose files belong to different sets.
+    """
+    for part in CSV_PARTS:
+        csv_path(folder, part).unlink(missing_ok=True)
     with files.atomic_path(pickle_path(folder)) as temporary, temporary.open("wb") as file:
         pickle.dump({"images": images}, file, protocol=4)
     for part in CSV_PARTS:
