@@ -1,0 +1,112 @@
+"""Networks from config blocks, and the authors' checkpoints into them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from ood_shared import checkpoints
+from ood_shared.errors import InputError, MissingFileError, unknown
+from torch import Tensor, nn
+
+from ascood.heads import ASCOODNet, T2FNormNet
+from ascood.networks import BACKBONES, make_backbone
+
+WRAPPERS = ("ascood_net", "t2fnorm_net")
+WRAPPER_NAMES = ("ASCOODNet", "T2FNormNet")  # of --wrapper-net
+PUBLISHED = {
+    "resnet18-f37072fd.pth": "torchvision's ResNet18_Weights.IMAGENET1K_V1",
+    "resnet50_imagenet1k_v1.pth": "torchvision's ResNet50_Weights.IMAGENET1K_V1 (resnet50-0676ba61.pth)",
+    "resnet50-0676ba61.pth": "torchvision's ResNet50_Weights.IMAGENET1K_V1",
+}
+
+
+def network_of_config(block: Mapping[str, Any], num_classes: int) -> nn.Module:
+    """The network of a `network` block, with pretrained weights where it asks for them.
+
+    Args:
+        block: `name`, `pretrained`, `checkpoint`, and for the wrappers `backbone` with the same keys.
+        num_classes: of the data set.
+
+    Raises:
+        InputError: an unknown name, a checkpoint that is absent or of which no weight fits.
+    """
+    name = str(block.get("name"))
+    if name in WRAPPERS:
+        inner = block.get("backbone")
+        if not isinstance(inner, Mapping):
+            raise InputError(f"network.name {name} needs the block `network.backbone`.")
+        backbone = network_of_config(inner, num_classes)
+        network: nn.Module = ASCOODNet(backbone) if name == "ascood_net" else T2FNormNet(backbone, num_classes)
+    elif name in BACKBONES:
+        network = make_backbone(name, num_classes)
+    else:
+        raise unknown("network.name", name, (*BACKBONES, *WRAPPERS))
+    if block.get("pretrained"):
+        load_pretrained(network, Path(str(block.get("checkpoint"))))
+    return network
+
+
+def wrap(backbone: nn.Module, wrapper: str | None, num_classes: int) -> nn.Module:
+    """The backbone inside the network that `--wrapper-net` names."""
+    if wrapper is None:
+        return backbone
+    return ASCOODNet(backbone) if wrapper == "ASCOODNet" else T2FNormNet(backbone, num_classes)
+
+
+def load_pretrained(network: nn.Module, path: Path) -> None:
+    """Load what fits by name; where a shape clashes, all but `fc.weight` and `fc.bias`.
+
+    So ImageNet weights enter a backbone with another number of classes, and the last layer stays fresh.
+
+    Raises:
+        MissingFileError: the file is not there; the message says which weights are meant.
+        InputError: no weight has a name of the network, or a shape clashes elsewhere.
+    """
+    if not path.is_file():
+        meant = PUBLISHED.get(path.name)
+        hint = f" It is {meant}; save its state_dict there." if meant else ""
+        raise MissingFileError(
+            f"Pretrained weights {path} are missing.{hint} Or train from scratch with --network.backbone.pretrained False."
+        )
+    weights = checkpoints.load(path)
+    state = network.state_dict()
+    fitting = {key: value for key, value in weights.items() if key in state and isinstance(value, Tensor)}
+    if not fitting:
+        raise InputError(f"{path} holds no weight of this network; its first key is `{next(iter(weights), '')}`.")
+    if any(value.shape != state[key].shape for key, value in fitting.items()):
+        for key in ("fc.weight", "fc.bias", "backbone.fc.weight", "backbone.fc.bias"):
+            fitting.pop(key, None)
+    for key, value in fitting.items():
+        if value.shape != state[key].shape:
+            raise InputError(f"{path}: `{key}` is {tuple(value.shape)}; the network has {tuple(state[key].shape)}.")
+    network.load_state_dict(fitting, strict=False)
+
+
+def load_strictly(network: nn.Module, path: Path, wrapper: str | None) -> None:
+    """Load a run's checkpoint by its key names.
+
+    Raises:
+        InputError: a key or shape differs; where the wrapper is the reason, the message says so.
+    """
+    weights = checkpoints.load(path)
+    wrapped = any(key.startswith("backbone.") for key in weights)
+    if wrapped != (wrapper is not None):
+        flag = "Pass --wrapper-net ASCOODNet (or T2FNormNet)." if wrapped else "Leave --wrapper-net out."
+        raise InputError(f"{path} was {'' if wrapped else 'not '}trained with a head around the backbone. {flag}")
+    if wrapper == "ASCOODNet" and "tau" in weights:
+        raise InputError(f"{path} is of a T2FNormNet. Pass --wrapper-net T2FNormNet.")
+    if wrapper == "T2FNormNet" and "sigma" in weights:
+        raise InputError(f"{path} is of an ASCOODNet. Pass --wrapper-net ASCOODNet.")
+    checkpoints.load_weights(network, weights, path)
+
+
+def parameter_groups(network: nn.Module, lr: float, fc_lr_factor: float) -> list[dict[str, Any]]:
+    """All parameters but the last two in registration order at `lr`, those two (the last layer) at fc_lr_factor lr."""
+    parameters = list(network.parameters())
+    return [{"params": parameters[:-2], "lr": lr}, {"params": parameters[-2:], "lr": fc_lr_factor * lr}]
+
+
+def to_device(network: nn.Module, device: torch.device) -> nn.Module:
+    """The network on its device; on CUDA in channels_last, in which convolutions are faster."""
+    return network.to(device, memory_format=torch.channels_last) if device.type == "cuda" else network.to(device)

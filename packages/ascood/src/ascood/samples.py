@@ -1,0 +1,160 @@
+"""Sets of images: OpenOOD's image lists, and the sets of `ood_shared.datasets`.
+
+An image list has one sample a line, `<relative path><space><annotation>`; the annotation is a Python literal, the label
+(-1 for OOD) or a mapping, which is merged into the sample and gives label 0.
+"""
+
+import ast
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from ood_shared.datasets import load
+from ood_shared.errors import InputError, MissingFileError
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """A set of images that is not decoded yet, or one that lies in memory.
+
+    Attributes:
+        name: short name, for tables and messages.
+        labels: int64 (n,); -1 for OOD.
+        source: the list or data set, for messages.
+        files: one path each; empty when `pixels` holds the images.
+        pixels: uint8 (n, height, width, channels), or None.
+        annotations: what the mappings of an image list said, by position.
+    """
+
+    name: str
+    labels: npt.NDArray[np.int64]
+    source: str
+    files: Sequence[Path] = ()
+    pixels: npt.NDArray[np.uint8] | None = None
+    annotations: dict[int, dict[str, Any]] = field(default_factory=dict, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def open(self, index: int) -> Image.Image:
+        """The image in RGB. A file that is cut short is read as far as it goes, as in OpenOOD.
+
+        Raises:
+            MissingFileError: the file is not there.
+            InputError: it is no image.
+        """
+        if self.pixels is not None:
+            pixels = self.pixels[index]
+            return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).convert("RGB")
+        path = self.files[index]
+        ImageFile.LOAD_TRUNCATED_IMAGES = True
+        try:
+            with Image.open(path) as image:
+                return image.convert("RGB")
+        except FileNotFoundError:
+            raise MissingFileError(f"{path} is missing; {self.source} lists it (image {index + 1}).") from None
+        except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            reason = " ".join(str(error).split())[:120]
+            raise InputError(
+                f"{path} is not a readable image ({reason}); {self.source} lists it (image {index + 1}). Replace it, or "
+                "remove its line."
+            ) from None
+
+    def fingerprint(self) -> str:
+        """Changes with the images' names or pixels, their order and their labels."""
+        digest = hashlib.sha256(self.labels.tobytes())
+        if self.pixels is not None:
+            digest.update(np.ascontiguousarray(self.pixels).tobytes())
+        for path in self.files:
+            digest.update(str(path).encode() + b"\n")
+        if self.files:  # the files themselves would take as long as scoring them; some stand for all
+            for path in (self.files[0], self.files[len(self.files) // 2], self.files[-1]):
+                digest.update(str(path.stat().st_size if path.is_file() else -1).encode())
+        return digest.hexdigest()
+
+    def select(self, index: npt.NDArray[np.int64]) -> "Samples":
+        """The samples at these positions, in this order."""
+        files = [self.files[i] for i in index] if self.files else ()
+        pixels = None if self.pixels is None else self.pixels[index]
+        return Samples(self.name, self.labels[index], self.source, files, pixels)
+
+    def as_outliers(self) -> "Samples":
+        """The same with label -1, whatever the list says."""
+        return Samples(self.name, np.full(len(self), -1, dtype=np.int64), self.source, self.files, self.pixels)
+
+
+def read_imglist(
+    name: str, imglist: Path, data_dirs: Sequence[Path | str], classes: int | None = None
+) -> Samples:
+    """The samples of an image list.
+
+    Args:
+        name: of the set.
+        imglist: the text file.
+        data_dirs: where the relative paths may start; the first one that holds the first image counts. An empty text
+            allows absolute paths.
+        classes: labels must be below it; None allows -1 only or anything.
+
+    Raises:
+        MissingFileError: the list is not there.
+        InputError: a line without annotation, an absolute path, or a label out of range; with the line's number.
+    """
+    try:
+        lines = imglist.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise MissingFileError(
+            f"Image list {imglist} of `{name}` is missing. Put the lists below data/benchmark_imglist "
+            "(bash scripts/download/download_ascood.sh says where they come from), or make one from a folder of images "
+            "with `ascood build_imglist`."
+        ) from None
+    except UnicodeDecodeError:
+        raise InputError(f"{imglist} is not a text file in UTF-8; expected `relative/path label` on each line.") from None
+    relative, labels, annotations = [], [], {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        path, _, annotation = line.strip().partition(" ")
+        if not annotation:
+            raise InputError(f"{imglist}, line {number}: `{line[:80]}` has no label; expected `relative/path label`.")
+        if path.startswith("/") and any(str(folder) for folder in data_dirs):
+            raise InputError(f"{imglist}, line {number}: `{path}` is absolute; expected a path below {data_dirs[0]}.")
+        label, extra = _annotation(annotation, f"{imglist}, line {number}")
+        if classes is not None and not -1 <= label < classes:
+            raise InputError(f"{imglist}, line {number}: class {label}; expected 0 to {classes - 1}, or -1 for OOD.")
+        if extra:
+            annotations[len(labels)] = extra
+        relative.append(path)
+        labels.append(label)
+    if not labels:
+        raise InputError(f"{imglist} lists no images; expected `relative/path label` on each line.")
+    start = _start(relative[0], [Path(folder) for folder in data_dirs])
+    return Samples(
+        name, np.array(labels, dtype=np.int64), str(imglist), [start / path for path in relative], None, annotations
+    )
+
+
+def load_shared(name: str, source: str, split: str, size: int, data_dir: str | None = None) -> Samples:
+    """A set of `ood_shared.datasets` by its name or path, as RGB images of one size."""
+    found = load(source, split, data_dir, size=size, channels=3)
+    return Samples(name, found.labels, source, (), found.images)
+
+
+def _annotation(text: str, where: str) -> tuple[int, dict[str, Any]]:
+    try:
+        value = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        value = None
+    if isinstance(value, dict):
+        return 0, value
+    if not isinstance(value, int) or isinstance(value, bool) or value < -1:
+        raise InputError(f"{where}: `{text[:80]}` is not a label; expected a whole number from -1 on, or a mapping.")
+    return value, {}
+
+
+def _start(first: str, folders: list[Path]) -> Path:
+    return next((folder for folder in folders if (folder / first).is_file()), folders[0])

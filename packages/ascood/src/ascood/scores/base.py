@@ -1,0 +1,143 @@
+"""What a score sees, and what it gives back.
+
+Every score returns a confidence (larger = more ID, as in the original's files) and a predicted class. The evaluation
+turns the sign once, where it computes metrics.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int64
+from ood_shared.errors import InputError
+from torch import Tensor
+
+ROWS = 512  # inputs scored at a time where a table of inputs x bank is needed
+
+Judgement = tuple[Float[Tensor, " n"], Int64[Tensor, " n"]]  # confidence, predicted class
+
+
+@dataclass(frozen=True)
+class Extract:
+    """What one pass of the network leaves of a set: float32 tensors on one device.
+
+    Attributes:
+        logits: (n, classes), in evaluation mode; with ASCOODNet those of the standardised features.
+        features: (n, dim), the raw penultimate features.
+        labels: int64 (n,); -1 for OOD.
+    """
+
+    logits: Tensor
+    features: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def rows(self, start: int, stop: int) -> "Extract":
+        """The inputs from `start` to before `stop`."""
+        return Extract(self.logits[start:stop], self.features[start:stop], self.labels[start:stop])
+
+    def to(self, device: torch.device) -> "Extract":
+        """The same on another device."""
+        return Extract(self.logits.to(device), self.features.to(device), self.labels.to(device))
+
+
+@dataclass
+class Bank:
+    """What scores may be fitted to. The sets are extracted when a score asks for them.
+
+    Attributes:
+        get: gives the extract of `train` or `val`.
+        weight: (classes, dim) of the last layer.
+        bias: (classes,) of the last layer.
+        score_head: logits of raw features for the score `t2fnorm`; None when the network has no such head.
+    """
+
+    get: Callable[[str], Extract]
+    weight: Tensor
+    bias: Tensor
+    score_head: Callable[[Tensor], Tensor] | None = None
+
+    @cached_property
+    def train(self) -> Extract:
+        """ID training set."""
+        return self.get("train")
+
+    @cached_property
+    def val(self) -> Extract:
+        """ID validation set."""
+        return self.get("val")
+
+    def last_layer(self, features: Tensor) -> Tensor:
+        """W h + b of raw features, without any standardisation."""
+        return features @ self.weight.T + self.bias
+
+
+@dataclass
+class Score:
+    """A score with its hyper-parameters. Subclasses set `name`, `order` and the methods.
+
+    Attributes:
+        args: values by name.
+        sweep: for the search, one list of values for each name of `order`.
+        search: whether the yml file asks for the search (APS_mode).
+    """
+
+    args: dict[str, Any] = field(default_factory=dict)
+    sweep: tuple[Sequence[Any], ...] = ()
+    search: bool = False
+
+    name = ""
+    order: tuple[str, ...] = ()  # hyper-parameters, in the order in which a search hands them over
+    defaults: Mapping[str, Any] = field(default_factory=dict, init=False, repr=False)
+    uses_images = False
+    fits = False  # whether something is fitted to the bank
+
+    def fit(self, bank: Bank) -> None:
+        """Take what the score needs from the bank."""
+        self.bank = bank
+
+    def prepare(self) -> None:
+        """Compute what depends on the hyper-parameters; called after they changed."""
+
+    def judge(self, inputs: Extract) -> Judgement:
+        """Confidence and predicted class of every input."""
+        raise NotImplementedError
+
+    def value(self, name: str, least: float = 0.0, open_below: bool = True) -> float:
+        """A numeric hyper-parameter, checked."""
+        found = self.args.get(name)
+        if isinstance(found, bool) or not isinstance(found, int | float):
+            raise InputError(f"{self.name}: `{name}` is {found!r}; expected a number.")
+        if not (found > least if open_below else found >= least):
+            raise InputError(f"{self.name}: `{name}` is {found}; expected a number above {least}.")
+        return float(found)
+
+    def count(self, name: str, most: int) -> int:
+        """A number of neighbours or dimensions: at least 1, and at most what is there."""
+        return min(int(self.value(name)), most)
+
+    def fraction(self, name: str) -> float:
+        """A percentile as a fraction, from 0 to below 1."""
+        percent = self.value(name, 0.0, open_below=False)
+        if percent >= 100:
+            raise InputError(f"{self.name}: `{name}` is {percent}; expected a percentile from 0 to below 100.")
+        return percent / 100
+
+    def settings(self) -> dict[str, Any]:
+        """Name and hyper-parameters, for fingerprints and results."""
+        return {"name": self.name, "args": dict(self.args)}
+
+
+def in_rows(inputs: Extract, judge: Callable[[Extract], Judgement], rows: int = ROWS) -> Judgement:
+    """Judge some inputs at a time, so that no table grows with the product of two sets."""
+    parts: list[Judgement] = [judge(part) for part in _parts(inputs, rows)]
+    return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+
+
+def _parts(inputs: Extract, rows: int) -> Iterator[Extract]:
+    for start in range(0, len(inputs), rows):
+        yield inputs.rows(start, start + rows)

@@ -1,0 +1,76 @@
+"""Scores that reshape the raw features and apply the last layer: energy of the new logits.
+
+On ASCOODNet they act on the features before standardisation, so their logits live in another space than the trained
+ones; the published CIFAR numbers are made so.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ascood.scores.base import Bank, Extract, Judgement, Score
+
+
+def _energy(logits: Tensor) -> Judgement:
+    return logits.logsumexp(1), logits.argmax(1)
+
+
+class ReAct(Score):
+    """Features clipped at a percentile of all ID validation features: Sun, Guo, Li, NeurIPS 2021."""
+
+    name, order, fits = "react", ("percentile",), True
+
+    def fit(self, bank: Bank) -> None:
+        super().fit(bank)
+        self.activations = bank.val.features.flatten().cpu().numpy()
+
+    def prepare(self) -> None:
+        self.threshold = float(np.percentile(self.activations, 100 * self.fraction("percentile")))
+
+    def judge(self, inputs: Extract) -> Judgement:
+        return _energy(self.bank.last_layer(inputs.features.clamp(max=self.threshold)))
+
+
+class ASH(Score):
+    """Variant B, the top features replaced by an equal share of the sum: Djurisic et al., ICLR 2023; pytorch-ood."""
+
+    name, order = "ash", ("percentile",)
+
+    def judge(self, inputs: Extract) -> Judgement:
+        from pytorch_ood.detector.ash import ash_b
+
+        shaped = ash_b(inputs.features[:, :, None, None], self.fraction("percentile"))
+        return _energy(self.bank.last_layer(shaped.flatten(1)))
+
+
+class Scale(Score):
+    """Features times exp(sum / sum of the top ones): Xu et al., ICLR 2024; pytorch-ood."""
+
+    name, order = "scale", ("percentile",)
+
+    def judge(self, inputs: Extract) -> Judgement:
+        from pytorch_ood.detector.scale import scale
+
+        shaped = scale(inputs.features.contiguous()[:, :, None, None], self.fraction("percentile"))
+        return _energy(self.bank.last_layer(shaped.flatten(1)))
+
+
+class DICE(Score):
+    """Only the weights with the largest mean contribution: Sun, Li, ECCV 2022; the mask is pytorch-ood's.
+
+    The mask follows `p`; the original kept the first one during a search.
+    """
+
+    name, order, fits = "dice", ("p",), True
+
+    def prepare(self) -> None:
+        from pytorch_ood.detector import DICE as Library
+
+        library = Library(None, self.bank.weight, self.bank.bias, self.fraction("p"))
+        library.to(self.bank.weight.device)
+        train = self.bank.train
+        library.fit_features(train.features, torch.zeros_like(train.labels))
+        self.threshold, self.weight = library.threshold, library.masked_w.to(self.bank.weight.device)
+
+    def judge(self, inputs: Extract) -> Judgement:
+        return _energy(inputs.features @ self.weight.T + self.bank.bias)

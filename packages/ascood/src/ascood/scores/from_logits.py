@@ -1,0 +1,166 @@
+"""Scores of the logits alone, and gradnorm and t2fnorm, which need little more."""
+
+import warnings
+
+import torch
+import torch.nn.functional as F
+from ood_shared import scores
+from ood_shared.errors import InputError
+from torch import Tensor
+
+from ascood.scores.base import Bank, Extract, Judgement, Score
+
+
+class MSP(Score):
+    """max softmax(z): Hendrycks, Gimpel, ICLR 2017."""
+
+    name = "msp"
+
+    def judge(self, inputs: Extract) -> Judgement:
+        return -scores.msp(inputs.logits), inputs.logits.argmax(1)
+
+
+class MLS(Score):
+    """max z: Hendrycks et al., ICML 2022."""
+
+    name = "mls"
+
+    def judge(self, inputs: Extract) -> Judgement:
+        return -scores.max_logit(inputs.logits), inputs.logits.argmax(1)
+
+
+class Energy(Score):
+    """T logsumexp(z / T): Liu et al., NeurIPS 2020."""
+
+    name, order = "ebo", ("temperature",)
+
+    def judge(self, inputs: Extract) -> Judgement:
+        return -scores.energy(inputs.logits, self.value("temperature")), inputs.logits.argmax(1)
+
+
+class TemperatureScaling(Score):
+    """max softmax(z / T), T fitted to the ID validation set: Guo et al., ICML 2017.
+
+    One call of L-BFGS from T = 1.5 (rate 0.01, 50 iterations, no line search), as in OpenOOD; it need not converge, and
+    another start gives another T.
+    """
+
+    name, fits = "temp_scaling", True
+
+    def fit(self, bank: Bank) -> None:
+        super().fit(bank)
+        logits, labels = bank.val.logits, bank.val.labels
+        temperature = torch.full((1,), 1.5, device=logits.device, requires_grad=True)
+        optimizer = torch.optim.LBFGS([temperature], lr=0.01, max_iter=50)
+
+        def closure() -> Tensor:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(logits / temperature, labels)
+            loss.backward()
+            return loss
+
+        with torch.enable_grad():
+            optimizer.step(closure)  # type: ignore[no-untyped-call]
+        self.temperature = temperature.detach()
+
+    def judge(self, inputs: Extract) -> Judgement:
+        return -scores.msp(inputs.logits / self.temperature), inputs.logits.argmax(1)
+
+
+class GEN(Score):
+    """Minus the generalised entropy of the M largest probabilities: Liu et al., CVPR 2023."""
+
+    name, order = "gen", ("gamma", "M")
+
+    def judge(self, inputs: Extract) -> Judgement:
+        gamma, most = self.value("gamma"), self.count("M", inputs.logits.shape[1])
+        top = inputs.logits.softmax(1).topk(most, dim=1).values
+        return -(top**gamma * (1 - top) ** gamma).sum(1), inputs.logits.argmax(1)
+
+
+class KLMatching(Score):
+    """Minus the least divergence from the mean posterior of a predicted class: Hendrycks et al., ICML 2022.
+
+    Fitted to the ID validation set by pytorch-ood, which leaves out classes that nothing is predicted as; the original
+    gives them a one-hot posterior, so they are added.
+    """
+
+    name, fits = "klm", True
+
+    def fit(self, bank: Bank) -> None:
+        super().fit(bank)
+        from pytorch_ood.detector import KLMatching as Library
+
+        classes = bank.val.logits.shape[1]
+        self.library = Library(None).fit_logits(bank.val.logits)
+        for missing in set(range(classes)) - {int(key) for key in self.library.dists}:
+            one_hot = F.one_hot(torch.tensor(missing), classes).to(bank.val.logits)
+            self.library.dists[str(missing)] = torch.nn.Parameter(one_hot, requires_grad=False)
+
+    def judge(self, inputs: Extract) -> Judgement:
+        return -self.library.predict_logits(inputs.logits), inputs.logits.argmax(1)
+
+
+class GradNorm(Score):
+    """Sum of the absolute gradient of the uniform cross-entropy with respect to W: Huang et al., NeurIPS 2021.
+
+    The gradient of sum_c -log p_c is (C p - 1) h, so its norm is the product of two sums and needs no backward pass.
+    """
+
+    name = "gradnorm"
+
+    def judge(self, inputs: Extract) -> Judgement:
+        classes = inputs.logits.shape[1]
+        of_logits = (classes * inputs.logits.softmax(1) - 1).abs().sum(1)
+        return of_logits * inputs.features.abs().sum(1), inputs.logits.argmax(1)
+
+
+class T2FNorm(Score):
+    """max softmax of the score logits of a T2FNormNet: Regmi et al., CVPR workshops 2024."""
+
+    name = "t2fnorm"
+
+    def judge(self, inputs: Extract) -> Judgement:
+        if "tau" in self.args:
+            logits = self.bank.last_layer(inputs.features / self.value("tau"))
+        elif self.bank.score_head is not None:
+            logits = self.bank.score_head(inputs.features)
+        else:
+            raise InputError("t2fnorm scores networks of the trainer t2fnorm. Pass --wrapper-net T2FNormNet.")
+        return -scores.msp(logits), logits.argmax(1)
+
+
+def class_means(features: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Mean features (classes, dim) by label; NaN for a class without inputs."""
+    sums = torch.zeros(classes, features.shape[1], dtype=features.dtype, device=features.device)
+    sums.index_add_(0, labels, features)
+    return sums / torch.bincount(labels, minlength=classes)[:, None]
+
+
+class SHE(Score):
+    """<h, pattern of the predicted class>, the mean of the rightly classified training features: Zhang et al., ICLR 2023.
+
+    A class of which no training input is classified rightly has no pattern (NaN in the original); it takes the mean of
+    all its training inputs, and a warning says so.
+    """
+
+    name, fits = "she", True
+
+    def fit(self, bank: Bank) -> None:
+        super().fit(bank)
+        classes, train = len(bank.weight), bank.train
+        right = train.logits.argmax(1) == train.labels
+        pattern = class_means(train.features[right], train.labels[right], classes)
+        lacking = pattern.isnan().any(1)
+        if lacking.any():
+            warnings.warn(
+                f"she: {int(lacking.sum())} of {classes} classes have no rightly classified training input; "
+                "their pattern is the mean of all their training inputs.",
+                stacklevel=2,
+            )
+            pattern[lacking] = class_means(train.features, train.labels, classes).nan_to_num()[lacking]
+        self.pattern = pattern
+
+    def judge(self, inputs: Extract) -> Judgement:
+        predicted = inputs.logits.argmax(1)
+        return (inputs.features * self.pattern[predicted]).sum(1), predicted

@@ -1,0 +1,48 @@
+"""Scores of the part of the features outside a leading subspace."""
+
+import torch
+from torch import Tensor
+
+from ascood.scores.base import Bank, Extract, Judgement, Score
+
+
+class ViM(Score):
+    """logsumexp(z) less the scaled residual norm, z = W h + b of the raw features: Wang et al., CVPR 2022; pytorch-ood.
+
+    The subspace follows `dim`; the original changed `dim` in a search without computing it anew. A `dim` that leaves no
+    residual becomes half of the features.
+    """
+
+    name, order, fits = "vim", ("dim",), True
+
+    def prepare(self) -> None:
+        from pytorch_ood.detector import ViM as Library
+
+        self.library = Library(None, _dimension(self, self.bank), self.bank.weight, self.bank.bias)
+        self.library.to(self.bank.weight.device)
+        self.library.fit_features(self.bank.train.features, self.bank.train.labels)
+
+    def judge(self, inputs: Extract) -> Judgement:
+        return -self.library.predict_features(inputs.features), self.bank.last_layer(inputs.features).argmax(1)
+
+
+class Residual(Score):
+    """Minus the residual norm alone, with the second moment of the ID validation set."""
+
+    name, order, fits = "residual", ("dim",), True
+
+    def prepare(self) -> None:
+        self.origin = -(torch.linalg.pinv(self.bank.weight) @ self.bank.bias)  # (dim,)
+        rows = self.bank.val.features - self.origin
+        vectors = torch.linalg.eigh(rows.T @ rows / len(rows)).eigenvectors  # ascending eigenvalues
+        self.outside: Tensor = vectors[:, : vectors.shape[1] - _dimension(self, self.bank)]
+
+    def judge(self, inputs: Extract) -> Judgement:
+        residual = ((inputs.features - self.origin) @ self.outside).norm(dim=1)
+        return -residual, self.bank.last_layer(inputs.features).argmax(1)
+
+
+def _dimension(score: Score, bank: Bank) -> int:
+    size = bank.weight.shape[1]
+    wanted = int(score.value("dim"))
+    return wanted if wanted < size else size // 2

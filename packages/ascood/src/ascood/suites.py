@@ -1,0 +1,299 @@
+"""What `--id-data` means: an ID set with its splits, the near and far OOD sets, and the sizes of the images.
+
+Known names are OpenOOD's benchmarks as the published program evaluates them, and the embedded `digits`. Own data comes
+as a yml file with a `dataset` and an `ood_dataset` block, or as `folder:PATH`.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ood_shared.datasets.tree import FolderTree, list_split
+from ood_shared.errors import InputError, MissingFileError, unknown
+
+from ascood import benchmarks, config
+from ascood.preprocessing import Chain, base_name, normalisation
+from ascood.samples import Samples, load_shared, read_imglist
+
+DEFAULTS = {"num_workers": 8, "num_gpus": 1, "num_machines": 1}  # what dataset files refer to
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A set that is read when it is needed."""
+
+    name: str
+    load: Callable[[], Samples]
+    raw: bool = False  # stored as the network sees it
+
+
+@dataclass(frozen=True)
+class Suite:
+    """An ID set and what it is tested against.
+
+    Attributes:
+        name: of the ID set.
+        classes: number of ID classes.
+        network: backbone that the published checkpoints of this set have.
+        chain: of the evaluation.
+        id_sets: train, val and test.
+        near, far, csid: OOD sets, and covariate-shifted ID sets, in order.
+        ood_val: OOD set of the hyper-parameter search; None when there is none.
+    """
+
+    name: str
+    classes: int
+    network: str
+    chain: Chain
+    id_sets: dict[str, Source]
+    near: list[Source]
+    far: list[Source]
+    csid: list[Source] = field(default_factory=list)
+    ood_val: Source | None = None
+
+
+def make_suite(id_data: str, data_dir: str | None, drop: tuple[str, ...] = ()) -> Suite:
+    """The suite of a name, a yml file (or several, separated by commas) or `folder:PATH`.
+
+    Args:
+        id_data: what `--id-data` says.
+        data_dir: folder of the lists and images, ./data by default; for embedded names the folder of downloads.
+        drop: OOD sets to leave out.
+
+    Raises:
+        InputError: unknown name, or data that cannot be used.
+    """
+    if id_data.startswith("folder:"):
+        suite = folder_suite(Path(id_data.removeprefix("folder:")).expanduser())
+    elif id_data.endswith(".yml"):
+        suite = yml_suite(id_data.split(","), data_dir)
+    elif id_data == "digits":
+        suite = yml_suite(["configs/datasets/digits/digits.yml", "configs/datasets/digits/digits_ood.yml"], data_dir)
+    elif base_name(id_data) in benchmarks.ID:
+        suite = _benchmark_suite(base_name(id_data), Path(data_dir or "./data"))
+    else:
+        raise unknown("--id-data", id_data, [*benchmarks.ID, "digits", "folder:PATH", "PATH.yml"])
+    for name in drop:
+        if name not in [source.name for source in (*suite.near, *suite.far)]:
+            raise unknown("--drop", name, [source.name for source in (*suite.near, *suite.far)])
+    kept = [[source for source in sets if source.name not in drop] for sets in (suite.near, suite.far)]
+    return Suite(**{**vars(suite), "near": kept[0], "far": kept[1]})
+
+
+def _benchmark_suite(name: str, data: Path) -> Suite:
+    rows, facts = benchmarks.rows(name), benchmarks.ID[name]
+
+    def source(row: benchmarks.Row, classes: int | None) -> Source:
+        def load() -> Samples:
+            folder = data / row.data_dir
+            folders = [folder, folder.parent, folder / name]  # the two roots that training and evaluation name
+            samples = read_imglist(row.name, data / "benchmark_imglist" / row.imglist, folders, classes)
+            return samples if classes is not None else samples.as_outliers()
+
+        return Source(row.name, load, raw=row.name == "imagenet_c")
+
+    mean, std = normalisation(name)
+    chain = Chain("test", facts.pre_size, facts.image_size, mean, std)
+    of = {split: [row for row in rows if row.split == split] for split in ("id", "csid", "near", "far", "val")}
+    return Suite(
+        name,
+        facts.classes,
+        facts.network,
+        chain,
+        {row.name: source(row, facts.classes) for row in of["id"]},
+        [source(row, None) for row in of["near"]],
+        [source(row, None) for row in of["far"]],
+        [source(row, facts.classes) for row in of["csid"]],
+        source(of["val"][0], None),
+    )
+
+
+def yml_suite(files: list[str], data_dir: str | None = None) -> Suite:
+    """The suite of own yml files with the blocks `dataset` and `ood_dataset`, in OpenOOD's form.
+
+    A dataset file of this package finds the `_ood` file beside it.
+    """
+    merged: dict[str, Any] = dict(DEFAULTS)
+    paths = [config.find_file(file) for file in files]
+    for path in paths:
+        config.merge(merged, config.read_yml(path))
+    beside = paths[-1].with_name(f"{paths[-1].stem}_ood.yml")
+    if "ood_dataset" not in merged and beside.is_file():
+        config.merge(merged, config.read_yml(beside))
+    return suite_of_config(config.resolve(merged), data_dir)
+
+
+def suite_of_config(found: Mapping[str, Any], data_dir: str | None = None) -> Suite:
+    """The suite of a resolved config with the blocks `dataset` and `ood_dataset`."""
+    if "dataset" not in found or "ood_dataset" not in found:
+        raise InputError("The config lacks the block `dataset` or `ood_dataset`; both are needed to test.")
+    block, outliers = found["dataset"], found["ood_dataset"]
+    chain = test_chain(block)
+
+    def ood_source(name: str, entry: Mapping[str, Any], outside: bool = True) -> Source:
+        inherited = {"dataset_class": outliers.get("dataset_class", "ImglistDataset"), **entry}
+
+        def load() -> Samples:
+            if not outside:
+                return read_split(name, inherited, "test", int(block["num_classes"]), chain, data_dir)
+            return read_split(name, inherited, "test", None, chain, data_dir).as_outliers()
+
+        return Source(name, load, raw=name in ("imagenetc", "imagenet_c"))
+
+    def group(key: str, outside: bool = True) -> list[Source]:
+        entries = outliers.get(key) or {"datasets": []}
+        return [ood_source(name, entries[name], outside) for name in entries["datasets"]]
+
+    val = outliers.get("val")
+    return Suite(
+        str(block["name"]),
+        int(block["num_classes"]),
+        str(block.get("network", "lenet" if block["name"] == "digits" else default_network(chain.image_size))),
+        chain,
+        {s: Source(s, _split_reader(block, s, chain, data_dir)) for s in SPLITS if s in block},
+        group("nearood"),
+        group("farood"),
+        group("csid", outside=False),
+        ood_source("val", val) if val else None,
+    )
+
+
+def _split_reader(block: Mapping[str, Any], split: str, chain: Chain, data_dir: str | None) -> Callable[[], Samples]:
+    return lambda: read_split(split, block[split], split, int(block["num_classes"]), chain, data_dir, str(block["name"]))
+
+
+def test_chain(block: Mapping[str, Any]) -> Chain:
+    """The evaluation chain of a `dataset` block."""
+    for key in ("name", "num_classes", "pre_size", "image_size"):
+        if block.get(key) is None:
+            raise InputError(f"The config lacks `dataset.{key}`. Put a file of configs/datasets before the others.")
+    kind = block.get("normalization_type", block["name"])
+    mean, std = normalisation(str(kind))
+    size, pre_size = int(block["image_size"]), int(block["pre_size"])
+    return Chain("test", pre_size, size, mean, std, str(block.get("interpolation", "bilinear")))
+
+
+test_chain.__test__ = False  # type: ignore[attr-defined] # not a test, whatever its name
+
+
+def read_split(
+    name: str,
+    entry: Mapping[str, Any],
+    split: str,
+    classes: int | None,
+    chain: Chain,
+    data_dir: str | None = None,
+    dataset: str = "",
+) -> Samples:
+    """The samples of one block of a yml file: `ImglistDataset`, `SharedDataset` or `FolderDataset`.
+
+    Args:
+        name: of the set.
+        entry: the block, with `imglist_pth` and `data_dir`, or `source`, or `root`.
+        split: for sets that have splits; `entry["split"]` wins.
+        classes: labels must be below it; None for OOD sets.
+        chain: gives the size of images that come at any size.
+        data_dir: takes the place of ./data in the entry's paths.
+        dataset: name of the ID set; its folder below `data_dir` is tried as well.
+    """
+    kind = entry.get("dataset_class", "ImglistDataset")
+    split = str(entry.get("split", split))
+    if kind == "SharedDataset":
+        return _checked(load_shared(name, str(entry["source"]), split, chain.pre_size, data_dir), classes)
+    if kind == "FolderDataset":
+        return _checked(read_folder(name, Path(str(entry["root"])).expanduser(), split, chain.pre_size), classes)
+    if kind != "ImglistDataset":
+        raise unknown("dataset_class", str(kind), ("ImglistDataset", "SharedDataset", "FolderDataset"))
+    for key in ("imglist_pth", "data_dir"):
+        if key not in entry:
+            raise InputError(f"The config lacks `{key}` for `{name}`; expected the image list and its folder.")
+    folder = moved(str(entry["data_dir"]), data_dir)
+    folders: list[Path | str] = [folder]
+    if folder:
+        folders += [Path(folder) / base_name(dataset), Path(folder).parent] if dataset else [Path(folder).parent]
+    return read_imglist(name, Path(moved(str(entry["imglist_pth"]), data_dir)), folders, classes)
+
+
+def moved(path: str, data_dir: str | None) -> str:
+    """The path with `--data-dir` in place of the leading ./data."""
+    for start in ("./data/", "data/"):
+        if data_dir is not None and path.startswith(start):
+            return str(Path(data_dir) / path.removeprefix(start))
+    return path
+
+
+def read_folder(name: str, root: Path, split: str, size: int) -> Samples:
+    """Own images: a folder in ImageFolder layout by its files, anything else through `ood_shared.datasets`."""
+    if not root.is_dir():
+        return load_shared(name, str(root), split, size)
+    listing = list_split(FolderTree(root), split, str(root))
+    return Samples(name, np.array(listing.labels, dtype=np.int64), str(root), [root / path for path in listing.paths])
+
+
+def folder_suite(root: Path) -> Suite:
+    """Own data in one folder: `train`, `val` and `test` in ImageFolder layout, and OOD sets below `ood/near`, `ood/far`.
+
+    Without OOD sets the embedded ones are far; without `val` the test split serves, and `ood/val` or an embedded set
+    the search. Small images (up to 64 pixels) are seen at 32, others at 224.
+    """
+    if not root.exists():
+        raise MissingFileError(f"--id-data folder:{root} is missing; expected a folder with train and test images.")
+    train = read_folder("train", root, "train", 256)
+    side = min(train.open(0).size)
+    pre_size, size = (32, 32) if side <= 64 else (256, 224)
+    mean, std = normalisation("unknown")
+    chain = Chain("test", pre_size, size, mean, std)
+
+    def source(name: str, place: Path, split: str) -> Source:
+        return Source(name, lambda: read_folder(name, place, split, pre_size))
+
+    def validation() -> Samples:
+        try:
+            return read_folder("val", root, "val", pre_size)
+        except InputError:
+            print(f"warning: {root} has no `val` split; the test split is used for validation.", file=sys.stderr)
+            return read_folder("val", root, "test", pre_size)
+
+    def outlier(name: str, place: str | Path, split: str = "test") -> Source:
+        if isinstance(place, Path):
+            return Source(name, lambda: read_folder(name, place, split, pre_size).as_outliers())
+        return Source(name, lambda: load_shared(name, place, split, pre_size).as_outliers())
+
+    groups = {key: _folders(root / "ood" / key) for key in ("near", "far", "val")}
+    far = [outlier(path.name, path) for path in groups["far"]]
+    if not far and not groups["near"]:
+        far = [outlier(name, name) for name in ("textures", "photos", "gaussian", "uniform")]
+    search = outlier("val", groups["val"][0]) if groups["val"] else outlier("val", "textures", "val")
+    return Suite(
+        root.resolve().name.split(".")[0],
+        int(train.labels.max()) + 1,
+        default_network(size),
+        chain,
+        {"train": source("train", root, "train"), "val": Source("val", validation), "test": source("test", root, "test")},
+        [outlier(path.name, path) for path in groups["near"]],
+        far,
+        [],
+        search,
+    )
+
+
+def default_network(image_size: int) -> str:
+    """The backbone of own data by the size of its images."""
+    return "resnet18_32x32" if image_size <= 64 else "resnet18_224x224"
+
+
+def _folders(place: Path) -> list[Path]:
+    return sorted(path for path in place.iterdir() if path.is_dir()) if place.is_dir() else []
+
+
+def _checked(samples: Samples, classes: int | None) -> Samples:
+    if classes is not None and len(samples) and int(samples.labels.max()) >= classes:
+        raise InputError(
+            f"`{samples.source}` has class {int(samples.labels.max())}; dataset.num_classes says {classes}. Set it to "
+            f"{int(samples.labels.max()) + 1}."
+        )
+    return samples
