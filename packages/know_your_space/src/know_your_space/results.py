@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from ood_shared import checkpoints, runs
 from ood_shared.bench import page
-from ood_shared.bench.schema import measure, pack_scores, write_result
-from ood_shared.devices import peak_memory
+from ood_shared.bench.material import make_result
+from ood_shared.bench.schema import pack_scores, write_result
 from ood_shared.metrics import NAMES as SHARED_NAMES
 from ood_shared.report import Table, write_report
 
@@ -86,6 +85,8 @@ def write_outcome(folder: Path, outcome: Outcome, options: argparse.Namespace, d
     config = {**vars(options), "checkpoint_file": str(outcome.checkpoint), "trained_epochs": outcome.epochs}
     record = make_result(
         arrays,
+        method=METHOD,
+        paper=PAPER,
         seed=options.seed,
         budget="full",
         config=config,
@@ -114,39 +115,6 @@ def score_arrays(
     """
     others = {name: (-found.confidences, found.predictions) for name, found in ood.items()}
     return pack_scores(id_name, (-id_scored.confidences, id_labels, id_scored.predictions), others)
-
-
-def make_result(
-    arrays: Mapping[str, npt.NDArray[Any]],
-    *,
-    seed: int,
-    budget: str,
-    config: Mapping[str, Any],
-    timings: Mapping[str, float | None],
-    device: torch.device,
-    checkpoint: Path,
-) -> dict[str, Any]:
-    """The entries of `result.json` that every package has, with 95 % bootstrap intervals drawn from `seed`."""
-    metrics, accuracy = measure(arrays, np.random.default_rng(seed))
-    id_name, *ood_names = arrays["names"].tolist()
-    versions = runs.versions()
-    return {
-        "method": METHOD,
-        "paper": PAPER,
-        "id_dataset": id_name,
-        "ood_datasets": ood_names,
-        "seed": seed,
-        "budget": budget,
-        "config": dict(config),
-        "metrics": metrics,
-        "id_accuracy": accuracy,
-        "timings": {"train_seconds": None, "train_step_seconds": None, **timings},
-        "peak_memory_bytes": peak_memory(device),
-        "hardware": runs.hardware(device),
-        "versions": versions,
-        "commit": versions["commit"],
-        "checkpoint_sha256": checkpoints.sha256(checkpoint),
-    }
 
 
 def detection_entries(outcome: Outcome, metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
