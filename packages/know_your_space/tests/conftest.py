@@ -36,3 +36,8 @@ def literal_sampling() -> ModuleType:
 @pytest.fixture(scope="session")
 def literal_augmix() -> ModuleType:
     return _module("literal_augmix")
+
+
+@pytest.fixture(scope="session")
+def builders() -> ModuleType:
+    return _module("builders")

@@ -59,11 +59,8 @@ def read_images(folder: Path) -> npt.NDArray[np.uint8]:
     path = pickle_path(folder)
     content = load_arrays(path)
     if not isinstance(content, dict) or "images" not in content:
-        found = (
-            f"the keys {', '.join(map(str, list(content)[:8]))}"
-            if isinstance(content, dict)
-            else type(content).__name__
-        )
+        keys = ", ".join(str(key)[:20] for key in list(content)[:8]) if isinstance(content, dict) else ""
+        found = f"a {type(content).__name__}" + (f" with {keys}" if keys else "")
         raise InputError(f"{path} holds {found}; expected a dictionary with `images`.")
     images = content["images"]
     if not isinstance(images, np.ndarray):
