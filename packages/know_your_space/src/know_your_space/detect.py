@@ -77,8 +77,7 @@ def _detect(options: argparse.Namespace, device: torch.device) -> None:
         raise MissingFileError(_nothing(absent))
 
     network = loaded.network.to(device)
-    if options.precision != "fp32":
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if options.compile:
         network.forward = maybe_compile(network.forward, True)  # type: ignore[method-assign]
     id_scored = score(network, id_part.images, id_part.name, options)

@@ -7,7 +7,7 @@ from jaxtyping import Float, UInt8
 from ood_shared.devices import autocast, module_device
 from torch import Tensor, nn
 
-from know_your_space.transforms import evaluation_transform
+from know_your_space.transforms import evaluation_transform, normalise_unit
 
 BATCH = 256
 
@@ -15,7 +15,7 @@ BATCH = 256
 @torch.inference_mode()
 def logits_of(
     network: nn.Module,
-    images: UInt8[Tensor, "n 3 h w"],
+    images: UInt8[Tensor, "n 3 h w"] | Float[Tensor, "n 3 32 32"],
     precision: str = "fp32",
     batch_size: int = BATCH,
     notify: Callable[[int], None] | None = None,
@@ -24,15 +24,16 @@ def logits_of(
 
     Args:
         network: in eval mode; returns logits first.
-        images: on any device, all of one size.
-        precision: of the forward pass. Half precision runs fastest in a network with channels_last memory.
+        images: stored ones of any one size, or floats in the scale of [0, 1] (noise); on any device.
+        precision: of the forward pass.
         batch_size: images per pass.
         notify: called with the number of images done, after each batch.
     """
     device, found = module_device(network), []
-    layout = torch.contiguous_format if precision == "fp32" else torch.channels_last
     for batch in images.split(batch_size):
-        x = evaluation_transform(batch.to(device)).contiguous(memory_format=layout)
+        pixels = batch.to(device)
+        x = evaluation_transform(pixels) if pixels.dtype == torch.uint8 else normalise_unit(pixels)
+        x = x.contiguous(memory_format=torch.channels_last)  # faster on CPUs, in fp32 too
         with autocast(device, precision):
             found.append(network(x)[0].float())
         if notify is not None:

@@ -77,6 +77,12 @@ def normalise(pixels: UInt8[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch 3 h 
     return to_float(pixels, MEAN, STD)
 
 
+def normalise_unit(images: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch 3 h w"]:
+    """(images - mean) / std, of float images in the scale of [0, 1]."""
+    mean, std = (torch.tensor(values, device=images.device)[:, None, None] for values in (MEAN, STD))
+    return (images - mean) / std
+
+
 def random_affine(pixels: Pixels, draws: AffineDraws) -> Pixels:
     """`affine` with the drawn angles, and shifts of up to 5 % of each side rounded to whole pixels."""
     height, width = pixels.shape[2:]
