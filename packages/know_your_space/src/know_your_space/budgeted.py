@@ -1,0 +1,110 @@
+"""What `know_your_space.bench` does: train within a schedule, score, write the result.
+
+A `val` split is not needed: the last epoch's network is scored, as `ood_detection.py` does, and the test split serves
+for the lines that are printed on the way. Energy is the score, higher = more OOD.
+"""
+
+import argparse
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from ood_shared.bench.material import Material, make_result, print_metrics, read_material
+from ood_shared.bench.schema import pack_scores, write_result
+from ood_shared.devices import resolve_device
+from ood_shared.errors import InputError
+from ood_shared.scores import energy
+from torch import Tensor
+
+from know_your_space.bench import Schedule
+from know_your_space.data import Part
+from know_your_space.scoring import logits_of
+from know_your_space.settings import TrainSettings
+from know_your_space.train import Compute, Place, TrainingData, train
+from know_your_space.transforms import SIDE
+
+METHOD = "know_your_space"
+PAPER = (
+    "Narayanaswamy et al., Know Your Space: Inlier and Outlier Construction for Calibrating Medical OOD Detectors, "
+    "MIDL 2023"
+)
+
+
+def bench(options: argparse.Namespace, schedule: Schedule) -> None:
+    """Train, then score; leaves `result.json` and `scores.npz` in `--output-dir`."""
+    if options.output_dir is None:
+        raise InputError("--output-dir is missing: the folder for result.json, scores.npz and the trained network.")
+    device = resolve_device(options.device)
+    compute = Compute(device, options.precision, options.compile, options.log_to)
+    generator = torch.Generator().manual_seed(options.seed)
+    material = read_material(options, SIDE, 3, generator, schedule.train_images, schedule.test_images)
+    settings = settings_for(schedule, material, options.seed)
+    folder = Path(options.output_dir)
+    place = Place(folder / "know_your_space-ckpt.pth.tar", folder / "know_your_space-ckpt_last.pth.tar")
+
+    started = time.perf_counter()
+    network, seconds = train(_data(material, options.id), settings, place, compute, resume=options.resume)
+    train_seconds = time.perf_counter() - started
+
+    def score(images: Tensor) -> tuple[Tensor, Tensor]:
+        logits = logits_of(network, images, compute.precision)
+        return energy(logits, settings.temperature).cpu(), logits.argmax(dim=1).cpu()
+
+    started = time.perf_counter()
+    id_scores, predicted = score(material.test)
+    arrays = pack_scores(
+        options.id,
+        (id_scores, material.test_labels, predicted),
+        {name: score(images) for name, images in material.ood.items()},
+    )
+    score_seconds = time.perf_counter() - started
+    steps = -(-len(material.train) // settings.batch_size)
+    result = make_result(
+        arrays,
+        method=METHOD,
+        paper=PAPER,
+        seed=options.seed,
+        budget=options.budget,
+        config={**asdict(settings), "n_train": len(material.train), "novel_classes": options.novel_classes},
+        timings={
+            "train_seconds": train_seconds,
+            "train_step_seconds": min(seconds) / steps if seconds else None,
+            "score_seconds_per_1000": 1000 * score_seconds / len(arrays["scores"]),
+        },
+        device=device,
+        checkpoint=place.last,
+    )
+    write_result(folder, result, arrays)
+    print_metrics(result)
+
+
+def settings_for(schedule: Schedule, material: Material, seed: int) -> TrainSettings:
+    """The paper's settings, with the schedule's network and length.
+
+    Queues that would not fill in the first of the epochs are made shorter: without full queues nothing is calibrated.
+    """
+    n, n_classes = len(material.train), len(material.classes)
+    per_epoch = -(-n // schedule.batch_size)
+    epochs = TrainSettings.epochs if schedule.steps is None else max(2, round(schedule.steps / per_epoch))
+    return TrainSettings(
+        n_classes=n_classes,
+        layers=schedule.layers,
+        widen_factor=schedule.widen_factor,
+        droprate=schedule.droprate,
+        epochs=epochs,
+        batch_size=schedule.batch_size,
+        sample_number=max(2, min(schedule.sample_number, n // (2 * n_classes))),
+        lr=schedule.lr,
+        seed=seed,
+    )
+
+
+def _data(material: Material, name: str) -> TrainingData:
+    def part(images: Tensor, labels: Tensor, split: str) -> Part:
+        ids = tuple(range(len(material.classes)))
+        return Part(images, labels, ids, material.classes, name, split, f"{name}, split {split}", (SIDE, SIDE))
+
+    return TrainingData(
+        part(material.train, material.train_labels, "train"), part(material.test, material.test_labels, "test")
+    )
