@@ -22,7 +22,7 @@ def test_the_authors_files_are_read(tmp_path: Path, builders: ModuleType) -> Non
 
 @pytest.mark.parametrize(
     "text",
-    ["index,labels\n3,5\n", "﻿index, labels\n3, 5\n", ",labels,index\n0,5.0,3.0\n", "index,labels\r\n3,5\r\n\r\n"],
+    ["index,labels\n3,5\n", "\ufeffindex, labels\n3, 5\n", ",labels,index\n0,5.0,3.0\n", "index,labels\r\n3,5\r\n\r\n"],
 )
 def test_csv_files_of_other_tools_are_read(tmp_path: Path, builders: ModuleType, text: str) -> None:
     folder = tmp_path / "set"
