@@ -79,9 +79,9 @@ def simclr(features: Float[Tensor, "rows dim"], n_id_rows: int, heads: Heads) ->
 
     In spite of its name no SimCLR: nothing is contrasted.
     """
-    first, last = heads.projection[0], heads.projection[2]
-    hidden = F.relu(F.linear(features, first.weight, first.bias))
-    logits = F.linear(hidden, last.weight[:1], last.bias[:1]).squeeze(1)  # (rows,)
+    hidden = heads.projection[:2](features)
+    last = heads.projection.get_parameter
+    logits = F.linear(hidden, last("2.weight")[:1], last("2.bias")[:1]).squeeze(1)  # (rows,)
     targets = torch.zeros_like(logits)
     targets[:n_id_rows] = 1
     return F.binary_cross_entropy_with_logits(logits, targets)

@@ -104,7 +104,7 @@ def error_counts(
     threshold: float,
     counts: Sequence[int],
 ) -> list[float]:
-    """Nine numbers: rejected ID by true class and by predicted class, accepted OOD by predicted class, each by group."""
+    """Nine numbers, three groups each: rejected ID by true and by predicted class, accepted OOD by predicted class."""
     rejected, accepted = id_scores >= threshold, ood_scores < threshold
     lists = (id_labels[rejected], id_predictions[rejected], ood_predictions[accepted])
     return [value for classes in lists for value in group_counts(classes, counts)]

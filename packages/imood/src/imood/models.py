@@ -8,6 +8,8 @@
 | `lambda_linear` | D, C | ln gamma, the learned density ratios of section 4.2 |
 """
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck, ResNet
 
 PROJECTION = 128
+DIM_RESNET50 = 2048
 BLOCKS = {"ResNet18": (2, 2, 2, 2), "ResNet34": (3, 4, 6, 3)}
 NETWORKS = (*BLOCKS, "ResNet50")
 WIDTH = 64  # channels of the first stage
@@ -110,19 +113,20 @@ class ImageNetResNet50(ResNet, Heads):
 
     def __init__(self, n_classes: int, n_outputs: int) -> None:
         super().__init__(Bottleneck, [3, 4, 6, 3], num_classes=n_outputs)
-        self.add_heads(self.fc.in_features, n_classes)
+        self.add_heads(DIM_RESNET50, n_classes)
 
     @property
     def classifier(self) -> nn.Linear:
         """The layer from features to logits."""
-        return self.fc
+        return cast(nn.Linear, self.fc)
 
     def forward(self, images: Float[Tensor, "n 3 h w"]) -> tuple[Float[Tensor, "n outputs"], Float[Tensor, "n dim"]]:
         """Logits and features of normalised images."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        features = torch.flatten(self.avgpool(x), 1)
-        return self.fc(features), features
+        x = images
+        for name in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool"):
+            x = self.get_submodule(name)(x)
+        features = torch.flatten(x, 1)
+        return self.classifier(features), features
 
 
 Network = CifarResNet | ImageNetResNet50

@@ -103,13 +103,13 @@ class FeaturePool:
         """As `distances`, and zero until the pool is ready."""
         return self.distances(features) if self.ready else features.new_zeros(len(features), 1)
 
-    def covariance(self) -> Float[Tensor, "dim dim"]:
+    def covariance(self, ridge: float = RIDGE) -> Float[Tensor, "dim dim"]:
         """Sigma, float64."""
         counts = self.counters.clamp(min=1).unsqueeze(1)
         means = self.sums / counts
         total = self.counters.sum().clamp(min=1)
         eye = torch.eye(len(self.moments), dtype=torch.float64, device=self.moments.device)
-        return (self.moments - (means * counts).T @ means) / total + RIDGE * eye
+        return (self.moments - (means * counts).T @ means) / total + ridge * eye
 
     def queue(self) -> Float[Tensor, "classes capacity dim"]:
         """All queues as one tensor, zeros in front of what is not filled, the newest vector last."""
@@ -119,6 +119,15 @@ class FeaturePool:
             own = self._in_order(c)
             out[c, largest - len(own) :] = own
         return out
+
+    def per_class(self) -> list[Float[Tensor, "filled dim"]]:
+        """The vectors of each class, oldest first."""
+        return [self._in_order(c) for c in range(self.n_classes)]
+
+    @property
+    def queue_bytes(self) -> int:
+        """Size of `queue`."""
+        return self.n_classes * int(self.capacities.max()) * self.rows.shape[1] * self.rows.element_size()
 
     def load_queue(self, queue: Float[Tensor, "classes capacity dim"]) -> None:
         """Take over queues as `queue` gives them; occupied slots are counted anew, excess ones left out at the end.

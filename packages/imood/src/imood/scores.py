@@ -1,8 +1,8 @@
 """Test scores, plain and balanced after training; higher means more OOD.
 
-The balanced form adds s L to the ID score, L = ln mean_c p_c / q_c = ln beta with gamma = 1 (section 4.3). Everything is
-computed in float64 from the float32 logits: in float32, 1 - sigmoid(u) and the largest probability tie for confident
-inputs.
+The balanced form adds s L to the ID score, L = ln mean_c p_c / q_c = ln beta with gamma = 1 (section 4.3). Everything
+is computed in float64 from the float32 logits: in float32, 1 - sigmoid(u) and the largest probability tie for
+confident inputs.
 """
 
 import math

@@ -1,0 +1,269 @@
+"""Flags of `train.py` and `test.py`, and the console command `imood`.
+
+`imood train …` is `python train.py …`; beside the two there is `bench`.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from ood_shared.cli import Parser, add_shared_flags, deferred, parse_seed_number, run_command
+from ood_shared.errors import did_you_mean
+
+from imood import bench, modes
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """A reader of whole numbers from `least` on."""
+
+    def read(text: str) -> int:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if value != value or value in (float("inf"), float("-inf")) or value != int(value) or value < least:
+            raise argparse.ArgumentTypeError(f"`{text}` is not a whole number from {least} on")
+        return int(value)
+
+    return read
+
+
+def number(least: float, above: bool = False) -> Callable[[str], float]:
+    """A reader of finite numbers from `least` on, or above it."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not (value > least if above else value >= least) or value == float("inf"):
+            raise argparse.ArgumentTypeError(
+                f"`{text}` is not a number {'above' if above else 'from'} {least:g}" + ("" if above else " on")
+            )
+        return value
+
+    return read
+
+
+def share(text: str) -> float:
+    """A number above 0 and at most 1."""
+    value = number(0, above=True)(text)
+    if value > 1:
+        raise argparse.ArgumentTypeError(f"`{text}` is not a number above 0 and at most 1")
+    return value
+
+
+def ratio(text: str) -> float | str:
+    """A share, or `asis`."""
+    return text if text == "asis" else share(text)
+
+
+def tau(text: str) -> float:
+    """A number from 0 on."""
+    return number(0)(text)
+
+
+def taus(text: str) -> list[float]:
+    """Numbers from 0 on, separated by commas."""
+    return [tau(word) for word in text.split(",")]
+
+
+def train_metric(text: str) -> str:
+    """A training metric; `ada_pascl`, which the published choices name, is explained."""
+    if text == "ada_pascl":
+        raise argparse.ArgumentTypeError(
+            "`ada_pascl` has no loss of its own: pass --ood_metric ada_bin_disc --aux_ood_loss pascl"
+        )
+    return text
+
+
+def test_model(text: str) -> str:
+    """A network; `WRN40`, which the published choices name, was never implemented."""
+    if text == "WRN40":
+        known = ", ".join(modes.MODELS)
+        raise argparse.ArgumentTypeError(
+            f"`WRN40` has no implementation, here or in the published code; known: {known}"
+        )
+    return text
+
+
+def train_parser() -> Parser:
+    """Flags of train.py."""
+    parser = Parser(prog="train.py", description="Train a classifier and an OOD detector on long-tailed data.")
+    data = parser.add_argument_group("data")
+    _data_flags(data, workers=16)
+    data.add_argument(
+        "--ood_aux_dataset", "--ood_ds", default="TinyImages", choices=modes.AUX_KINDS,
+        help="auxiliary outliers: 300K random images (extra_1k with imagenet, texture with waterbird), the other CIFAR, "
+        "or features made by VOS or NPOS; Texture only has an effect with waterbird (default: TinyImages)",
+    )  # fmt: skip
+    data.add_argument(
+        "--ood_aux", default=None, metavar="NAME|PATH",
+        help="own auxiliary outliers instead: folder:PATH, tar:PATH, npz:PATH or a known name",
+    )  # fmt: skip
+    data.add_argument(
+        "--num_ood_samples", type=whole(1), default=30000, help="first K of the 300K random images (default: 30000)"
+    )
+
+    model = parser.add_argument_group("network and optimisation")
+    _model_flag(model)
+    model.add_argument("--width", type=whole(1), default=64, help="channels of the first stage of ResNet18 and "
+                       "ResNet34; fewer make a small network (default: 64, the paper's)")  # fmt: skip
+    model.add_argument("--batch_size", "-b", type=whole(1), default=None, help="ID images per step over all processes, "
+                       "and as many outliers (default: 256; own data: less where there are fewer images)")  # fmt: skip
+    model.add_argument("--test_batch_size", "--tb", type=whole(1), default=1000, help="default: 1000")
+    model.add_argument("--epochs", "-e", "--e", type=whole(1), default=200, help="default: 200; the documents take 180")
+    model.add_argument(
+        "--save_epochs", type=int, default=-1, help="keep epoch<e>.pth of every N-th epoch (default: no)"
+    )
+    model.add_argument("--lr", type=number(0, above=True), default=1e-3,
+                       help="learning rate; for imagenet multiplied by batch size / 256 (default: 0.001)")  # fmt: skip
+    model.add_argument("--wd", type=number(0), default=5e-4, help="weight decay (default: 0.0005)")
+    model.add_argument("--momentum", "-m", type=number(0), default=0.9, help="of sgd (default: 0.9)")
+    model.add_argument("--decay_epochs", "--de", type=whole(0), nargs="+", default=[60, 80],
+                       help="epochs at which multisteps divides the learning rate by 10 (default: 60 80)")  # fmt: skip
+    model.add_argument("--opt", default="adam", choices=("sgd", "adam"), help="optimiser (default: adam)")
+    model.add_argument("--decay", default="cos", choices=("cos", "multisteps"), help="schedule (default: cos)")
+
+    loss = parser.add_argument_group("losses")
+    loss.add_argument(
+        "--ood_metric", type=train_metric, default="oe",
+        choices=[name for name in modes.TRAIN_METRICS if name != "ada_pascl"],
+        help="primary OOD loss; ada_ has the training-time regularisation of the paper (default: oe)",
+    )  # fmt: skip
+    loss.add_argument("--aux_ood_loss", default="none", choices=modes.AUX_LOSSES,
+                      help="auxiliary loss; simclr is a binary discrimination, not SimCLR (default: none)")  # fmt: skip
+    loss.add_argument("--Lambda", type=number(0), default=0.5, help="weight of the primary OOD loss (default: 0.5)")
+    loss.add_argument("--Lambda2", type=number(0), default=0.1, help="weight of the auxiliary loss (default: 0.1)")
+    loss.add_argument("--T", type=number(0, above=True), default=0.07, help="temperature of pascl (default: 0.07)")
+    loss.add_argument("--k", type=share, default=0.4, help="share of the classes that count as tail (default: 0.4)")
+    loss.add_argument("--logit_adjust", "--tau", type=tau, default=1.0,
+                      help="exponent of the prior; 0 switches the adjustment off (default: 1.0)")  # fmt: skip
+    loss.add_argument("--maha_capacity", default="per_class", choices=modes.CAPACITIES,
+                      help="vectors of each class in the feature pool: as many as the class has images, or as the "
+                      "largest class has, which the published code does (default: per_class)")  # fmt: skip
+
+    run = parser.add_argument_group("run")
+    run.add_argument("--seed", type=parse_seed_number, default=None, help="seed of every random draw (default: drawn)")
+    run.add_argument("--timestamp", action="store_true", help="append _YYYYMMDDHHMMSS to the run's folder")
+    run.add_argument("--resume", nargs="?", const="", default=None, metavar="DIR",
+                     help="folder of a run to go on with; without DIR the folder that the flags name")  # fmt: skip
+    run.add_argument("--save_root_path", "--srp", default="./runs", help="folder of the run folders (default: ./runs)")
+    run.add_argument("--early-stop", dest="early_stop", action="store_true", default=True, help="no effect")
+    run.add_argument("--no-early-stop", dest="early_stop", action="store_false", help="no effect")
+    run.add_argument("--w_beta", type=float, default=1.0, help="no effect")
+    run.add_argument("--t_beta", type=float, default=2.0, help="no effect")
+    _launch_flags(run)
+    add_shared_flags(parser, seed=None, skip=("resume", "data-dir"))
+    _channels_last_flag(parser)
+    return parser
+
+
+def test_parser() -> Parser:
+    """Flags of test.py."""
+    parser = Parser(prog="test.py", description="Score ID and outlier test sets with a trained network.")
+    data = parser.add_argument_group("data")
+    _data_flags(data, workers=4)
+    data.add_argument(
+        "--ood_test", default=None, metavar="NAME=PATH,…",
+        help="own outlier test sets instead of the benchmark's, by path or known name",
+    )  # fmt: skip
+    data.add_argument("--num_ood_samples", type=whole(1), default=30000, help="no effect on the scores")
+
+    run = parser.add_argument_group("test")
+    _model_flag(run, test_model)
+    run.add_argument("--test_batch_size", "--tb", type=whole(1), default=1000, help="default: 1000")
+    run.add_argument("--logit_adjust", "--tau", type=taus, default=[1.0],
+                     help="exponent of the prior; several with commas share the passes (default: 1.0)")  # fmt: skip
+    run.add_argument(
+        "--ood_metric", default=None,
+        help="msp, energy, bin_disc, maha, gradnorm, rp_msp, rp_gradnorm, rw_energy, bkg_c, mc_disc, or ada_ with one "
+        "of the first five; several with commas, or all that fit (default: the plain one of the training, else msp)",
+    )  # fmt: skip
+    run.add_argument("--maha_sign", default="fixed", choices=modes.MAHA_SIGNS,
+                     help="legacy inverts the score, for id_feats.pth of the published code (default: fixed)")  # fmt: skip
+    run.add_argument("--ckpt_path", default="", help="folder with the checkpoint; results are written there")
+    run.add_argument("--ckpt", default="latest", choices=("latest", "best"),
+                     help="latest.pth or best_clean_acc.pth (default: latest)")  # fmt: skip
+    run.add_argument("--ddp", action="store_true", help="no effect; torchrun divides the passes over its processes")
+    add_shared_flags(parser, seed=parse_seed_number, seed_default=0, skip=("resume", "data-dir", "log-to"))
+    _channels_last_flag(parser)
+    return parser
+
+
+def train_main(argv: Sequence[str] | None = None) -> int:
+    """Run train.py."""
+    parser = train_parser()
+    parser.set_defaults(words=list(sys.argv[1:] if argv is None else argv))
+    return run_command(deferred("imood.commands", "train_command"), parser, argv)
+
+
+def test_main(argv: Sequence[str] | None = None) -> int:  # noqa: PT028 - the script's name, no test function
+    """Run test.py."""
+    return run_command(deferred("imood.commands", "test_command"), test_parser(), argv)
+
+
+def bench_main(argv: Sequence[str] | None = None) -> int:
+    """Run `imood bench`."""
+    return bench.main(argv)
+
+
+COMMANDS: dict[str, Callable[[Sequence[str] | None], int]] = {
+    "train": train_main,
+    "test": test_main,
+    "bench": bench_main,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The console command `imood`."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words:
+        print(f"imood: error: no command given. Known: {', '.join(COMMANDS)}.", file=sys.stderr)
+        return 2
+    if words[0] in {"-h", "--help"}:
+        print(f"usage: imood {{{','.join(COMMANDS)}}} …\n\nEach command answers --help.")
+        return 0
+    if words[0] not in COMMANDS:
+        print(f"imood: error: command `{words[0]}` is not known. {did_you_mean(words[0], COMMANDS)}", file=sys.stderr)
+        return 2
+    return COMMANDS[words[0]](words[1:])
+
+
+def _data_flags(group: "argparse._ArgumentGroup", workers: int) -> None:
+    group.add_argument("--gpu", default=None, help="GPU number, several with commas, or cpu (default: 0)")
+    group.add_argument("--num_workers", "--cpus", type=whole(0), default=workers,
+                       help=f"threads or processes that read image files (default: {workers})")  # fmt: skip
+    group.add_argument("--data_root_path", "--drp", "--data-dir", default="./data", metavar="DIR",
+                       help="folder of the data sets (default: ./data)")  # fmt: skip
+    group.add_argument(
+        "--dataset", "--ds", default=None, metavar="NAME|PATH",
+        help="cifar10, cifar100, imagenet, waterbird, a known set such as digits, or own data as folder:PATH, tar:PATH, "
+        "npz:PATH (default: cifar10 where the data folder has it, else the embedded digits; in tests that of the run)",
+    )  # fmt: skip
+    group.add_argument(
+        "--id_class_number", type=whole(2), default=1000, help="first K ImageNet classes (default: 1000)"
+    )
+    group.add_argument("--imbalance_ratio", "--rho", type=ratio, default=None, metavar="RATIO",
+                       help="smallest over largest class; asis cuts nothing (default: 0.01; asis for paths)")  # fmt: skip
+
+
+def _model_flag(group: "argparse._ArgumentGroup", kind: Callable[[str], str] = str) -> None:
+    group.add_argument("--model", "--md", type=kind, default=None, choices=modes.MODELS,
+                       help="default: ResNet18; ResNet50 with imagenet and waterbird")  # fmt: skip
+
+
+def _launch_flags(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument("--ddp", action="store_true", help="one process for each GPU of --gpu; without it several GPUs "
+                       "start them, too")  # fmt: skip
+    group.add_argument("--nproc", type=whole(1), default=None, help="processes with --ddp on the CPU (default: 1)")
+    group.add_argument("--ddp_backend", "--ddpbed", default="nccl", choices=("nccl", "gloo", "mpi"),
+                       help="default: nccl on GPUs; on the CPU always gloo")  # fmt: skip
+    group.add_argument("--num_nodes", type=whole(1), default=1, help="machines (default: 1)")
+    group.add_argument("--node_id", type=whole(0), default=0, help="number of this machine (default: 0)")
+    group.add_argument("--dist_url", default=None, metavar="tcp://HOST:PORT",
+                       help=f"where the processes meet (default: {modes.DIST_URL})")  # fmt: skip
+
+
+def _channels_last_flag(parser: Parser) -> None:
+    parser.add_argument("--channels_last", action="store_true", help="keep images and weights channels-last")

@@ -1,0 +1,244 @@
+"""Testing: one forward pass over every set, then all metrics and prior exponents that were asked for."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from ood_shared import checkpoints, distributed
+from ood_shared.errors import InputError
+from ood_shared.files import write_json
+from torch import Tensor
+
+from imood import longtail
+from imood.images import Images
+from imood.models import Network, build, n_outputs_of
+from imood.pool import FeaturePool
+from imood.report import Scored, summarise, table, write_metric
+from imood.scores import ALIASES, METRICS, Outputs, fitting
+from imood.tasks import Task
+from imood.validation import Pass
+from imood.weights import PLAIN_FEATURES, form_of, load_into, read_features, read_weights, save_tensor
+
+
+@dataclass(frozen=True)
+class TestSettings:
+    """What is tested.
+
+    Attributes:
+        metrics: of `scores.METRICS`, resolved by `choose_metrics`.
+        taus: prior exponents.
+        maha_sign: `fixed` or `legacy`.
+        seed: of the bootstrap intervals.
+    """
+
+    __test__ = False  # no test class, whatever pytest thinks of its name
+
+    metrics: tuple[str, ...]
+    taus: tuple[float, ...] = (1.0,)
+    maha_sign: str = "fixed"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Outputs of one forward pass over the ID test set and every outlier set."""
+
+    id_test: Outputs
+    id_labels: Tensor
+    outliers: dict[str, tuple[Outputs, Tensor]]
+    seconds_per_1000: float
+
+
+def choose_metrics(words: str, n_outputs: int, n_classes: int, trained: str | None = None) -> tuple[str, ...]:
+    """The metrics of `--ood_metric`: one, several with commas, or `all` that fit the checkpoint.
+
+    A classifier with one more column than classes is `bin_disc` or `bkg_c`; `all` takes the ones that it was trained
+    for, and `bin_disc` when that is not known.
+
+    Raises:
+        InputError: a metric is not known, or needs another number of outputs than the checkpoint has.
+    """
+    fits = fitting(n_outputs, n_classes)
+    if words == "all":
+        if not fits:
+            raise InputError(f"The checkpoint has {n_outputs} outputs for {n_classes} classes; no metric fits.")
+        background = trained == "bkg_c"
+        return tuple(name for name in fits if n_outputs != n_classes + 1 or (name == "bkg_c") == background)
+    chosen = tuple(ALIASES.get(word, word) for word in words.split(",") if word)
+    for name in chosen:
+        if name not in METRICS:
+            raise InputError(f"--ood_metric `{name}` is not known. Known: all, {', '.join([*METRICS, *ALIASES])}.")
+        if name not in fits:
+            raise InputError(
+                f"--ood_metric {name} needs {n_outputs_of(name, n_classes)} outputs, the checkpoint has {n_outputs}. "
+                f"It fits {', '.join(fits) or 'no metric of this number of classes'}."
+            )
+    if not chosen:
+        raise InputError("--ood_metric names no metric.")
+    return chosen
+
+
+def load_network(path: Path, model: str, n_classes: int) -> tuple[Network, list[str]]:
+    """The network of a checkpoint, in eval mode on the CPU, and lines about what did not fit.
+
+    Raises:
+        MissingFileError: the file is not there.
+        InputError: it is damaged or hostile, or of another network.
+    """
+    state = read_weights(path)
+    form = form_of(state, path)
+    if form.bottleneck != (model == "ResNet50"):
+        found = "ResNet50" if form.bottleneck else "ResNet18 or ResNet34"
+        raise InputError(f"{path} is of a {found}, --model is {model}. Pass --model {found.split()[0]}.")
+    network = build(model, n_classes, form.n_outputs, form.width)
+    notes = load_into(network, state, path, n_classes)
+    return network.eval(), notes
+
+
+def run_passes(passing: Pass, task: Task, pool: FeaturePool | None) -> Passes:
+    """Forward passes over all test sets; distances too when there is a pool."""
+    started, count = time.perf_counter(), 0
+
+    def outputs(images: Images) -> Outputs:
+        nonlocal count
+        count += len(images)
+        logits, features = passing(images)
+        distances = None
+        if pool is not None:
+            parts = [pool.distances(part).squeeze(1) for part in features.split(8192)]
+            distances = torch.cat(parts)
+        return Outputs(logits, features, distances)
+
+    test = task.test()
+    id_test = outputs(test)
+    outliers = {}
+    for listed in task.outliers:
+        images = listed.load()
+        if not bool((images.labels < 0).any()):
+            raise InputError(f"The outlier set {listed.name} has no image that is truly OOD (label -1).")
+        outliers[listed.name] = (outputs(images), images.labels)
+    return Passes(id_test, test.labels, outliers, 1000 * (time.perf_counter() - started) / max(1, count))
+
+
+def test_pool(passing: Pass, task: Task, dim: int, folder: Path, device: torch.device) -> tuple[FeaturePool, str]:
+    """The feature pool for the Mahalanobis metrics, and where it comes from.
+
+    `id_feats.pth` of the folder, else `id_feat_plain.pt`, else built from the long-tailed training images without
+    augmentation and saved as the latter.
+    """
+    pool = FeaturePool(task.counts, dim, device)
+    found = read_features(folder)
+    if found is not None:
+        largest = FeaturePool([max(task.counts)] * task.n_classes, dim, device)
+        largest.load_queue(found[0].to(device))
+        return largest, str(folder / found[1])
+    train = task.train()
+    _, features = passing(train)
+    pool.fill(features, train.labels)
+    if distributed.is_main():
+        save_tensor(folder / PLAIN_FEATURES, pool.queue().cpu())
+    return pool, f"{folder / PLAIN_FEATURES} (made from the training images)"
+
+
+def score_sets(
+    passes: Passes, metric: str, tau: float, counts: Sequence[int], maha_sign: str
+) -> tuple[Scored, dict[str, Scored]]:
+    """Scores of one metric at one prior exponent for the ID test set and every outlier set."""
+    log_prior = longtail.log_prior(longtail.adjustments(counts, tau)).to(passes.id_labels.device)
+
+    def scored(outputs: Outputs, labels: Tensor) -> Scored:
+        values = outputs.scores(metric, log_prior, maha_sign).cpu().numpy()
+        return Scored(values, outputs.predictions(metric).cpu().numpy(), labels.cpu().numpy())
+
+    return scored(passes.id_test, passes.id_labels), {
+        name: scored(outputs, labels) for name, (outputs, labels) in passes.outliers.items()
+    }
+
+
+def evaluate(
+    task: Task,
+    network: Network,
+    passing: Pass,
+    settings: TestSettings,
+    source: Path,
+    out: Path,
+    config: Mapping[str, Any],
+    device: torch.device,
+) -> list[dict[str, Any]]:
+    """Test a network, print the tables and write the result files.
+
+    One metric at one prior exponent goes into `out` itself; several go into `<out>/<metric>-tau<τ>` each, with
+    `all.json` above them.
+
+    Args:
+        task: the images.
+        network: in eval mode on the device.
+        passing: forward passes of the network.
+        settings: what is tested.
+        source: checkpoint file.
+        out: where results go.
+        config: entries of `result.json` about the run.
+        device: where it runs.
+    """
+    pool = None
+    notes: dict[str, Any] = {}
+    if any("maha" in metric for metric in settings.metrics):
+        pool, notes["pool"] = test_pool(passing, task, network.classifier.in_features, source.parent, device)
+    passes = run_passes(passing, task, pool)
+    if not distributed.is_main():
+        return []
+    facts = {
+        "seed": settings.seed,
+        "budget": "full",
+        "timings": {
+            "train_seconds": None,
+            "train_step_seconds": None,
+            "score_seconds_per_1000": passes.seconds_per_1000,
+        },
+        "checkpoint_sha256": checkpoints.sha256(source),
+    }
+    combinations = [(metric, tau) for tau in settings.taus for metric in settings.metrics]
+    results = []
+    for metric, tau in combinations:
+        folder = out if len(combinations) == 1 else out / f"{metric}-tau{tau}"
+        id_test, outliers = score_sets(passes, metric, tau, task.counts, settings.maha_sign)
+        summary = summarise(id_test, outliers, task.counts)
+        print(f"--- {metric}, tau {tau} ---\n{table(summary, task.layout)}", flush=True)
+        about = {**config, **notes, "ood_metric": metric, "logit_adjust": tau, "maha_sign": settings.maha_sign}
+        about |= {"class_counts": task.counts, **task.notes}
+        results.append(
+            write_metric(
+                folder,
+                summary,
+                task.layout,
+                task.name,
+                id_test,
+                outliers,
+                task.counts,
+                {**facts, "config": about},
+                device,
+            )
+        )
+    if len(combinations) > 1:
+        _write_overview(out, results)
+    return results
+
+
+def _write_overview(out: Path, results: Sequence[Mapping[str, Any]]) -> None:
+    """`all.json`, and a table of all metrics on standard output."""
+    rows = []
+    for result in results:
+        config, published = result["config"], result["published"]
+        row = {"metric": config["ood_metric"], "tau": config["logit_adjust"], "accuracy": published["accuracy"]}
+        rows.append(row | published["mean"] | {f"auroc_{k}": v for k, v in result["group_auroc"].items()})
+    write_json(out / "all.json", rows)
+    print(f"{'metric':<14} {'tau':>4}  AUROC   FPR95   AUROC of many, median, low")
+    for row in rows:
+        groups = "  ".join("   -  " if row[f"auroc_{g}"] is None else f"{row[f'auroc_{g}']:.4f}" for g in _GROUPS)
+        print(f"{row['metric']:<14} {row['tau']:>4}  {row['auroc']:.4f}  {row['fpr95_nearest_recall']:.4f}  {groups}")
+
+
+_GROUPS = ("many", "median", "low")

@@ -1,0 +1,92 @@
+"""ImageNet-LT from its list files, and the synset lists of the outlier folders.
+
+Labels follow the alphabetical order of the synsets. Source of the lists: Liu et al., Large-Scale Long-Tailed
+Recognition in an Open World, CVPR 2019.
+"""
+
+from pathlib import Path, PurePosixPath
+
+import torch
+from jaxtyping import Int64
+from ood_shared.errors import InputError, MissingFileError
+from torch import Tensor
+
+from imood.images import class_folders, image_files
+
+N_CLASSES = 1000
+TRAIN, VAL = "ImageNet_LT_train.txt", "ImageNet_LT_val.txt"
+LISTS = Path("datasets") / "ImageNet_LT"  # below the current folder, where the published code reads them
+PACKAGE_LISTS = Path(__file__).parents[2] / LISTS
+_ORIGIN = (
+    "It is a list of ImageNet-LT by Liu et al. (CVPR 2019), in the repository of OLTR "
+    "(github.com/zhmiao/OpenLongTailRecognition-OLTR, data/ImageNet_LT)"
+)
+
+
+def find_list(root: Path, name: str) -> Path:
+    """A list file: in `<root>/imagenet`, else in `datasets/ImageNet_LT` of the current folder or of the package.
+
+    Raises:
+        MissingFileError: it is in none of them; the message says where it comes from.
+    """
+    places = [root / "imagenet", LISTS, PACKAGE_LISTS]
+    for folder in places:
+        if (folder / name).is_file():
+            return folder / name
+    raise MissingFileError(f"{name} is missing. {_ORIGIN}; it is not shipped. Put it into {places[0]} or {LISTS}.")
+
+
+def read_list(root: Path, name: str, n_classes: int = N_CLASSES) -> tuple[list[Path], Int64[Tensor, " n"]]:
+    """Files and labels of a list, only those with a label below `n_classes`.
+
+    Raises:
+        MissingFileError: the list is not there.
+        InputError: a line that is not `path label`, or no line with such a label.
+    """
+    path = find_list(root, name)
+    paths, labels = [], []
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        if not line.strip():
+            continue
+        relative, _, word = line.strip().rpartition(" ")
+        found = PurePosixPath(relative)
+        if not word.isdecimal() or not relative or found.is_absolute() or ".." in found.parts:
+            raise InputError(f"{path}, line {number}: `{line.strip()[:80]}`; expected `train/<wnid>/<file> label`.")
+        if int(word) < n_classes:
+            paths.append(root / "imagenet" / found)
+            labels.append(int(word))
+    if not paths:
+        raise InputError(f"{path} lists no image with a label below {n_classes} (--id_class_number).")
+    return paths, torch.tensor(labels)
+
+
+def validation_folder(root: Path, n_classes: int = N_CLASSES) -> tuple[list[Path], Int64[Tensor, " n"]]:
+    """Files and labels of `imagenet/val/<wnid>/`, the first `n_classes` classes.
+
+    Raises:
+        MissingFileError: there is no such folder.
+    """
+    folder = root / "imagenet" / "val"
+    if not folder.is_dir():
+        raise MissingFileError(
+            f"{folder} is missing. Get the ILSVRC2012 validation images from image-net.org and sort them into one "
+            "folder for each synset there."
+        )
+    paths, labels, _ = class_folders(folder)
+    kept = [place for place, label in enumerate(labels.tolist()) if label < n_classes]
+    return [paths[place] for place in kept], labels[kept]
+
+
+def outlier_folder(root: Path, name: str) -> list[Path]:
+    """Files of `imagenet/extra_1k` or `imagenet/ood_test_1k`.
+
+    Raises:
+        MissingFileError: there is no such folder; the message names the script that makes it.
+    """
+    folder = root / "imagenet" / name
+    if not folder.is_dir():
+        raise MissingFileError(
+            f"{folder} is missing. Make it with datasets/ImageNet_LT/get_imagenet10k.sh from the ImageNet-10K archive "
+            "(image-net.org/data/imagenet10k_eccv2010.tar, about 700 GB)."
+        )
+    return image_files(folder)

@@ -1,0 +1,162 @@
+"""Several processes for several GPUs (or, on request, on the CPU): who starts them and how they end.
+
+`torchrun` may start them; otherwise `train` starts itself once for each, with the variables that `torchrun` would set.
+"""
+
+import argparse
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import IO, Any
+
+import torch
+import torch.distributed as dist
+from ood_shared import distributed
+from ood_shared.devices import resolve_device
+from ood_shared.errors import InputError
+from ood_shared.signals import Terminated
+
+from imood.modes import DIST_URL
+
+PATIENCE = 20.0  # seconds that processes get to end by themselves when another one has failed
+
+
+def local_processes(options: argparse.Namespace) -> tuple[int, list[str]]:
+    """How many processes this machine runs, and the GPUs that they see; (1, []) where nothing needs to be started.
+
+    Raises:
+        InputError: a GPU that is no number, or that this machine does not have.
+    """
+    device = _device_of(options)
+    if device.type != "cuda":
+        count = (options.nproc or 1) if options.ddp else 1
+        return (count, []) if count * options.num_nodes > 1 else (1, [])
+    if options.num_nodes > 1:
+        count = torch.cuda.device_count()
+        return count, [str(number) for number in range(count)]
+    gpus = [word.strip() for word in (options.gpu or "0").split(",") if word.strip()]
+    if options.device != "auto" or len(gpus) < 2:
+        return 1, []
+    for gpu in gpus:
+        if not gpu.isdecimal() or int(gpu) >= torch.cuda.device_count():
+            raise InputError(f"--gpu {gpu}: this machine has {torch.cuda.device_count()} GPU(s), numbered from 0.")
+    if not options.ddp:
+        print(f"--gpu {options.gpu}: starting {len(gpus)} processes, as --ddp does.", flush=True)
+    return len(gpus), gpus
+
+
+def _device_of(options: argparse.Namespace) -> torch.device:
+    """The device of the first process."""
+    if options.device == "auto" and (options.gpu or "").strip() == "cpu":
+        return torch.device("cpu")
+    return resolve_device(options.device, options.gpu)
+
+
+@contextlib.contextmanager
+def joined(options: argparse.Namespace) -> Iterator[torch.device]:
+    """The device of this process, which has joined the others when a launcher started it."""
+    device = _device_of(options)
+    backend = getattr(options, "ddp_backend", "nccl")
+    if distributed.launched() and device.type == "cuda" and backend != "nccl":
+        if backend == "mpi" and not dist.is_mpi_available():
+            raise InputError("--ddp_backend mpi: this build of torch has no MPI. Pass nccl or gloo.")
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+        dist.init_process_group(backend, timeout=distributed.TIMEOUT)
+        try:
+            yield device
+        finally:
+            dist.destroy_process_group()
+        return
+    with distributed.setup(device) as own:
+        yield own
+
+
+def launch(words: Sequence[str], options: argparse.Namespace, count: int, gpus: Sequence[str]) -> int:
+    """Run `imood train` as `count` processes and wait for them.
+
+    Args:
+        words: the arguments.
+        options: the same, parsed.
+        count: processes on this machine.
+        gpus: the GPUs that they see; empty on the CPU.
+
+    Returns:
+        0, or the exit status of the process that failed first.
+    """
+    host, port = _meeting_place(options)
+    if options.node_id >= options.num_nodes:
+        raise InputError(f"--node_id is {options.node_id} of {options.num_nodes} machines; they count from 0.")
+    processes: list[subprocess.Popen[str]] = []
+    with contextlib.ExitStack() as stack:
+        logs: list[IO[str] | None] = [None]
+        logs += [stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8")) for _ in range(count - 1)]
+        for local, log in enumerate(logs):
+            variables = {
+                "RANK": str(options.node_id * count + local),
+                "LOCAL_RANK": str(local),
+                "WORLD_SIZE": str(count * options.num_nodes),
+                "LOCAL_WORLD_SIZE": str(count),
+                "MASTER_ADDR": host,
+                "MASTER_PORT": str(port),
+            }
+            if gpus and options.num_nodes == 1:
+                variables["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+            command = [sys.executable, "-m", "imood", "train", *words]
+            processes.append(subprocess.Popen(command, env=os.environ | variables, stderr=log, text=True))
+        status = _wait(processes)
+        for process, log in zip(processes, logs, strict=True):
+            if log is not None and process.returncode not in (0, processes[0].returncode):
+                log.seek(0)
+                print(log.read(), end="", file=sys.stderr)
+    return status
+
+
+def _wait(processes: Sequence["subprocess.Popen[Any]"]) -> int:
+    """Wait for all; when one fails, or this one is told to end, the others are told, too."""
+    try:
+        while True:
+            for process in processes:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=0.1)
+            ended = [process.returncode for process in processes if process.returncode is not None]
+            failed = next((code for code in ended if code != 0), 0)
+            if failed:
+                _end(processes)
+                return failed if failed > 0 else 1
+            if len(ended) == len(processes):
+                return 0
+    except (Terminated, KeyboardInterrupt):
+        for process in processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in processes:
+            process.wait()
+        raise
+
+
+def _end(processes: Sequence["subprocess.Popen[Any]"]) -> None:
+    for process in processes:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=PATIENCE)
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def _meeting_place(options: argparse.Namespace) -> tuple[str, int]:
+    url = options.dist_url or DIST_URL
+    found = re.fullmatch(r"tcp://([^:/]+):(\d+)/?", url)
+    if found is None or not 0 < int(found[2]) < 65536:
+        raise InputError(f"--dist_url is `{url}`; expected tcp://HOST:PORT.")
+    if options.dist_url is None and options.num_nodes == 1:  # any free port does on one machine
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return "127.0.0.1", int(probe.getsockname()[1])
+    return found[1], int(found[2])

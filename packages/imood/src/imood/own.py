@@ -1,0 +1,156 @@
+"""Own data and the named sets of `ood_shared` as long-tailed benchmarks.
+
+Images become square RGB of the side that the network wants. Outliers that are larger than small ID images are reduced
+to their size first: sharpness alone would tell them apart.
+"""
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from ood_shared.datasets import ImageSet, known_names, load, make_noise, resize
+from ood_shared.datasets.noise import NOISE_COUNT, NOISE_SEEDS
+from ood_shared.datasets.own import looks_like_path
+from ood_shared.errors import InputError, ManySizesError
+from torch import Tensor
+
+from imood.images import Resident
+
+PREFIXES = ("folder", "tar", "npz")
+DEFAULT_TESTS = ("textures", "faces", "letters")
+DEFAULT_AUX = ("photos", "textures", "letters", "uniform")  # the first that is no test set is trained with
+
+
+def is_own(dataset: str) -> bool:
+    """Whether `--ds` names a set of `ood_shared` or a path."""
+    return dataset in known_names() or as_path(dataset) != dataset or looks_like_path(dataset)
+
+
+def as_path(dataset: str) -> str:
+    """The path of `folder:PATH`, `tar:PATH`, `npz:PATH`; anything else as it is.
+
+    Raises:
+        InputError: a prefix without a path.
+    """
+    for prefix in PREFIXES:
+        if dataset.startswith(f"{prefix}:"):
+            rest = dataset.removeprefix(f"{prefix}:")
+            if not rest:
+                raise InputError(f"`{dataset}` names no path. Pass {prefix}:PATH.")
+            return rest if "/" in rest else f"./{rest}"
+    return dataset
+
+
+class Own:
+    """A set by name or path, whose splits are read when they are asked for.
+
+    Args:
+        dataset: `folder:PATH`, `tar:PATH`, `npz:PATH`, a path, or a name of `ood_shared`.
+        root: folder of downloaded sets.
+        side: of the images that the network wants, in pixels.
+    """
+
+    def __init__(self, dataset: str, root: Path, side: int) -> None:
+        self.where, self.root, self.side = as_path(dataset), root, side
+
+    @property
+    def name(self) -> str:
+        """Short name for folders and tables."""
+        return Path(self.where).name.split(".")[0] or "own"
+
+    @cached_property
+    def train(self) -> ImageSet:
+        """The training split.
+
+        Raises:
+            InputError: fewer than two classes.
+        """
+        found = self._read(self.where, "train")
+        if len(found.classes) < 2:
+            raise InputError(f"{self.where} has {len(found.classes)} class; expected at least 2.")
+        return found
+
+    def use(self, train: ImageSet) -> "Own":
+        """Take the training split from elsewhere."""
+        self.__dict__["train"] = train
+        return self
+
+    @property
+    def n_classes(self) -> int:
+        """C."""
+        return len(self.train.classes)
+
+    def train_images(self, device: torch.device, chosen: Int64[np.ndarray, " kept"]) -> Resident:
+        """The chosen training images."""
+        found = self.train.select(chosen)
+        return self._resident(found, torch.from_numpy(found.labels), device)
+
+    def test_images(self, device: torch.device, *splits: str) -> Resident:
+        """The first of the splits that the set has."""
+        found = self._read(self.where, *splits)
+        if found.classes != self.train.classes:
+            raise InputError(f"{self.where}: {splits[0]} has other classes than train; both need the same.")
+        return self._resident(found, torch.from_numpy(found.labels), device)
+
+    def outliers(self, where: str, device: torch.device, *splits: str) -> Resident:
+        """The first of the splits of another set that it has; all labels are -1."""
+        height, width = self.train.images.shape[1:3]
+        return read_outliers(where, self.root, self.side, device, splits or ("test",), (height, width), self._radius)
+
+    def _radius(self) -> float:
+        """Of the noise `sphere`: the largest norm of a training image, and 2."""
+        pixels = resize(self.train.images, (self.side, self.side), 3).float().div_(255)
+        return float(pixels.flatten(1).norm(dim=1).max()) + 2
+
+    def _resident(self, found: ImageSet, labels: Tensor, device: torch.device) -> Resident:
+        return Resident(resize(found.images, (self.side, self.side), 3), labels, device)
+
+    def _read(self, where: str, *splits: str) -> ImageSet:
+        return read_set(where, self.root, self.side, splits)
+
+
+def read_set(where: str, root: Path, side: int, splits: tuple[str, ...]) -> ImageSet:
+    """The first of the splits that the set has, as RGB; at side x side where its images differ in size."""
+    folder = root if root.is_dir() and where in known_names() else None
+    for split in splits:
+        try:
+            try:
+                return load(where, split, folder, channels=3)
+            except ManySizesError:
+                return load(where, split, folder, channels=3, size=side)
+        except InputError as error:
+            if split == splits[-1] or f"has no `{split}` split" not in str(error):
+                raise
+    raise ValueError("no split was asked for")
+
+
+def read_outliers(
+    where: str,
+    root: Path,
+    side: int,
+    device: torch.device,
+    splits: tuple[str, ...],
+    native: tuple[int, int] | None = None,
+    radius: "float | object" = None,
+) -> Resident:
+    """Outlier images with labels of -1: the first of the splits that the set has, or the noise `sphere`."""
+    if where == "sphere":
+        generator = torch.Generator().manual_seed(NOISE_SEEDS[splits[0]])
+        size = float(radius()) if callable(radius) else float(3 * side * side) ** 0.5 + 2
+        floats = make_noise("sphere", NOISE_COUNT, (3, side, side), generator, radius=size)
+        return Resident(floats, torch.full((len(floats),), -1), device)
+    found = read_set(as_path(where), root, side, splits)
+    pixels = resize(found.images, (side, side), 3, native)
+    return Resident(pixels, torch.full((len(found),), -1), device)
+
+
+def default_tests(aux: str | None) -> str:
+    """The embedded outlier sets without the one that is trained with."""
+    return ",".join(name for name in DEFAULT_TESTS if name != aux)
+
+
+def default_aux(tests: list[str]) -> str:
+    """An embedded outlier set that is none of the test sets, else noise."""
+    return next(name for name in DEFAULT_AUX if name not in tests or name == DEFAULT_AUX[-1])

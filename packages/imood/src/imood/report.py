@@ -1,0 +1,223 @@
+"""The result files of the published code, and `result.json` and `scores.npz` in the shared convention beside them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ood_shared import metrics, runs
+from ood_shared.bench.schema import measure, pack_scores, write_result
+from ood_shared.devices import peak_memory
+from ood_shared.files import write_text
+from torch import device as Device
+
+from imood import legacy_metrics
+
+METHOD = "imood"
+PAPER = "Liu et al., Rethinking Out-of-Distribution Detection on Imbalanced Data Distribution, NeurIPS 2024"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores and predictions of one set; labels -1 where an image is truly OOD."""
+
+    scores: np.ndarray
+    predictions: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class SetResult:
+    """The published numbers of one outlier set, not rounded."""
+
+    auroc: float
+    aupr: float
+    aupr_in: float
+    fpr95: float  # at the recall nearest to 95 %
+    threshold: float
+    errors: list[float]  # nine counts
+    rates: dict[str, float]  # ACC@FPRn, ACC@TPRn
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Everything that one metric gave."""
+
+    accuracy: float
+    groups: tuple[float, float, float]
+    sets: dict[str, SetResult]
+
+    def mean(self, name: str) -> float:
+        """Unweighted mean over the sets, in float32 as published."""
+        return float(np.mean(np.array([getattr(found, name) for found in self.sets.values()], dtype=np.float32)))
+
+
+def summarise(id_test: Scored, outliers: Mapping[str, Scored], counts: Sequence[int]) -> Summary:
+    """The published numbers: images of an outlier set that show an ID class count as ID for that set."""
+    found = {}
+    for name, ood in outliers.items():
+        truly = ood.labels < 0
+        if not truly.any():
+            raise ValueError(f"{name} has no image that is truly OOD")
+        inside, outside = np.concatenate([id_test.scores, ood.scores[~truly]]), ood.scores[truly]
+        shared = metrics.evaluate(inside, outside)
+        fpr, threshold = legacy_metrics.fpr_at_nearest_recall(inside, outside)
+        found[name] = SetResult(
+            shared["auroc"],
+            shared["aupr_out"],
+            shared["aupr_in"],
+            fpr,
+            threshold,
+            legacy_metrics.error_counts(
+                id_test.scores,
+                id_test.labels,
+                id_test.predictions,
+                outside,
+                np.minimum(ood.predictions[truly], len(counts)),
+                threshold,
+                counts,
+            ),
+            legacy_metrics.accuracy_at_rates(id_test.scores, id_test.predictions == id_test.labels, outside),
+        )
+    accuracy = float((id_test.predictions == id_test.labels).mean())
+    return Summary(accuracy, legacy_metrics.group_accuracies(id_test.labels, id_test.predictions, counts), found)
+
+
+def res_txt(summary: Summary, layout: str) -> str:
+    """Text of `res.txt`: a block for the accuracy, for each set, and for their mean where there are several sets."""
+    groups = ", ".join(f"{value:.4f}" for value in summary.groups)
+    text = f"\n===ID Accuracy===\nACC: {summary.accuracy:.4f} ({groups})\n"
+    rows = {name: (found.auroc, found.aupr, found.fpr95) for name, found in summary.sets.items()}
+    if layout != "single":
+        rows["Total"] = summary.mean("auroc"), summary.mean("aupr"), summary.mean("fpr95")
+    for name, (auroc, aupr, fpr95) in rows.items():
+        text += f"\n==={name}===\nauroc: {auroc:.4f}, aupr: {aupr:.4f}, fpr95: {fpr95:.4f}\n"
+    return text
+
+
+def res_csv(summary: Summary) -> str:
+    """Text of `res.csv`: accuracy, mean AUROC and FPR95 in percent, then the nine error counts.
+
+    Each count is cut to a whole number for each set, then summed. A group without classes gives `nan`.
+    """
+    lines = [f"{100 * value:.2f}" for value in (summary.accuracy, summary.mean("auroc"), summary.mean("fpr95"))]
+    for place in range(9):
+        values = [found.errors[place] for found in summary.sets.values()]
+        lines.append("nan" if any(map(math.isnan, values)) else str(sum(map(int, values))))
+    return "\n".join(lines)
+
+
+def table(summary: Summary, layout: str) -> str:
+    """What is printed: a line for each set, their mean, and the accuracy."""
+    lines = [_line(name, found.auroc, found.aupr, found.fpr95) for name, found in summary.sets.items()]
+    if layout != "single":
+        lines.append(_line("Total", summary.mean("auroc"), summary.mean("aupr"), summary.mean("fpr95")))
+    many, median, low = summary.groups
+    lines.append(f"ACC: {summary.accuracy:.4f} (many {many:.4f}, median {median:.4f}, low {low:.4f})")
+    rates = {name: np.mean([found.rates[name] for found in summary.sets.values()]) for name in _first(summary).rates}
+    lines.append("ACC@" + ", ".join(f"{name.removeprefix('acc_at_').upper()} {v:.4f}" for name, v in rates.items()))
+    return "\n".join(lines)
+
+
+def group_auroc(id_test: Scored, outliers: Mapping[str, Scored], counts: Sequence[int]) -> dict[str, float | None]:
+    """Mean AUROC of the outlier sets against the ID test images of many, median and low classes alone."""
+    found: dict[str, float | None] = {}
+    for name, member in zip(("many", "median", "low"), legacy_metrics.groups(counts), strict=True):
+        chosen = id_test.scores[member[id_test.labels]]
+        values = [
+            metrics.evaluate(chosen, ood.scores[ood.labels < 0])["auroc"] for ood in outliers.values() if len(chosen)
+        ]
+        found[name] = float(np.mean(values)) if values else None
+    return found
+
+
+def write_metric(
+    folder: Path,
+    summary: Summary,
+    layout: str,
+    id_name: str,
+    id_test: Scored,
+    outliers: Mapping[str, Scored],
+    counts: Sequence[int],
+    facts: Mapping[str, Any],
+    device: Device,
+) -> dict[str, Any]:
+    """Write the four files of one metric, and return the record of `result.json`.
+
+    Args:
+        folder: made when missing.
+        summary: of `summarise`.
+        layout: see `tasks.Task`.
+        id_name: name of the ID set.
+        id_test: the ID test images.
+        outliers: the outlier sets; images with a label from 0 on are left out of the shared metrics.
+        counts: training images of each class.
+        facts: the other entries of `result.json`: seed, budget, config, timings, checkpoint_sha256.
+        device: of the run.
+    """
+    truly = {name: (o.scores[o.labels < 0], o.predictions[o.labels < 0]) for name, o in outliers.items()}
+    arrays = pack_scores(id_name, (id_test.scores, id_test.labels, id_test.predictions), truly)
+    shared, accuracy = measure(arrays, np.random.default_rng(int(facts["seed"])))
+    versions = runs.versions()
+    result = {
+        "method": METHOD,
+        "paper": PAPER,
+        "id_dataset": id_name,
+        "ood_datasets": list(outliers),
+        "metrics": shared,
+        "id_accuracy": accuracy,
+        "peak_memory_bytes": peak_memory(device),
+        "hardware": runs.hardware(device),
+        "versions": versions,
+        "commit": versions["commit"],
+        "published": _published(summary),
+        "group_auroc": group_auroc(id_test, outliers, counts),
+        **facts,
+    }
+    write_text(folder / "res.txt", res_txt(summary, layout))
+    write_text(folder / "res.csv", res_csv(summary))
+    write_result(folder, result, arrays)
+    return result
+
+
+def _published(summary: Summary) -> dict[str, Any]:
+    """The numbers of `res.txt`, not rounded; `fpr95_nearest_recall` is its fpr95."""
+    many, median, low = summary.groups
+    sets = {
+        name: {
+            "auroc": found.auroc,
+            "aupr_out": found.aupr,
+            "aupr_in": found.aupr_in,
+            "fpr95_nearest_recall": found.fpr95,
+            "threshold": found.threshold,
+            "error_counts": [_or_none(value) for value in found.errors],
+            **{key: _or_none(value) for key, value in found.rates.items()},
+        }
+        for name, found in summary.sets.items()
+    }
+    return {
+        "accuracy": summary.accuracy,
+        "many": _or_none(many),
+        "median": _or_none(median),
+        "low": _or_none(low),
+        "sets": sets,
+        "mean": {
+            "auroc": summary.mean("auroc"),
+            "aupr_out": summary.mean("aupr"),
+            "fpr95_nearest_recall": summary.mean("fpr95"),
+        },
+    }
+
+
+def _line(name: str, auroc: float, aupr: float, fpr95: float) -> str:
+    return f"{name:<12} auroc: {auroc:.4f}, aupr: {aupr:.4f}, fpr95: {fpr95:.4f}"
+
+
+def _first(summary: Summary) -> SetResult:
+    return next(iter(summary.sets.values()))
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) or math.isinf(value) else value

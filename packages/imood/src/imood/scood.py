@@ -1,0 +1,70 @@
+"""The SCOOD test sets: lists of images that say which are truly OOD and which show an ID class.
+
+Source: Yang et al., Semantically Coherent Out-of-Distribution Detection, ICCV 2021.
+"""
+
+import ast
+from pathlib import Path, PurePosixPath
+
+import torch
+from jaxtyping import Int64
+from ood_shared.errors import InputError, MissingFileError
+from torch import Tensor
+
+from imood.cifar import OTHER
+
+SOURCE = "https://drive.google.com/file/d/1cbLXZ39xnJjxXnDM7g2KODHIjE0Qj4gu/view?usp=sharing"
+
+
+def set_names(id_name: str) -> tuple[str, ...]:
+    """The six sets in the order in which they are evaluated; the third is the other CIFAR."""
+    return ("texture", "svhn", OTHER[id_name], "tin", "lsun", "places365")
+
+
+def list_file(root: Path, id_name: str, name: str) -> Path:
+    """Where the list of a set lies."""
+    listed = "cifar" if name.startswith("cifar") else name
+    folder = root / "SCOOD" / "data" / "imglist" / f"benchmark_{id_name}"
+    plain = folder / f"test_{name}.txt"
+    return plain if plain.is_file() or listed == name else _first_file(plain, folder / f"test_{listed}.txt")
+
+
+def read_list(root: Path, id_name: str, name: str) -> tuple[list[Path], Int64[Tensor, " n"]]:
+    """Files and semantic labels of a set: -1 where an image is truly OOD, else the ID class that it shows.
+
+    Raises:
+        MissingFileError: the list is not there; the message says where to get it.
+        InputError: a line that is not `path {…, 'sc_label': number, …}`, or a path that leads out of the folder.
+    """
+    path = list_file(root, id_name, name)
+    if not path.is_file():
+        raise MissingFileError(
+            f"{path} is missing. Get the SCOOD test data from {SOURCE} and unpack it as {root / 'SCOOD' / 'data'}, or "
+            "name own outlier sets with --ood_test name=PATH."
+        )
+    images, paths, labels = root / "SCOOD" / "data" / "images", [], []
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        if not line.strip():
+            continue
+        relative, _, rest = line.strip().partition(" ")
+        try:
+            label = ast.literal_eval(rest)["sc_label"]
+        except (ValueError, SyntaxError, KeyError, TypeError, MemoryError, RecursionError):
+            label = None
+        if not isinstance(label, int) or isinstance(label, bool):
+            raise InputError(
+                f"{path}, line {number}: `{line.strip()[:80]}`; expected a path and a dictionary with an integer "
+                "`sc_label`."
+            )
+        found = PurePosixPath(relative)
+        if found.is_absolute() or ".." in found.parts:
+            raise InputError(f"{path}, line {number}: `{relative}` leads out of {images}.")
+        paths.append(images / found)
+        labels.append(label)
+    if not paths:
+        raise InputError(f"{path} lists no images.")
+    return paths, torch.tensor(labels)
+
+
+def _first_file(*paths: Path) -> Path:
+    return next((path for path in paths if path.is_file()), paths[0])

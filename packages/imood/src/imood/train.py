@@ -1,0 +1,132 @@
+"""Training: from settings and a task to a run folder with weights."""
+
+import math
+import time
+from pathlib import Path
+
+import torch
+from ood_shared import distributed
+from ood_shared.devices import make_scaler, maybe_compile, seed_everything
+from ood_shared.runs import Run
+from torch import nn
+
+from imood import longtail
+from imood.contrastive import class_weights
+from imood.feed import Feed
+from imood.fit import Job, Progress, fit
+from imood.losses import Objective
+from imood.models import Network, build, n_outputs_of
+from imood.pool import FeaturePool, capacities_of
+from imood.resuming import restore
+from imood.settings import Compute, Settings, learning_rate_factor
+from imood.synthetic import Outliers
+from imood.tasks import SYNTHETIC, Task
+from imood.validation import Pass, validate
+
+
+def make_optimizer(network: nn.Module, settings: Settings) -> torch.optim.Optimizer:
+    """Adam with L2 weight decay in the gradient, or SGD with Nesterov momentum, over all parameters."""
+    if settings.opt == "adam":
+        return torch.optim.Adam(network.parameters(), lr=settings.lr, weight_decay=settings.wd)
+    return torch.optim.SGD(
+        network.parameters(), lr=settings.lr, momentum=settings.momentum, weight_decay=settings.wd, nesterov=True
+    )
+
+
+def make_network(settings: Settings) -> Network:
+    """A network with the initial weights of the seed."""
+    seed_everything(settings.seed)
+    n_classes = len(settings.counts)
+    return build(settings.model, n_classes, n_outputs_of(settings.ood_metric, n_classes), settings.width)
+
+
+def train(
+    task: Task, settings: Settings, folder: Path, compute: Compute, resume: Path | None = None
+) -> tuple[Network, FeaturePool | None, Progress]:
+    """Train and leave weights, logs and checkpoints in `folder`.
+
+    Args:
+        task: the images.
+        settings: what decides the weights.
+        folder: the run folder.
+        compute: how it runs.
+        resume: folder of a run to go on with.
+
+    Returns:
+        The network in eval mode on the device, the feature pool of the Mahalanobis metrics, and where the run stands.
+
+    Raises:
+        InputError: data or a checkpoint that do not fit, or a loss that is no number.
+    """
+    device, objective = compute.device, _objective(settings)
+    network = make_network(settings).to(device)
+    if settings.channels_last:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    distributed.broadcast(network)
+    if settings.aux_ood_loss == "pascl":
+        weights = class_weights(len(settings.counts), settings.k).to(device)
+        network.register_buffer("cl_loss_weights", weights)
+    forward = maybe_compile(network, compute.compile)
+    optimizer = make_optimizer(network, settings)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: learning_rate_factor(settings, epoch))
+    synthetic = Outliers(settings.ood_aux_dataset) if settings.ood_aux_dataset in SYNTHETIC else None
+    pool = None
+    if "maha" in settings.ood_metric or synthetic is not None:
+        capacities = capacities_of(settings.counts, settings.maha_capacity)
+        pool = FeaturePool(capacities, network.classifier.in_features, device)
+    aux = task.aux() if task.aux is not None else None
+    feed = Feed(task.train(), aux, task.views, settings.batch_size, settings.seed, device)
+    passing = Pass(
+        forward, task.test_views, settings.test_batch_size, device, settings.precision, settings.channels_last
+    )
+    val = task.val()
+    job = Job(
+        folder=folder,
+        network=network,
+        forward=forward,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        scaler=make_scaler(device, settings.precision),
+        feed=feed,
+        objective=objective,
+        adjustment=longtail.adjustments(settings.counts, settings.logit_adjust, settings.ood_metric == "bkg_c").to(
+            device
+        ),
+        weight=settings.Lambda,
+        aux_weight=settings.Lambda2,
+        pool=pool,
+        synthetic=synthetic,
+        validate=lambda: validate(passing, val, settings.ood_metric, settings.counts, settings.test_batch_size),
+        epochs=settings.epochs,
+        save_epochs=settings.save_epochs,
+        precision=settings.precision,
+        channels_last=settings.channels_last,
+        seed=settings.seed,
+        show_groups=min(settings.counts) < max(settings.counts),
+    )
+    progress = restore(job, settings, resume)
+    run = Run(folder, settings.record(), log_to=compute.log_to, last_step=progress.epoch)
+    distributed.wait_for_all()
+    try:
+        fit(job, run, progress)
+    finally:
+        run.close()
+    network.eval()
+    return network, pool, progress
+
+
+def timestamp() -> str:
+    """Now, as YYYYMMDDHHMMSS."""
+    return time.strftime("%Y%m%d%H%M%S")
+
+
+def scaled_rate(dataset: str, lr: float, batch_size: int) -> float:
+    """The learning rate of a run: for ImageNet times batch size over 256."""
+    rate = lr * batch_size / 256 if dataset == "imagenet" else lr
+    if not math.isfinite(rate):
+        raise ValueError(f"learning rate {rate}")
+    return rate
+
+
+def _objective(settings: Settings) -> Objective:
+    return Objective(settings.ood_metric, len(settings.counts), settings.aux_ood_loss, settings.k, settings.T)

@@ -1,0 +1,188 @@
+"""Weights from this code's and from published checkpoints, without running what a file might hold.
+
+Old checkpoints keep NumPy numbers in their histories: exactly the types that rebuild those are allowed besides tensors.
+Prefixes of wrappers are taken off, and heads of other methods that do not fit are left out by name.
+"""
+
+import pickle
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from ood_shared import checkpoints
+from ood_shared.errors import InputError, MissingFileError
+from torch import Tensor, nn
+
+from imood.models import WIDTH, Network
+from imood.scores import fitting
+
+CLASSIFIERS = ("linear", "fc")
+HEADS = ("aux_linear.", "projection.", "lambda_linear.", "cl_loss_weights")
+LATEST, BEST, FEATURES, PLAIN_FEATURES = "latest.pth", "best_clean_acc.pth", "id_feats.pth", "id_feat_plain.pt"
+
+
+def load_file(path: Path) -> Any:
+    """The content of a `.pth` file on the CPU: tensors, plain values, and NumPy numbers as plain ones.
+
+    Raises:
+        MissingFileError: the file is not there.
+        InputError: it is damaged, or holds Python objects that could run code.
+    """
+    if not path.is_file():
+        raise MissingFileError(f"{path} is missing.")
+    try:
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_numpy_numbers()):
+            warnings.simplefilter("ignore")
+            return _plain(torch.load(path, map_location="cpu", weights_only=True))
+    except pickle.UnpicklingError as error:
+        if "weights" in str(error).lower() or "unsupported" in str(error).lower():
+            raise InputError(
+                f"{path} holds Python objects that could run code, not only weights; it was not loaded. "
+                "Save the bare state_dict of the network and pass that file."
+            ) from None
+        raise _broken(path) from None
+    except PermissionError:
+        raise
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError):
+        raise _broken(path) from None
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The state dict of a file: bare, or under `model`; a `module.` in front of all keys is taken off.
+
+    Raises:
+        MissingFileError: the file is not there.
+        InputError: it holds no weights.
+    """
+    found = load_file(path)
+    state = found.get("model", found) if isinstance(found, Mapping) else found
+    if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise InputError(f"{path} holds no weights; expected a state dict, or a dictionary with one under `model`.")
+    names = list(state)
+    prefix = "module." if names[0].startswith("module.") else ""
+    return {name.removeprefix(prefix): value for name, value in state.items()}
+
+
+class Form(NamedTuple):
+    """What a state dict says about its network."""
+
+    n_outputs: int
+    width: int
+    bottleneck: bool
+
+
+def form_of(state: Mapping[str, Tensor], source: object) -> Form:
+    """Outputs of the classifier, channels of the first stage, and whether it is a ResNet50.
+
+    Raises:
+        InputError: there is no classifier.
+    """
+    classifier = next((state[f"{name}.weight"] for name in CLASSIFIERS if f"{name}.weight" in state), None)
+    if classifier is None or "conv1.weight" not in state:
+        raise InputError(f"{source} has no classifier `linear` or `fc`; it is not a checkpoint of this method.")
+    return Form(
+        len(classifier), len(state["conv1.weight"]) if "linear.weight" in state else WIDTH, "fc.weight" in state
+    )
+
+
+def load_into(network: Network, state: Mapping[str, Tensor], source: object, n_classes: int) -> list[str]:
+    """Load what fits, and return a line for everything that did not.
+
+    Missing and additional keys are tolerated and listed, auxiliary heads of another shape are left out.
+
+    Raises:
+        InputError: the classifier or the trunk has another shape; says which metrics fit.
+    """
+    own, kept, notes = network.state_dict(), {}, []
+    for name, value in state.items():
+        if name not in own:
+            if name == "cl_loss_weights":
+                network.register_buffer("cl_loss_weights", value.clone())
+            else:
+                notes.append(f"{source}: `{name}` is not part of this network and was left out.")
+        elif value.shape == own[name].shape:
+            kept[name] = value
+        elif name.startswith(HEADS):
+            shapes = f"{tuple(value.shape)} instead of {tuple(own[name].shape)}"
+            notes.append(f"{source}: `{name}` has shape {shapes} and was left out.")
+        else:
+            raise _misfit(name, value, own[name], source, n_classes)
+    missing = [name for name in own if name not in state and name != "cl_loss_weights"]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        trunk = [name for name in missing if not name.startswith(HEADS)]
+        if trunk:
+            raise InputError(f"{source} does not fit this network: it lacks `{trunk[0]}`{more}. See --model.")
+        notes.append(f"{source} lacks `{missing[0]}`{more}; the initial values stay.")
+    network.load_state_dict(kept, strict=False)
+    return notes
+
+
+def read_features(folder: Path) -> tuple[Tensor, str] | None:
+    """The feature queue of a folder and the name of its file; None when there is none.
+
+    Raises:
+        InputError: the file holds no tensor.
+    """
+    for name in (FEATURES, PLAIN_FEATURES):
+        if (folder / name).is_file():
+            found = load_file(folder / name)
+            if not isinstance(found, Tensor):
+                raise InputError(f"{folder / name} holds a {type(found).__name__}; expected the queue as one tensor.")
+            return found, name
+    return None
+
+
+def save_tensor(path: Path, value: Tensor) -> None:
+    """Write a bare tensor, atomically."""
+    from ood_shared.files import atomic_path
+
+    with atomic_path(path) as temporary:
+        torch.save(value, temporary)
+
+
+def save_weights(path: Path, network: nn.Module) -> None:
+    """Write a bare state dict, atomically."""
+    checkpoints.save(path, network.state_dict())
+
+
+def _misfit(name: str, value: Tensor, own: Tensor, source: object, n_classes: int) -> InputError:
+    if name.split(".")[0] in CLASSIFIERS:
+        metrics = ", ".join(fitting(len(value), n_classes))
+        advice = (
+            f"Test it with --ood_metric {metrics}." if metrics else f"It was trained on other than {n_classes} classes."
+        )
+        return InputError(f"{source} has a classifier of {len(value)} outputs, this run needs {len(own)}. {advice}")
+    return InputError(
+        f"{source} does not fit this network: `{name}` is {tuple(value.shape)}, expected {tuple(own.shape)}. "
+        "See --model."
+    )
+
+
+def _numpy_numbers() -> list[Any]:
+    """The types that rebuild NumPy numbers, under their old and new names."""
+    from numpy._core import multiarray
+
+    kinds = [np.dtype, *{type(np.dtype(word)) for word in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "b1")}]
+    scalar = multiarray.scalar  # type: ignore[attr-defined]
+    return [*kinds, scalar, (scalar, "numpy.core.multiarray.scalar"), (scalar, "numpy._core.multiarray.scalar")]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_plain(entry) for entry in value]
+    return value
+
+
+def _broken(path: Path) -> InputError:
+    return InputError(
+        f"{path} is not a readable checkpoint ({path.stat().st_size} bytes); it may be cut short. "
+        "Make or fetch it again."
+    )
