@@ -166,7 +166,7 @@ def score(network: nn.Module, images: Tensor, name: str, options: argparse.Names
 def write_scores(folder: Path, id_values: npt.NDArray[np.float32], ood_values: npt.NDArray[np.float32]) -> None:
     """The two text files of a set: one confidence a line, the shortest text that gives the float32 again."""
     for name, values in ((IN_FILE, id_values), (OUT_FILE, ood_values)):
-        write_text(folder / name, "".join(f"{value}\n" for value in values.astype(np.float32)))
+        write_text(folder / name, "".join(str(value) + "\n" for value in values.astype(np.float32)))
 
 
 def _leave_out_novel(sources: dict[OodSet, Source], absent: dict[OodSet, str], id_name: str, asked: bool) -> None:
