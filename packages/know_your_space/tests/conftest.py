@@ -41,3 +41,17 @@ def literal_augmix() -> ModuleType:
 @pytest.fixture(scope="session")
 def builders() -> ModuleType:
     return _module("builders")
+
+
+@pytest.fixture(scope="session")
+def runs() -> ModuleType:
+    return _module("runs")
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, builders: ModuleType) -> Path:
+    """An empty folder with `data/tiny.npz`, three classes; the test runs in it, and without a GPU."""
+    builders.write_npz(tmp_path / "data" / "tiny.npz", n_classes=3, per_class={"train": 14, "val": 5, "test": 4})
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    return tmp_path

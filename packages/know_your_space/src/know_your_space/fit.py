@@ -212,11 +212,7 @@ def save(job: Job, progress: Progress) -> None:
         "generator": job.step.generator.get_state(),
         "rng": checkpoints.rng_state(),
         "buffers": {name: value.cpu() for name, value in job.network.named_buffers()},
-        "epoch": {
-            name: torch.stack(parts).cpu() if name == "losses" else [part.cpu() for part in parts]
-            for name in ("losses", "probabilities", "labels")
-            if (parts := getattr(progress, name))
-        },
+        "epoch": {name: [part.cpu() for part in getattr(progress, name)] for name in OF_THE_EPOCH},
     }
     ranks = distributed.gather_objects(own)
     if not distributed.is_main():

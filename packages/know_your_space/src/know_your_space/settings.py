@@ -61,6 +61,10 @@ class TrainSettings:
             )
         if self.sample_number < 2:
             raise InputError(f"--sample_number {self.sample_number} is too small for a covariance; expected 2 or more.")
+        if not self.rand_conv_sizes or any(size % 2 == 0 for size in self.rand_conv_sizes):
+            raise InputError(
+                f"--rand_conv_kernel_size takes one or more positive odd numbers, got {list(self.rand_conv_sizes)}."
+            )
         if not self.temperature > 0:
             raise InputError(f"--T {self.temperature} is not a temperature; expected a number above 0.")
         if self.outlier_space == "pixel" and not self.operators:

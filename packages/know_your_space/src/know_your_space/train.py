@@ -184,9 +184,7 @@ def train(
     return network, seconds
 
 
-def make_job(
-    data: TrainingData, settings: TrainSettings, place: Place, compute: Compute
-) -> tuple[WideResNet, Job]:
+def make_job(data: TrainingData, settings: TrainSettings, place: Place, compute: Compute) -> tuple[WideResNet, Job]:
     """Everything that `fit` needs, at its start."""
     s, device = settings, compute.device
     rank = distributed.rank()
@@ -344,5 +342,3 @@ def _introduce(data: TrainingData, settings: TrainSettings, network: WideResNet)
 def _plain(settings: TrainSettings) -> dict[str, Any]:
     """As JSON gives them back: lists in place of tuples."""
     return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(settings).items()}
-
-

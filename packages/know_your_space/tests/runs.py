@@ -1,0 +1,105 @@
+"""Tiny training runs: the training command in this process or as a process of its own."""
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from know_your_space import cli, paths
+from ood_shared import checkpoints
+from ood_shared.runs import read_metrics
+
+PACKAGE = Path(__file__).parents[1]
+SCRIPT = PACKAGE / "train_in_latent_out_pix.py"
+TINY = ("--layers", "10", "--widen-factor", "1", "--batch_size", "16", "--sample_number", "6", "--seed", "1")
+PAPER = ("--dist", "--augmix", "--rand_conv")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left on its way out."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The one line of an error, after checking that it is one line, and of bad input."""
+        assert self.status == 2, (self.status, self.err)
+        lines = self.err.splitlines()
+        assert len(lines) == 1, self.err
+        assert ": error: " in lines[0]
+        return lines[0]
+
+
+def train(*argv: str, epochs: int = 2) -> Outcome:
+    """The training command on `data/tiny.npz` of the working folder, with a tiny network."""
+    words = ["--in_dataset", "data/tiny.npz", "--epochs", str(epochs), *TINY, *argv]
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            status = cli.main(["train", *words])
+        except SystemExit as stop:  # argparse's way out
+            status = int(stop.code or 0)
+    return Outcome(status, out.getvalue(), err.getvalue())
+
+
+def trained(*argv: str, epochs: int = 2) -> Outcome:
+    """As `train` with the paper's flags, for a run that must succeed."""
+    found = train(*PAPER, *argv, epochs=epochs)
+    assert found.status == 0, found.err
+    return found
+
+
+def start(*argv: str, cwd: Path, epochs: int = 2) -> "subprocess.Popen[str]":
+    """The training script as a process."""
+    words = ["--in_dataset", "data/tiny.npz", "--epochs", str(epochs), *TINY, *PAPER, *argv]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.Popen(
+        [sys.executable, str(SCRIPT), *words],
+        cwd=cwd,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def checkpoint(last: bool = True, root: Path | str = ".", name: str = paths.RUN, T: float = 1.0) -> Path:
+    """A checkpoint of such a run."""
+    return paths.checkpoint_path(Path(root), "wrn", "data/tiny.npz", name, -20.0, -7.0, T, last)
+
+
+def run_folder(root: Path | str = ".", name: str = paths.RUN) -> Path:
+    """The folder with the run's own files."""
+    best = checkpoint(last=False, root=root, name=name)
+    return best.with_name(best.name.removesuffix("-ckpt.pth.tar"))
+
+
+def weights(root: Path | str = ".", name: str = paths.RUN) -> dict[str, torch.Tensor]:
+    """The network of the last epoch."""
+    found: dict[str, torch.Tensor] = checkpoints.load(checkpoint(root=root, name=name))["state_dict"]
+    return found
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    """Whether two networks are bit-equal."""
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+def metrics(root: Path | str = ".", name: str = paths.RUN) -> list[dict[str, Any]]:
+    """The records of `metrics.jsonl`, one an epoch."""
+    return read_metrics(run_folder(root, name))
+
+
+def lines_with(text: str, words: Sequence[str]) -> list[str]:
+    """The lines that hold all the words."""
+    return [line for line in text.splitlines() if all(word in line for word in words)]
