@@ -58,8 +58,9 @@ def locate(word: str, options: DataOptions, skip: Path | None = None) -> Source:
         return _checked(Source("layout", word, path.resolve())) if layout.is_layout(path) else Source("own", word, path)
     name = set_name(word)
     for root in options.roots:
-        if layout.is_layout(root / name) and root / name != skip:
-            return _checked(Source("layout", word, root / name))
+        for folder in (root / name, root / word):
+            if layout.is_layout(folder) and folder != skip:
+                return _checked(Source("layout", word, folder))
     medical = parse_name(name)
     if medical is None:
         if word.lower() not in known_names():

@@ -11,12 +11,16 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from know_your_space import paths
+import torch
+from know_your_space import detect, layout, paths
 from know_your_space.cli_detect import detect_main
 from know_your_space.data import load_part
 from know_your_space.legacy_metrics import NAMES, legacy_metrics
+from know_your_space.models import build_model
 from know_your_space.sets import EIGHT
+from know_your_space.transforms import evaluation_transform
 from ood_shared.bench.schema import read_result
+from ood_shared.checkpoints import load
 from ood_shared.metrics import evaluate
 
 SCRIPT = Path(__file__).parents[2] / "ood_detection.py"
@@ -37,12 +41,13 @@ def place(tmp_path: Path, builders: ModuleType, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command with a network of 10 layers; returns what it printed."""
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the command with a network of 10 layers and without drawing the report; returns what it printed."""
+    monkeypatch.setattr("know_your_space.results.write_report", lambda *_: None)
 
     def call(*words: str) -> str:
         capsys.readouterr()
-        status = detect_main([*words, *SHORT])
+        status = detect_main([*SHORT, *words])
         captured = capsys.readouterr()
         assert status == 0, captured.err
         return captured.out + captured.err
@@ -92,11 +97,6 @@ def test_in_images_are_the_known_validation_and_out_images_the_novel_ones(eight:
 
 
 def test_files_hold_the_confidence_of_each_image_in_order(place: Path, builders: ModuleType, run: Run) -> None:
-    import torch
-    from know_your_space.models import build_model
-    from know_your_space.transforms import evaluation_transform
-    from ood_shared.checkpoints import load
-
     run("--T", "1", "--out_test_dataset", "bloodmnist")
     network = build_model("wrn", 6, 10).eval()
     network.load_state_dict(
@@ -147,8 +147,6 @@ def test_lines_name_samples_progress_sets_and_method(place: Path, run: Run) -> N
 
 
 def test_each_set_is_loaded_and_scored_once(place: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from know_your_space import detect, layout
-
     scored, read = [], []
     real_score, real_read = detect.score, layout.read_images
     monkeypatch.setattr(detect, "score", lambda n, i, name, o: scored.append(name) or real_score(n, i, name, o))
@@ -307,3 +305,14 @@ def test_help_and_mistyped_flags_need_no_torch(tmp_path: Path) -> None:
         )
         assert done.returncode == status, done.stderr
         assert "torch was imported" not in done.stderr
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_gpu_gives_the_scores_of_a_cpu(place: Path, builders: ModuleType, run: Run, precision: str) -> None:
+    run("--out_test_dataset", "octmnist,faces")
+    expected = builders.read_scores(LOGS / "faces")
+    run("--out_test_dataset", "octmnist,faces", "--device", "cuda", "--precision", precision)
+    for found, wanted in zip(builders.read_scores(LOGS / "faces"), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-2 if precision == "fp32" else 0.1)  # TF32 has 10 digits

@@ -85,8 +85,8 @@ def test_the_authors_files_win_over_an_npz(tmp_path: Path, builders: ModuleType,
 
 
 def test_a_set_of_any_name_is_read_in_the_authors_layout(tmp_path: Path, builders: ModuleType, at: DataOptions) -> None:
-    builders.write_authors_files(tmp_path, "scans", [3, 9], [9], [5], colour=False)
-    part = load_part("scans", "val", at)
+    builders.write_authors_files(tmp_path, "Scans", [3, 9], [9], [5], colour=False)
+    part = load_part("Scans", "val", at)
     assert (part.classes, part.labels.tolist()) == ((3, 9), [1])
     assert torch.equal(part.images[:, 0], part.images[:, 2])  # grey, copied
 
