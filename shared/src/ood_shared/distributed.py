@@ -72,6 +72,7 @@ def setup(device: torch.device) -> Iterator[torch.device]:
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
     try:
         yield device
+        dist.barrier()  # none leaves while another still needs it
     except RuntimeError as error:
         if any(words in str(error).lower() for words in _LOST):
             raise InputError(
