@@ -28,7 +28,7 @@ class Schedule:
 
 
 SCHEDULES = {
-    "smoke": Schedule(8, 1500, 500, 120, 64, 0.1),
+    "smoke": Schedule(8, 1500, 500, 100, 64, 0.1),
     "quick": Schedule(16, 12_000, 5000, 1000, 64, 0.1),
     "full": Schedule(64, None, None, None, 256, 0.01),
 }

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Int64
+import torch.nn.functional as F
+from jaxtyping import Int64, UInt8
 from ood_shared.datasets import ImageSet, known_names, load, make_noise, resize
 from ood_shared.datasets.noise import NOISE_COUNT, NOISE_SEEDS
 from ood_shared.datasets.own import looks_like_path
@@ -20,7 +21,8 @@ from imood.images import Resident
 
 PREFIXES = ("folder", "tar", "npz")
 DEFAULT_TESTS = ("textures", "faces", "letters")
-DEFAULT_AUX = ("photos", "textures", "letters", "uniform")  # the first that is no test set is trained with
+BLOBS = "blobs"
+DEFAULT_AUX = ("photos", "textures", "letters", BLOBS)  # the first that is no test set is trained with
 
 
 def is_own(dataset: str) -> bool:
@@ -141,9 +143,27 @@ def read_outliers(
         size = float(radius()) if callable(radius) else float(3 * side * side) ** 0.5 + 2
         floats = make_noise("sphere", NOISE_COUNT, (3, side, side), generator, radius=size)
         return Resident(floats, torch.full((len(floats),), -1), device)
+    if where == BLOBS:
+        generator = torch.Generator().manual_seed(NOISE_SEEDS[splits[0]])
+        images = make_blobs(NOISE_COUNT, side, generator)
+        return Resident(images, torch.full((len(images),), -1), device)
     found = read_set(as_path(where), root, side, splits)
     pixels = resize(found.images, (side, side), 3, native)
     return Resident(pixels, torch.full((len(found),), -1), device)
+
+
+def make_blobs(n: int, side: int, generator: torch.Generator) -> UInt8[Tensor, "n 3 side side"]:
+    """Smooth coloured noise: random colours on grids of 2 to 16 cells a side, enlarged; half of the images grey."""
+    parts = []
+    for cells in (2, 4, 8, 16):
+        count = -(-n // 4)
+        coarse = torch.rand(count, 3, cells, cells, generator=generator)
+        grey = torch.rand(count, generator=generator) < 0.5
+        coarse = torch.where(grey.view(-1, 1, 1, 1), coarse[:, :1], coarse)
+        contrast = torch.rand(count, 1, 1, 1, generator=generator)
+        parts.append(F.interpolate(0.5 + (coarse - 0.5) * 2 * contrast, size=(side, side), mode="bicubic"))
+    images = torch.cat(parts)[:n]
+    return images.clamp(0, 1).mul(255).round().to(torch.uint8)
 
 
 def default_tests(aux: str | None) -> str:
@@ -152,5 +172,5 @@ def default_tests(aux: str | None) -> str:
 
 
 def default_aux(tests: list[str]) -> str:
-    """An embedded outlier set that is none of the test sets, else noise."""
-    return next(name for name in DEFAULT_AUX if name not in tests or name == DEFAULT_AUX[-1])
+    """An embedded outlier set that is none of the test sets, else smooth noise that is made for this."""
+    return next(name for name in DEFAULT_AUX if name not in tests)
