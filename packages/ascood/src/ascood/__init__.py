@@ -1,1 +1,1 @@
-"""ASCOOD (arXiv 2411.10794): not built yet."""
+"""ASCOOD: outliers synthesised from gradient attribution, i-ODIN, and the evaluator (arXiv 2411.10794)."""

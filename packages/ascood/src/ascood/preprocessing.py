@@ -36,6 +36,7 @@ NORMALISATION = {
 }
 RESIZED_SETS = ("imagenet", "imagenet100", "imagenet200", "waterbirds", "celeba", "cars", "aircraft")  # of ascood
 KINDS = ("classic", "resized", "jittered", "test", "raw")
+INTERPOLATIONS = ("bilinear", "nearest", "bicubic")
 PREPROCESSORS = ("ascood", "base", "test")
 
 
@@ -49,7 +50,7 @@ class Chain:
         image_size: side of the result, pixels.
         mean: of the channels, in the [0, 1] scale.
         std: of the channels.
-        interpolation: `bilinear` or `nearest`.
+        interpolation: `bilinear`, `nearest` or `bicubic`.
     """
 
     kind: str
@@ -60,8 +61,8 @@ class Chain:
     interpolation: str = "bilinear"
 
     def __post_init__(self) -> None:
-        if self.interpolation not in ("bilinear", "nearest"):
-            raise unknown("Interpolation", self.interpolation, ("bilinear", "nearest"))
+        if self.interpolation not in INTERPOLATIONS:
+            raise unknown("Interpolation", self.interpolation, INTERPOLATIONS)
         if not 1 <= self.image_size <= self.pre_size:
             raise InputError(
                 f"image_size {self.image_size} does not fit pre_size {self.pre_size}; expected 1 <= image_size <= pre_size."

@@ -4,10 +4,10 @@ Every score returns a confidence (larger = more ID, as in the original's files) 
 turns the sign once, where it computes metrics.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int64
@@ -90,11 +90,10 @@ class Score:
     sweep: tuple[Sequence[Any], ...] = ()
     search: bool = False
 
-    name = ""
-    order: tuple[str, ...] = ()  # hyper-parameters, in the order in which a search hands them over
-    defaults: Mapping[str, Any] = field(default_factory=dict, init=False, repr=False)
-    uses_images = False
-    fits = False  # whether something is fitted to the bank
+    name: ClassVar[str] = ""
+    order: ClassVar[tuple[str, ...]] = ()  # hyper-parameters, in the order in which a search hands them over
+    uses_images: ClassVar[bool] = False
+    fits: ClassVar[bool] = False  # whether something is fitted to the bank
 
     def fit(self, bank: Bank) -> None:
         """Take what the score needs from the bank."""

@@ -1,0 +1,206 @@
+"""The training loop, which can be stopped and continued at any batch.
+
+After every epoch the folder holds the best weights so far and a checkpoint with everything that decides the rest of the
+run. SIGTERM saves between two batches; a killed run goes back to its last epoch. Under `torchrun` every rank runs this
+loop on its part of the data; gradients are averaged, and rank 0 writes.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from ood_shared import checkpoints, distributed
+from ood_shared.errors import InputError
+from ood_shared.runs import CHECKPOINT, Run, progress
+from ood_shared.signals import Terminated, deferred_sigterm
+from torch import Tensor, nn
+
+from ascood import records
+from ascood.loading import TrainBatches
+from ascood.objectives import Objective
+from ascood.schedules import cosine_factor
+
+SMOOTHING = 0.8  # of the training loss, which starts at 0 in every epoch, as in the original
+PARTS = ("network", "optimizer", "scaler", "batches", "outliers", "noise", "rng", "progress")  # of a checkpoint
+
+
+@dataclass
+class Job:
+    """A training run: what is trained, on what, and where it is written."""
+
+    folder: Path
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    batches: TrainBatches
+    outliers: TrainBatches | None
+    objective: Objective
+    validate: Callable[[], tuple[float, float]]  # loss and accuracy on the validation set
+    noise: torch.Generator
+    epochs: int
+    lr: float
+    keep_all: bool = False
+
+
+@dataclass
+class Standing:
+    """Where a run stands."""
+
+    epoch: int = 0  # finished epochs
+    batch: int = 0  # finished batches of the epoch that is under way
+    step: int = 0  # finished optimizer steps
+    smoothed: Tensor | None = None  # training loss of the epoch that is under way
+    best_accuracy: float = 0.0
+    best_epoch: int = 0
+    last_accuracy: float = 0.0
+    seconds: float = 0.0
+    step_seconds: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def restore(job: Job, resume: bool) -> Standing:
+    """Where the run stands: at its checkpoint when it is resumed and has one, else at the start.
+
+    Raises:
+        InputError: the checkpoint is damaged, or of something else.
+    """
+    path = _checkpoint(job)
+    if not resume or not path.is_file():
+        return Standing()
+    state = checkpoints.load(path)
+    lacking = [name for name in PARTS if name not in state]
+    if lacking:
+        raise InputError(
+            f"{path} is no checkpoint of a training: it lacks `{lacking[0]}`. Start anew without --resume."
+        )
+    checkpoints.load_weights(job.network, state["network"], path)
+    job.optimizer.load_state_dict(state["optimizer"])
+    job.scaler.load_state_dict(state["scaler"])
+    job.batches.load_state_dict(state["batches"])
+    if job.outliers is not None and state["outliers"] is not None:
+        job.outliers.load_state_dict(state["outliers"])
+    job.noise.set_state(state["noise"])
+    checkpoints.restore_rng_state(state["rng"])
+    return Standing(**state["progress"])
+
+
+def save(job: Job, standing: Standing) -> None:
+    """Write the checkpoint; each rank its own, because the draws differ."""
+    checkpoints.save(
+        _checkpoint(job),
+        {
+            "network": job.network.state_dict(),
+            "optimizer": job.optimizer.state_dict(),
+            "scaler": job.scaler.state_dict(),
+            "batches": job.batches.state_dict(),
+            "outliers": None if job.outliers is None else job.outliers.state_dict(),
+            "noise": job.noise.get_state(),
+            "rng": checkpoints.rng_state(),
+            "progress": vars(standing),
+        },
+    )
+
+
+def fit(job: Job, run: Run | None, standing: Standing) -> None:
+    """Train until `job.epochs`; `standing.history` then has one record per epoch.
+
+    Args:
+        job: the run; `restore` has put it where a checkpoint left it when it is resumed.
+        run: the open run folder; None on the ranks that do not write.
+        standing: fresh, or from `restore`.
+
+    Raises:
+        Terminated: SIGTERM arrived; the checkpoint holds the very batch.
+        InputError: the loss is no longer a number; the checkpoint of the last whole epoch stays.
+    """
+    with deferred_sigterm() as stop:
+        while standing.epoch < job.epochs:
+            started = time.perf_counter()
+            _train_epoch(job, standing, lambda: stop.requested, started)
+            _finish_epoch(job, run, standing, started)
+            if distributed.on_any_rank(stop.requested, _device(job)):
+                raise Terminated
+
+
+def _train_epoch(job: Job, standing: Standing, stop_requested: Callable[[], bool], started: float) -> None:
+    job.network.train()
+    objective, epoch = job.objective, standing.epoch + 1
+    alpha = objective.alpha(epoch, job.epochs)
+    per_epoch = len(job.batches)
+    steps = job.epochs * per_epoch
+    last = per_epoch - 1 if objective.skips_last and per_epoch > 1 else per_epoch
+    outliers = _endless(job.outliers) if job.outliers is not None else None
+    device = _device(job)
+    for images, labels in progress(job.batches, f"epoch {epoch}", per_epoch):
+        if standing.batch < last:
+            partners = next(outliers)[0] if outliers is not None else None
+            factor = cosine_factor(standing.step, steps, job.lr)
+            for group in job.optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * factor
+            losses = objective.step(images, labels, partners, alpha)
+            update(job.network, job.optimizer, job.scaler, losses["loss"])
+            loss = losses["loss"].detach()
+            standing.smoothed = (1 - SMOOTHING) * loss + SMOOTHING * (0.0 if standing.smoothed is None else standing.smoothed)
+            standing.step += 1
+        standing.batch += 1
+        if distributed.on_any_rank(stop_requested(), device):
+            standing.seconds += time.perf_counter() - started
+            save(job, standing)
+            raise Terminated
+    standing.step_seconds = (time.perf_counter() - started) / max(1, standing.batch)
+
+
+def update(
+    network: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, loss: Tensor
+) -> None:
+    """One optimizer step on the loss, with the gradients averaged over the ranks."""
+    optimizer.zero_grad(set_to_none=True)
+    scaler.scale(loss).backward()
+    distributed.average_gradients(network)
+    scaler.step(optimizer)
+    scaler.update()
+
+
+def _finish_epoch(job: Job, run: Run | None, standing: Standing, started: float) -> None:
+    smoothed = distributed.sum_over_ranks(standing.smoothed) if standing.smoothed is not None else torch.zeros(())
+    train_loss = float(smoothed) / distributed.world_size()
+    if not math.isfinite(train_loss):
+        kept = f"the checkpoint of epoch {standing.epoch} is kept" if standing.epoch else "no epoch was finished"
+        raise InputError(f"The training loss became {train_loss} in epoch {standing.epoch + 1}. Lower --optimizer.lr; {kept}.")
+    val_loss, accuracy = job.validate()
+    standing.epoch += 1
+    standing.seconds += time.perf_counter() - started
+    standing.smoothed, standing.batch = None, 0
+    standing.last_accuracy = accuracy
+    is_best = accuracy >= standing.best_accuracy
+    if is_best:
+        standing.best_accuracy, standing.best_epoch = accuracy, standing.epoch
+    record = {"epoch": standing.epoch, "train_loss": train_loss, "val_loss": val_loss, "val_accuracy": accuracy}
+    standing.history.append({**record, "seconds": standing.seconds})
+    if run is not None:
+        print(records.epoch_line(standing.epoch, standing.seconds, train_loss, val_loss, accuracy), flush=True)
+        weights = job.network.state_dict()
+        records.save_epoch(job.folder, weights, standing.epoch, accuracy, is_best, job.keep_all)
+        if standing.epoch == job.epochs:
+            records.save_last(job.folder, weights, standing.epoch, accuracy)
+        run.log(standing.history[-1])
+    save(job, standing)
+
+
+def _endless(batches: TrainBatches) -> Any:
+    """Batches of outliers, begun anew when they are exhausted."""
+    while True:
+        yield from batches
+
+
+def _checkpoint(job: Job) -> Path:
+    rank = distributed.rank()
+    return job.folder / (CHECKPOINT if rank == 0 else f"checkpoint_rank{rank}.pt")
+
+
+def _device(job: Job) -> torch.device:
+    return next(job.network.parameters()).device

@@ -1,0 +1,118 @@
+"""The files of a run folder that the original writes: config.yml, log.txt, and bare checkpoints by epoch and accuracy."""
+
+import io
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from ood_shared import checkpoints, files
+from ood_shared.errors import InputError
+from torch import Tensor
+
+from ascood.config import dump
+
+MERGE_OPTIONS = ("default", "merge", "pass")
+BEST = "best.ckpt"
+
+
+def enter_folder(folder: Path, merge_option: str, resume: bool) -> bool:
+    """Whether the run may write into its folder; a new one is always fine.
+
+    Args:
+        folder: of the run.
+        merge_option: for a folder that exists: `default` asks on the terminal, `merge` goes on, `pass` ends the program
+            when the folder already holds ood.csv.
+        resume: a resumed run is never asked.
+
+    Raises:
+        InputError: an unknown option, another answer than y or n, or nobody to ask.
+    """
+    if merge_option not in MERGE_OPTIONS:
+        raise InputError(f"merge_option `{merge_option}` is not known. Known: {', '.join(MERGE_OPTIONS)}.")
+    if not folder.exists() or resume or merge_option == "merge":
+        return True
+    if merge_option == "pass":
+        return not (folder / "ood.csv").is_file()
+    if not sys.stdin.isatty():
+        raise InputError(
+            f"{folder} exists already, and there is no terminal to ask on. Pass --merge_option merge to write into it, "
+            "--resume to continue the run in it, or another --mark."
+        )
+    answer = input(f"{folder} exists already. Write into it? (y/n) ").strip().lower()
+    if answer not in ("y", "n"):
+        raise InputError(f"The answer `{answer}` is neither y nor n.")
+    return answer == "y"
+
+
+def write_config(folder: Path, config: Mapping[str, Any]) -> None:
+    """`config.yml`: plain keys in merge order, which any YAML reader takes."""
+    files.write_text(folder / "config.yml", dump(config))
+
+
+class _Tee(io.TextIOBase):
+    def __init__(self, first: TextIO, second: TextIO) -> None:
+        self.first, self.second = first, second
+
+    def write(self, text: str) -> int:
+        self.second.write(text)
+        return self.first.write(text)
+
+    def flush(self) -> None:
+        self.first.flush()
+        self.second.flush()
+
+
+@contextmanager
+def logged(path: Path | None, append: bool) -> Iterator[None]:
+    """Inside the block, what goes to standard output is also written to the file; None for no file."""
+    if path is None:
+        yield
+        return
+    before = sys.stdout
+    with path.open("a" if append else "w", encoding="utf-8", buffering=1) as file:
+        sys.stdout = _Tee(before, file)  # type: ignore[assignment]
+        try:
+            yield
+        finally:
+            sys.stdout = before
+
+
+def save_epoch(
+    folder: Path, weights: Mapping[str, Tensor], epoch: int, accuracy: float, is_best: bool, keep_all: bool
+) -> None:
+    """The bare weights of an epoch: always with `keep_all`, and as the best so far.
+
+    Args:
+        folder: of the run.
+        weights: the network's state dict.
+        epoch: from 1.
+        accuracy: on the validation set, a fraction.
+        is_best: at least as good as every epoch before.
+        keep_all: `recorder.save_all_models`.
+    """
+    if keep_all:
+        checkpoints.save(folder / f"model_epoch{epoch}.ckpt", weights)
+    if is_best:
+        named = folder / f"best_epoch{epoch}_acc{accuracy:.4f}.ckpt"
+        checkpoints.save(named, weights)
+        checkpoints.save(folder / BEST, weights)
+        for old in folder.glob("best_epoch*.ckpt"):
+            if old != named:
+                old.unlink()
+
+
+def save_last(folder: Path, weights: Mapping[str, Tensor], epoch: int, accuracy: float) -> None:
+    """The bare weights after the final epoch."""
+    for old in folder.glob("last_epoch*.ckpt"):
+        old.unlink()
+    checkpoints.save(folder / f"last_epoch{epoch}_acc{accuracy:.4f}.ckpt", weights)
+
+
+def epoch_line(epoch: int, seconds: float, train_loss: float, val_loss: float, val_accuracy: float) -> str:
+    """The line of an epoch on standard output."""
+    return (
+        f"Epoch {epoch:03d} | Time {int(seconds):5d}s | Train Loss {train_loss:.4f} | Val Loss {val_loss:.3f} | "
+        f"Val Acc {100 * val_accuracy:.2f}"
+    )

@@ -1,0 +1,73 @@
+"""APS, the automatic parameter search: every combination of the sweep, by the AUROC of ID against OOD validation data.
+
+The first list varies fastest; the first of equal winners is taken (the published programs disagree). Values go to the
+hyper-parameters by position.
+"""
+
+import itertools
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from ood_shared import distributed, metrics
+
+from ascood.scores.base import Extract, Judgement, Score
+
+Trial = dict[str, Any]  # the hyper-parameters, and `auroc`
+
+
+def combinations(sweep: Sequence[Sequence[Any]]) -> Iterator[tuple[Any, ...]]:
+    """All combinations, the first list varying fastest.
+
+    >>> list(combinations([[1, 2], ["a", "b"]]))
+    [(1, 'a'), (2, 'a'), (1, 'b'), (2, 'b')]
+    """
+    for values in itertools.product(*reversed(sweep)):
+        yield tuple(reversed(values))
+
+
+def search_extracts(score: Score, id_val: Extract, ood_val: Extract) -> list[Trial]:
+    """Search a score of logits and features."""
+    trials = []
+    for values in combinations(score.sweep):
+        score.args.update(zip(score.order, values, strict=True))
+        score.prepare()
+        trials.append(_trial(score.order, values, score.judge(id_val), score.judge(ood_val)))
+    return _settle(score, trials)
+
+
+def search_images(
+    score: Score, judge: Callable[[Sequence[float]], list[tuple[Judgement, Judgement]]]
+) -> list[Trial]:
+    """Search a score of images whose last hyper-parameter is a noise: all noises from one backward pass.
+
+    Args:
+        score: ODIN or i-ODIN.
+        judge: for the temperature in `score.args`, ID and OOD validation data judged for each noise.
+    """
+    temperatures, noises = score.sweep
+    found = {}
+    for temperature in temperatures:
+        score.args["temperature"] = temperature
+        for noise, (of_id, of_ood) in zip(noises, judge(noises), strict=True):
+            found[temperature, noise] = (of_id, of_ood)
+    trials = [_trial(score.order, values, *found[values]) for values in combinations(score.sweep)]
+    return _settle(score, trials)
+
+
+def _trial(names: Sequence[str], values: Sequence[Any], of_id: Judgement, of_ood: Judgement) -> Trial:
+    confidences = [np.asarray(judgement[0].detach().cpu(), dtype=np.float64) for judgement in (of_id, of_ood)]
+    found = metrics.evaluate(-confidences[0], -confidences[1])["auroc"]
+    return {**dict(zip(names, values, strict=True)), "auroc": found}
+
+
+def _settle(score: Score, trials: list[Trial]) -> list[Trial]:
+    best = max(range(len(trials)), key=lambda at: (trials[at]["auroc"], -at))
+    score.args.update({name: trials[best][name] for name in score.order})
+    score.prepare()
+    chosen = ", ".join(f"{name} {trials[best][name]}" for name in score.order)
+    found = 100 * trials[best]["auroc"]
+    if distributed.is_main():
+        print(f"{score.name}: {len(trials)} settings tried, chosen {chosen} (AUROC {found:.2f})", file=sys.stderr)
+    return trials

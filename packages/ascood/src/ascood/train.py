@@ -1,0 +1,349 @@
+"""The training pipeline of main.py: folder, data, network, trainer, epochs, and the test accuracy at the end."""
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from ood_shared import distributed
+from ood_shared.devices import autocast, make_scaler, maybe_compile, resolve_device, seed_everything
+from ood_shared.errors import InputError, did_you_mean, unknown
+from ood_shared.runs import Run, refuse_other_settings
+from torch import Tensor, nn
+
+from ascood import config as configs
+from ascood import records
+from ascood.build import network_of_config, parameter_groups, to_device
+from ascood.fit import Job, Standing, fit, restore
+from ascood.loading import TestBatches, train_batches
+from ascood.objectives import Pass
+from ascood.preprocessing import train_kind
+from ascood.report import training_report
+from ascood.samples import Samples
+from ascood.suites import read_split, test_chain
+from ascood.trainers import OUTLIER_TRAINERS, make_objective, read_arguments
+
+Config = Mapping[str, Any]
+TOP_KEYS = (
+    *("exp_name", "output_dir", "save_output", "merge_option", "mark", "seed", "num_gpus", "num_workers", "name"),
+    *("num_machines", "machine_rank", "preprocessor", "pipeline", "trainer", "evaluator", "optimizer", "recorder"),
+    *("dataset", "network", "ood_dataset", "postprocessor"),
+)
+OPTIMIZER_KEYS = ("name", "num_epochs", "lr", "fc_lr_factor", "momentum", "weight_decay", "nesterov")
+FREE = ("device", "compile", "log_to", "num_workers", "num_gpus", "merge_option", "save_output", "folder")
+
+
+@dataclass(frozen=True)
+class Compute:
+    """How a run computes; weights do not depend on it beyond rounding."""
+
+    device: torch.device
+    precision: str = "fp32"
+    compile: bool = False
+    log_to: str = "jsonl"
+    resume: bool = False
+    sync_batch_norm: bool = False
+    deterministic: bool = False
+    data_dir: str | None = None
+
+
+def train(config: Config, folder: Path, compute: Compute) -> tuple[nn.Module, Standing]:
+    """Train as the config says and leave everything in the folder.
+
+    Args:
+        config: resolved.
+        folder: of the run.
+        compute: device and the like.
+
+    Returns:
+        The network with its last weights, and how the run went.
+    """
+    warn_of_unknown_keys(config)
+    arguments = read_arguments(config)
+    seed = int(configs.get(config, "seed", 0))
+    seed_everything(seed)
+    torch.backends.cudnn.benchmark = not compute.deterministic
+    with _determinism(compute.deterministic):
+        network, job, test = _prepare(config, folder, compute, seed)
+        settings = {"config": dict(config), "precision": compute.precision, "world_size": distributed.world_size()}
+        if compute.resume and distributed.is_main():
+            refuse_other_settings(folder, _comparable(settings), FREE)
+        standing = restore(job, compute.resume)
+        writes = distributed.is_main()
+        if writes and not compute.resume:
+            _clear(folder)
+        run = Run(folder, _comparable(settings), log_to=compute.log_to, last_step=standing.epoch) if writes else None
+        try:
+            fit(job, run, standing)
+        finally:
+            if run is not None:
+                run.close()
+        loss_and_accuracy = evaluate_network(network, test, _labels(test), compute.precision)
+    if writes:
+        print(f"Completed! Best accuracy: {100 * standing.best_accuracy:.2f} at epoch {standing.best_epoch}")
+        print(f"Test accuracy (last weights): {100 * loss_and_accuracy[1]:.2f}", flush=True)
+        trained = {"trainer": configs.get(config, "trainer.name"), "arguments": str(arguments)}
+        training_report(folder, standing.history, {**trained, "test_accuracy": loss_and_accuracy[1]}, network, test)
+    return network, standing
+
+
+def test_accuracy(config: Config, compute: Compute) -> float:
+    """The pipeline test_acc: accuracy of a pretrained network on the test split."""
+    network = to_device(network_of_config(config["network"], int(config["dataset"]["num_classes"])), compute.device)
+    splits = read_splits(config, ("test",), compute.data_dir)
+    batches = _test_batches(config, splits["test"], "test", compute)
+    accuracy = evaluate_network(network, batches, _labels(batches), compute.precision)[1]
+    if distributed.is_main():
+        print(f"Test accuracy: {100 * accuracy:.2f}", flush=True)
+    return accuracy
+
+
+test_accuracy.__test__ = False  # type: ignore[attr-defined] # not a test, whatever its name
+
+
+def read_splits(config: Config, names: tuple[str, ...], data_dir: str | None) -> dict[str, Samples]:
+    """The samples of the named splits of the `dataset` block; `oe` may have labels of any kind."""
+    block = configs.get(config, "dataset")
+    if not isinstance(block, Mapping):
+        raise InputError("The config lacks `dataset`. Put a file of configs/datasets before the others.")
+    chain = test_chain(block)
+    found = {}
+    for name in names:
+        if not isinstance(block.get(name), Mapping):
+            raise InputError(f"The config lacks `dataset.{name}`; the pipeline needs that split.")
+        classes = None if name == "oe" else int(block["num_classes"])
+        found[name] = read_split(name, block[name], name, classes, chain, data_dir, str(block["name"]))
+        negative = int(found[name].labels.min()) < 0
+        if negative and name != "oe":
+            raise InputError(f"{found[name].source} has the label -1; the split `{name}` needs classes from 0 on.")
+    return found
+
+
+@torch.no_grad()
+def evaluate_network(network: nn.Module, batches: TestBatches, labels: Tensor, precision: str) -> tuple[float, float]:
+    """Mean over the batches of the mean cross-entropy, and the accuracy; the same on every rank.
+
+    Args:
+        network: is left in evaluation mode.
+        batches: of the whole set.
+        labels: int64 (n,).
+        precision: of the forward passes.
+    """
+    network.eval()
+    logits = []
+    for images in batches:
+        with autocast(images.device, precision):
+            logits.append(network(images).float())
+    whole = distributed.gather_rows(torch.cat(logits), len(labels))
+    labels = labels.to(whole.device)
+    losses = [
+        F.cross_entropy(part, expected)
+        for part, expected in zip(whole.split(batches.batch_size), labels.split(batches.batch_size), strict=True)
+    ]
+    return float(torch.stack(losses).mean()), float((whole.argmax(1) == labels).sum()) / len(labels)
+
+
+def warn_of_unknown_keys(config: Config) -> None:
+    """One line for each key that no pipeline reads, with the nearest that one does: the merger knows no schema."""
+    for key in config:
+        if key not in TOP_KEYS:
+            print(f"warning: the config key `{key}` is not used. {did_you_mean(key, TOP_KEYS, shown=6)}", file=sys.stderr)
+    for key in configs.get(config, "optimizer") or {}:
+        if key not in OPTIMIZER_KEYS:
+            print(f"warning: `optimizer.{key}` is not used. {did_you_mean(key, OPTIMIZER_KEYS)}", file=sys.stderr)
+
+
+def _prepare(config: Config, folder: Path, compute: Compute, seed: int) -> tuple[nn.Module, Job, TestBatches]:
+    """Data, network, optimizer and objective, in the original's order: loaders, then weights."""
+    device = compute.device
+    name, optimizer = str(configs.get(config, "trainer.name")), _optimizer_settings(config)
+    with_outliers = name in OUTLIER_TRAINERS
+    names = ("train", "val", "test", "oe") if with_outliers else ("train", "val", "test")
+    splits = read_splits(config, names, compute.data_dir)
+    block = config["dataset"]
+    chain = test_chain(block)
+    kind = train_kind(str(block["name"]), str(configs.get(config, "preprocessor.name", "base")))
+    workers = int(configs.get(config, "num_workers", 0))
+
+    def batches(split: str, of_kind: str, stream: int) -> Any:
+        entry = block[split]
+        shuffle = bool(entry.get("shuffle", True))
+        size = int(entry["batch_size"])
+        return train_batches(splits[split], chain.with_kind(of_kind), size, shuffle, seed + stream, workers, device)
+
+    train_set = batches("train", kind, 1000)
+    outliers = batches("oe", "test", 2000) if with_outliers else None
+    val, test = (_test_batches(config, splits[split], split, compute) for split in ("val", "test"))
+
+    network = network_of_config(config["network"], int(block["num_classes"]))
+    if compute.sync_batch_norm:
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    network = to_device(network, device)
+    distributed.broadcast(network)
+    noise = torch.Generator(device.type if device.type != "mps" else "cpu")
+    noise.manual_seed(seed + 7919 * (1 + distributed.rank()))
+    precision = compute.precision
+    run = Pass(
+        network,
+        maybe_compile(network, compute.compile),
+        lambda: autocast(device, precision),
+        lambda: autocast(device, "bf16" if precision == "bf16" else "fp32"),  # fp16 would lose small gradients
+        noise,
+    )
+    objective = make_objective(config, network, run)
+    groups = parameter_groups(network, optimizer["lr"], optimizer["fc_lr_factor"] if name == "ascood" else 1.0)
+    for group in groups:
+        group["initial_lr"] = group["lr"]
+    nesterov = optimizer["nesterov"] if name == "ascood" else True  # the others have it always on
+    sgd = torch.optim.SGD(
+        groups, momentum=optimizer["momentum"], weight_decay=optimizer["weight_decay"], nesterov=nesterov
+    )
+    val_labels = _labels(val)
+    job = Job(
+        folder,
+        network,
+        sgd,
+        make_scaler(device, precision),
+        train_set,
+        outliers,
+        objective,
+        lambda: evaluate_network(network, val, val_labels, precision),
+        noise,
+        int(optimizer["num_epochs"]),
+        optimizer["lr"],
+        bool(configs.get(config, "recorder.save_all_models", False)),
+    )
+    return network, job, test
+
+
+def _optimizer_settings(config: Config) -> dict[str, Any]:
+    block = configs.get(config, "optimizer") or {}
+    if block.get("name", "sgd") != "sgd":
+        raise unknown("optimizer.name", str(block["name"]), ("sgd",))
+    settings = {"lr": 0.1, "fc_lr_factor": 1.0, "momentum": 0.9, "weight_decay": 0.0005, "nesterov": True, "num_epochs": 100}
+    settings |= {key: block[key] for key in settings if key in block}
+    for key, value in settings.items():
+        if key != "nesterov" and (isinstance(value, bool) or not isinstance(value, int | float) or value < 0):
+            raise InputError(f"optimizer.{key} is {value!r}; expected a number from 0 on.")
+    if not settings["lr"] > 0 or int(settings["num_epochs"]) < 1:
+        raise InputError(
+            f"optimizer.lr is {settings['lr']}, optimizer.num_epochs {settings['num_epochs']}; expected a rate above 0 "
+            "and at least 1 epoch."
+        )
+    return settings
+
+
+def _test_batches(config: Config, samples: Samples, split: str, compute: Compute) -> TestBatches:
+    entry = config["dataset"][split]
+    chain = test_chain(config["dataset"])
+    return TestBatches(samples, chain, int(entry["batch_size"]), int(configs.get(config, "num_workers", 0)), compute.device)
+
+
+def _labels(batches: TestBatches) -> Tensor:
+    return torch.from_numpy(batches.samples.labels)
+
+
+def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings as flat keys, so that a resumed run can be told which one differs."""
+    flat = {key: configs.get(settings["config"], key) for key in configs.leaves(settings["config"])}
+    flat = {key: value for key, value in flat.items() if key.split(".")[-1] not in FREE}
+    return {**flat, "precision": settings["precision"], "world_size": settings["world_size"]}
+
+
+def _clear(folder: Path) -> None:
+    """Remove the checkpoints of an earlier run in the same folder, so that the two never mix."""
+    for pattern in ("*.ckpt", "checkpoint*.pt"):
+        for old in folder.glob(pattern):
+            old.unlink()
+
+
+@contextlib.contextmanager
+def _determinism(enabled: bool) -> Any:
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(enabled or before)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def run_pipeline(options: argparse.Namespace, config: Config) -> int:
+    """What main.py does with its resolved config."""
+    gpus = configs.get(config, "num_gpus", 1)
+    gpu = "-1" if gpus == 0 else ("0" if options.device == "auto" and gpus is not None else None)
+    with distributed.setup(resolve_device(options.device, gpu)) as device:
+        compute = Compute(
+            device,
+            options.precision,
+            options.compile,
+            options.log_to,
+            options.resume,
+            options.sync_bn,
+            options.deterministic,
+            options.data_dir,
+        )
+        return _pipeline(config, compute, options)
+
+
+def _pipeline(config: Config, compute: Compute, options: argparse.Namespace) -> int:
+    name = str(configs.get(config, "pipeline.name"))
+    pipelines: dict[str, Callable[[], int]] = {
+        "train": lambda: _train_pipeline(config, compute, options),
+        "train_oe": lambda: _train_pipeline(config, compute, options),
+        "test_acc": lambda: int(test_accuracy(config, compute) < 0),
+        "test_ood": lambda: _test_ood(config, compute, options),
+    }
+    if name not in pipelines:
+        raise unknown("pipeline.name", name, pipelines)
+    return pipelines[name]()
+
+
+def _folder(config: Config, options: argparse.Namespace) -> Path:
+    if options.output_dir is not None:
+        return Path(options.output_dir)
+    if "output_dir" not in config:
+        raise InputError("The config lacks `output_dir`. Put a file of configs/pipelines into --config.")
+    return Path(str(config["output_dir"]))
+
+
+def _open_folder(config: Config, compute: Compute, folder: Path) -> bool:
+    """Enter the folder on rank 0 and tell the others; whether the run goes on."""
+    goes_on = True
+    if distributed.is_main():
+        goes_on = records.enter_folder(folder, str(configs.get(config, "merge_option", "default")), compute.resume)
+        if goes_on and configs.get(config, "save_output", True):
+            folder.mkdir(parents=True, exist_ok=True)
+            records.write_config(folder, config)
+    return all(distributed.gather_objects(goes_on))
+
+
+def _train_pipeline(config: Config, compute: Compute, options: argparse.Namespace) -> int:
+    read_arguments(config)  # refuses before a folder is made
+    _optimizer_settings(config)
+    names = ("train", "val", "test") + (("oe",) if configs.get(config, "trainer.name") in OUTLIER_TRAINERS else ())
+    read_splits(config, names, compute.data_dir)
+    folder = _folder(config, options)
+    if not _open_folder(config, compute, folder):
+        print(f"{folder} is left as it is.")
+        return 0
+    log = folder / "log.txt" if distributed.is_main() and configs.get(config, "save_output", True) else None
+    with records.logged(log, append=compute.resume):
+        train(config, folder, compute)
+    return 0
+
+
+def _test_ood(config: Config, compute: Compute, options: argparse.Namespace) -> int:
+    from ascood.test_pipeline import test_ood
+
+    folder = _folder(config, options)
+    if not _open_folder(config, compute, folder):
+        print(f"{folder} is left as it is.")
+        return 0
+    with records.logged(folder / "log.txt" if distributed.is_main() else None, append=False):
+        test_ood(config, folder, compute)
+    return 0
