@@ -120,7 +120,7 @@ def accuracy_at_rates(
     The threshold is a score whose false (ID flagged) or true (OOD flagged) positive rate is nearest to n; ID images
     with a score at or below it count. NaN where none is accepted.
     """
-    values = np.unique(np.concatenate([id_scores, ood_scores]))[::-1]
+    values = np.append(np.unique(np.concatenate([id_scores, ood_scores])), np.inf)[::-1]  # inf flags nothing
     fpr = 1 - np.searchsorted(np.sort(id_scores), values) / len(id_scores)
     tpr = 1 - np.searchsorted(np.sort(ood_scores), values) / len(ood_scores)
     found = {}

@@ -38,7 +38,7 @@ class Outliers:
         if not pool.ready:
             return torch.randn(PER_CLASS * pool.n_classes, dim, generator=generator).to(pool.rows)
         size = int(pool.capacities.max())
-        factor = torch.linalg.cholesky(_noise_covariance(pool))
+        factor = torch.linalg.cholesky(_noise_covariance(pool)).to(pool.rows)
         if self.kind == "VOS":
             noise = _noise(factor, PER_CLASS * size, generator)
             rare = (noise @ torch.linalg.inv(factor).T).square().sum(1)  # the larger, the lower the density
@@ -70,4 +70,4 @@ def _noise_covariance(pool: FeaturePool) -> Tensor:
 
 def _noise(factor: Tensor, count: int, generator: torch.Generator) -> Tensor:
     drawn = torch.randn(count, len(factor), generator=generator).to(factor)
-    return NOISE_SCALE * (drawn @ factor.T).float()
+    return NOISE_SCALE * (drawn @ factor.T)
