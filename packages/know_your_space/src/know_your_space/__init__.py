@@ -1,1 +1,1 @@
-"""Know Your Space (MIDL 2023): the mathematics; commands, data and training are not built yet."""
+"""Know Your Space (MIDL 2023): an energy detector calibrated by latent inliers and pixel outliers."""

@@ -123,9 +123,11 @@ def _run_chains(pixels: Tensor, draws: AugMixDraws, canvas: int) -> list[tuple[T
 def _mix(small: Tensor, draws: AugMixDraws) -> Tensor:
     """The weighted mean of image and chains. Weights add up to 1, so it may be normalised afterwards, once."""
     n, device = len(draws.mix), small.device
-    m = draws.mix.to(device)[:, None, None, None]
-    w = draws.weights.to(device)[:, :, None, None, None]
+    m = draws.mix.unsqueeze(1)
+    shares = (torch.cat([1 - m, m * draws.weights], dim=1) / 255).to(device)[:, :, None, None, None]
     chains = small[n:].unflatten(0, (n, CHAINS))  # (batch, chains, 3, side, side)
-    mixed = sum((chains[:, i].float() * w[:, i] for i in range(CHAINS)), torch.zeros((), device=device))
+    mixed = small[:n].float().mul_(shares[:, 0])
+    for i in range(CHAINS):
+        mixed.addcmul_(chains[:, i].float(), shares[:, i + 1])
     mean, std = (torch.tensor(v, device=device)[:, None, None] for v in (MEAN, STD))
-    return (mixed * m + small[:n].float() * (1 - m)).div_(255).sub_(mean).div_(std)
+    return mixed.sub_(mean).div_(std)

@@ -23,6 +23,7 @@ STD = (0.229, 0.224, 0.225)
 DEGREES = 15.0
 SHIFT = 0.05  # of each side
 REVERSED_SETS = frozenset({"pathmnist"})  # read as BGR by the original, but not for its outliers
+CACHED = 128  # images that a CPU works on at a time, so that what lies between two steps stays in its cache
 AFFINE_BITS, RESIZE_BITS = 16, 22  # of Pillow's fixed-point numbers
 FLOAT32_EXACT_BITS = 14  # weights of so many binary digits leave float32 sums of 8-bit pixels exact
 
@@ -87,7 +88,12 @@ def random_affine(pixels: Pixels, draws: AffineDraws) -> Pixels:
     """`affine` with the drawn angles, and shifts of up to 5 % of each side rounded to whole pixels."""
     height, width = pixels.shape[2:]
     largest = torch.tensor([SHIFT * width, SHIFT * height], dtype=torch.float64)
-    return affine(pixels, draws.degrees, (draws.shift * largest).round())
+    shift = (draws.shift * largest).round()
+    if not _in_pieces(pixels):
+        return affine(pixels, draws.degrees, shift)
+    return torch.cat(
+        [affine(*piece) for piece in zip(*(t.split(CACHED) for t in (pixels, draws.degrees, shift)), strict=True)]
+    )
 
 
 def affine(pixels: Pixels, degrees: Float64[Tensor, " batch"], shift: Float64[Tensor, "batch 2"]) -> Pixels:
@@ -126,11 +132,17 @@ def resize(pixels: Pixels, side: int = SIDE) -> UInt8[Tensor, "batch channels s 
     height, width = pixels.shape[2:]
     if height == width == side:
         return pixels
+    if _in_pieces(pixels):
+        return torch.cat([resize(piece, side) for piece in pixels.split(CACHED)])
     across, along = (_weights(found, side, pixels.device) for found in (width, height))
     wide = pixels.to(torch.promote_types(across.dtype, along.dtype))
     with torch.autocast(pixels.device.type, enabled=False):  # (batch, channels, height, side), then (…, side, side)
         wide = (wide @ across.T.to(wide.dtype)).add_(0.5).floor_()
         return (along.to(wide.dtype) @ wide).add_(0.5).floor_().to(torch.uint8)
+
+
+def _in_pieces(pixels: Pixels) -> bool:
+    return pixels.device.type == "cpu" and len(pixels) > CACHED
 
 
 @lru_cache(maxsize=32)

@@ -1,0 +1,70 @@
+"""`python -m know_your_space.bench`."""
+
+import subprocess
+import sys
+from importlib import metadata
+
+import numpy as np
+import pytest
+from know_your_space import bench, cli
+from ood_shared.bench.schema import read_result
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    """A schedule of seconds; the test runs in an empty folder."""
+    monkeypatch.setitem(bench.SCHEDULES, "smoke", bench.Schedule(120, 40, 12, 10, 1, 0.0, 24, 2e-3, 4))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*argv: str) -> int:
+    return cli.main(["bench", "--id", "digits", "--seed", "0", "--device", "cpu", *argv])
+
+
+def test_the_result_has_every_set_and_is_accepted_by_the_shared_reader(small):
+    assert run("--ood", "letters,gaussian,sphere", "--novel-classes", "8,9", "--output-dir", "out") == 0
+    record, scores = read_result("out")
+    assert record["method"] == "know_your_space"
+    assert record["ood_datasets"] == ["novel", "letters", "gaussian", "sphere"]
+    assert record["config"]["n_classes"] == 8
+    assert np.isfinite(scores["scores"]).all()
+    assert record["timings"]["train_step_seconds"] > 0
+
+
+def test_the_same_seed_gives_the_same_scores(small):
+    for folder in ("a", "b"):
+        assert run("--ood", "letters", "--output-dir", folder) == 0
+    first, second = (read_result(folder)[1]["scores"] for folder in ("a", "b"))
+    assert np.array_equal(first, second)
+
+
+def test_resume_scores_a_finished_training_again(small):
+    assert run("--ood", "letters", "--output-dir", "out") == 0
+    before = read_result("out")[1]["scores"]
+    (small / "out" / "result.json").unlink()
+    assert run("--ood", "letters", "--output-dir", "out", "--resume") == 0
+    assert np.array_equal(read_result("out")[1]["scores"], before)
+
+
+def test_a_missing_output_folder_is_one_line(small, capsys):
+    assert run("--ood", "letters") == 2
+    assert "--output-dir is missing" in capsys.readouterr().err
+
+
+def test_ood_bench_finds_the_method():
+    found = {entry.name: entry.value for entry in metadata.entry_points(group="ood_shared.bench")}
+    assert found["know_your_space"] == "know_your_space.bench"
+
+
+@pytest.mark.parametrize("module", ["know_your_space.bench", "know_your_space"])
+def test_help_is_answered_without_torch(module):
+    code = (
+        "import runpy, sys; sys.argv = ['x', '--help']\n"
+        f"try: runpy.run_module('{module}', run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "print('torch' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "usage: know_your_space" in out
+    assert out.splitlines()[-1] == "False"
