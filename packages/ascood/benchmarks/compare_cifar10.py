@@ -122,7 +122,11 @@ def prepare(archives: Path, data: Path, per_class: int) -> None:
     def entry(name: str) -> dict[str, str]:
         return {"data_dir": "./data/images_classic/", "imglist_pth": f"./data/benchmark_imglist/cifar10/{name}.txt"}
 
-    outliers: dict[str, object] = {"name": "cifar10_local_ood", "dataset_class": "ImglistDataset", "val": entry("val_tin")}
+    outliers: dict[str, object] = {
+        "name": "cifar10_local_ood",
+        "dataset_class": "ImglistDataset",
+        "val": entry("val_tin"),
+    }
     for part in ("near", "far"):
         names = [name for name, of in OUTLIERS.items() if of == part]
         outliers[f"{part}ood"] = {"datasets": names, **{name: entry(f"test_{name}") for name in names}}
@@ -170,7 +174,10 @@ def report(options: argparse.Namespace, output: Path) -> None:
 
 def as_markdown(table: dict[str, dict[str, object]]) -> str:
     """FPR@95 / AUROC in percent, mean over the seeds, with the half range in brackets."""
-    lines = ["| method + score | seeds | ID accuracy | " + " | ".join(OUTLIERS) + " |", "|---" * (3 + len(OUTLIERS)) + "|"]
+    lines = [
+        "| method + score | seeds | ID accuracy | " + " | ".join(OUTLIERS) + " |",
+        "|---" * (3 + len(OUTLIERS)) + "|",
+    ]
     for name, row in table.items():
         cells = []
         for outlier in OUTLIERS:

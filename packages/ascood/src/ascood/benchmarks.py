@@ -1,4 +1,4 @@
-"""The benchmarks of the evaluation programs: lists and folders below data/, as OpenOOD v1.5 and the authors lay them out."""
+"""The benchmarks of the evaluation programs: lists and folders below data/, as OpenOOD v1.5 and the authors use them."""
 
 from typing import NamedTuple
 

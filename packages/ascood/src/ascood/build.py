@@ -67,7 +67,8 @@ def load_pretrained(network: nn.Module, path: Path) -> None:
         meant = PUBLISHED.get(path.name)
         hint = f" It is {meant}; save its state_dict there." if meant else ""
         raise MissingFileError(
-            f"Pretrained weights {path} are missing.{hint} Or train from scratch with --network.backbone.pretrained False."
+            f"Pretrained weights {path} are missing.{hint} "
+            "Or train from scratch with --network.backbone.pretrained False."
         )
     weights = checkpoints.load(path)
     state = network.state_dict()

@@ -50,15 +50,19 @@ def imagenet_parser() -> Parser:
 def download_parser() -> Parser:
     """Flags of scripts/download/download.py."""
     parser = Parser(prog="download.py", description="Put data sets and checkpoints in place, or say where they are.")
-    parser.add_argument("--contents", nargs="+", default=["datasets", "checkpoints"], choices=("datasets", "checkpoints"))
+    parser.add_argument(
+        "--contents", nargs="+", default=["datasets", "checkpoints"], choices=("datasets", "checkpoints", "weights")
+    )
     parser.add_argument("--datasets", nargs="+", default=["default"], help="default, ood_v1.5, ascood, all, or names")
     parser.add_argument("--checkpoints", nargs="+", default=["all"], help="ood, ood_v1.5, ascood, all, or names")
     parser.add_argument("--save_dir", nargs=2, default=["./data", "./results"], metavar=("DATA", "RESULTS"))
     parser.add_argument("--dataset_mode", default="default", choices=("default", "benchmark", "dataset"))
     parser.add_argument(
-        "--archives", default=None, metavar="DIR", help="folder with the zip files that a browser has fetched; SHA256SUMS "
-        "there is checked"
-    )  # fmt: skip
+        "--archives",
+        default=None,
+        metavar="DIR",
+        help="folder with the zip files that a browser has fetched; a file SHA256SUMS there is obeyed",
+    )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
@@ -68,12 +72,16 @@ def imglist_parser() -> Parser:
     parser = Parser(prog="ascood build_imglist", description="Image lists and a yml file from a folder of images.")
     parser.add_argument("folder", help="ImageFolder layout: train, val and test, each with a folder for each class")
     parser.add_argument("--name", required=True, help="name of the data set")
-    parser.add_argument("--ood", action="append", default=[], metavar="NAME=FOLDER", help="an OOD set, near; repeatable")
+    parser.add_argument(
+        "--ood", action="append", default=[], metavar="NAME=FOLDER", help="an OOD set, near; repeatable"
+    )
     parser.add_argument("--far", action="append", default=[], metavar="NAME=FOLDER", help="an OOD set, far; repeatable")
     parser.add_argument("--val-fraction", type=not_negative, default=0.1, help="share of train for a missing val split")
     parser.add_argument("--image-size", type=positive_int, default=None, help="default: 32 for small images, else 224")
     parser.add_argument("--seed", type=parse_seed_number, default=0, help="of the validation split")
-    parser.add_argument("--data-dir", default="./data", metavar="DIR", help="where benchmark_imglist is (default: ./data)")
+    parser.add_argument(
+        "--data-dir", default="./data", metavar="DIR", help="where benchmark_imglist is (default: ./data)"
+    )
     parser.add_argument("--configs", default="./configs", metavar="DIR", help="where the yml files go")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
@@ -89,7 +97,9 @@ def picture_parser() -> Parser:
     parser.add_argument("--images", type=positive_int, default=4, help="rows (default: 4)")
     parser.add_argument("--p-inv", type=not_negative, default=0.1, help="share of the values (default: 0.1)")
     parser.add_argument("--alpha", type=not_negative, default=30.0, help="strength of `gradient` (default: 30)")
-    parser.add_argument("--gaussian-alpha", type=not_negative, default=0.1, help="strength of `gaussian` (default: 0.1)")
+    parser.add_argument(
+        "--gaussian-alpha", type=not_negative, default=0.1, help="strength of `gaussian` (default: 0.1)"
+    )
     parser.add_argument("--output", default="outliers.png", help="file of the picture (default: outliers.png)")
     parser.add_argument("--seed", type=parse_seed_number, default=0, help="of the choice of images and of the draws")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
@@ -109,7 +119,9 @@ def _score_flags(parser: Parser) -> None:
 
 
 def _evaluation_flags(parser: Parser) -> None:
-    parser.add_argument("--no-aps", dest="aps", action="store_false", help="take the yml file's values without a search")
+    parser.add_argument(
+        "--no-aps", dest="aps", action="store_false", help="take the yml file's values without a search"
+    )
     parser.add_argument("--fresh", action="store_true", help="compute all anew, whatever is stored")
     parser.add_argument("--no-cache", dest="cache", action="store_false", help="store no features and scores")
     parser.add_argument("--num-workers", type=int, default=8, help="processes that read files (default: 8)")

@@ -11,7 +11,6 @@ one step behind); a list takes a YAML-style list, `--a.b '[1, 2]'`; an override 
 only when a known type follows the last one.
 """
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,10 @@ from ood_shared.errors import InputError, MissingFileError, did_you_mean
 from ascood.references import resolve as resolve
 
 DELETE = "_DELETE_CONFIG_"
-RESERVED = ("all_keys", "all_values", "all_items", "parse_args", "parse_refs", "__init__", "__getattr__", "__setattr__")
-RESERVED += ("__getitem__", "__setitem__", "__contains__", "__str__", "__repr__", "__delitem__", "__delattr__")
+RESERVED = (
+    *("all_keys", "all_values", "all_items", "parse_args", "parse_refs", "__init__", "__getattr__", "__setattr__"),
+    *("__getitem__", "__setitem__", "__contains__", "__str__", "__repr__", "__delitem__", "__delattr__"),
+)
 TYPES = ("int", "float", "str", "bool", "list")
 
 Tree = dict[str, Any]
@@ -46,8 +47,13 @@ def load_config(files: Sequence[Path | str], overrides: Sequence[str] = ()) -> T
     apply_overrides(merged, overrides)
     config: Tree = resolve(merged)
     if "output_dir" in config and "exp_name" in config:
-        config["output_dir"] = os.path.join(str(config["output_dir"]), str(config["exp_name"]))
+        config["output_dir"] = joined(str(config["output_dir"]), str(config["exp_name"]))
     return config
+
+
+def joined(folder: str, name: str) -> str:
+    """folder/name as text: a leading ./ stays, which a Path would drop."""
+    return name if name.startswith("/") else f"{folder.rstrip('/') if folder != '/' else ''}/{name}"
 
 
 def find_file(file: Path | str) -> Path:
@@ -87,7 +93,7 @@ def read_yml(path: Path) -> Tree:
 
 
 def merge(into: Tree, other: Mapping[str, Any]) -> None:
-    """Put `other` over `into`, leaf by leaf; lists are replaced whole, `_DELETE_CONFIG_` removes a key that is there."""
+    """Put `other` over `into`, leaf by leaf; lists are replaced whole, `_DELETE_CONFIG_` removes a key."""
     for key, value in other.items():
         if value == DELETE and key in into:
             del into[key]

@@ -144,7 +144,10 @@ def show(tables: Mapping[str, list[list[Row]]], place: Path, options: argparse.N
             print(as_text(rows, f"{name}, {len(runs)} run(s), percent"), flush=True)
     if len(tables) > 1:
         summary = [
-            [name, *row[1:]] for name, runs in tables.items() for row in cells(runs, spread) if row[0] in ("nearood", "farood")
+            [name, *row[1:]]
+            for name, runs in tables.items()
+            for row in cells(runs, spread)
+            if row[0] in ("nearood", "farood")
         ]
         labels = [row[0] for runs in tables.values() for row in cells(runs, spread) if row[0] in ("nearood", "farood")]
         rows = [[f"{name} {label}", *rest] for (name, *rest), label in zip(summary, labels, strict=True)]

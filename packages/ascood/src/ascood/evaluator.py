@@ -70,7 +70,8 @@ class Evaluator:
         if key == "ood/val":
             if self.suite.ood_val is None:
                 raise InputError(
-                    f"`{self.suite.name}` has no OOD validation set for the search. Add ood_dataset.val, or pass --no-aps."
+                    f"`{self.suite.name}` has no OOD validation set for the search. "
+                    "Add ood_dataset.val, or pass --no-aps."
                 )
             return self.suite.ood_val
         return next(found for found in getattr(self.suite, part) if found.name == name)

@@ -144,7 +144,9 @@ def _train_epoch(job: Job, standing: Standing, stop_requested: Callable[[], bool
             losses = objective.step(images, labels, partners, alpha)
             update(job.network, job.optimizer, job.scaler, losses["loss"])
             loss = losses["loss"].detach()
-            standing.smoothed = (1 - SMOOTHING) * loss + SMOOTHING * (0.0 if standing.smoothed is None else standing.smoothed)
+            standing.smoothed = (1 - SMOOTHING) * loss + SMOOTHING * (
+                0.0 if standing.smoothed is None else standing.smoothed
+            )
             standing.step += 1
         standing.batch += 1
         if distributed.on_any_rank(stop_requested(), device):
@@ -154,9 +156,7 @@ def _train_epoch(job: Job, standing: Standing, stop_requested: Callable[[], bool
     standing.step_seconds = (time.perf_counter() - started) / max(1, standing.batch)
 
 
-def update(
-    network: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, loss: Tensor
-) -> None:
+def update(network: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, loss: Tensor) -> None:
     """One optimizer step on the loss, with the gradients averaged over the ranks."""
     optimizer.zero_grad(set_to_none=True)
     scaler.scale(loss).backward()
@@ -170,7 +170,9 @@ def _finish_epoch(job: Job, run: Run | None, standing: Standing, started: float)
     train_loss = float(smoothed) / distributed.world_size()
     if not math.isfinite(train_loss):
         kept = f"the checkpoint of epoch {standing.epoch} is kept" if standing.epoch else "no epoch was finished"
-        raise InputError(f"The training loss became {train_loss} in epoch {standing.epoch + 1}. Lower --optimizer.lr; {kept}.")
+        raise InputError(
+            f"The training loss became {train_loss} in epoch {standing.epoch + 1}. Lower --optimizer.lr; {kept}."
+        )
     val_loss, accuracy = job.validate()
     standing.epoch += 1
     standing.seconds += time.perf_counter() - started

@@ -19,7 +19,9 @@ from torch import Tensor, nn
 EPSILON = 1e-6  # added to the standard deviation, outside of the root
 
 
-def standardise(features: Float[Tensor, "batch dim"], sigma: Float[Tensor, ""] | float = 1.0) -> Float[Tensor, "batch dim"]:
+def standardise(
+    features: Float[Tensor, "batch dim"], sigma: Float[Tensor, ""] | float = 1.0
+) -> Float[Tensor, "batch dim"]:
     """Each row with mean 0 and standard deviation sigma; a constant row becomes zeros up to rounding.
 
     Args:

@@ -54,7 +54,11 @@ def read_config(options: argparse.Namespace) -> dict[str, Any]:
             block = Path(folder) / "folder.yml"
             block.write_text(yaml.safe_dump({"dataset": folder_block(options.id_data)}), encoding="utf-8")
             return configs.load_config([str(block), *files], options.overrides)
-    name = options.id_data if options.id_data.endswith(".yml") else f"configs/datasets/{options.id_data}/{options.id_data}.yml"
+    name = (
+        options.id_data
+        if options.id_data.endswith(".yml")
+        else f"configs/datasets/{options.id_data}/{options.id_data}.yml"
+    )
     return configs.load_config([name, *files], options.overrides)
 
 
@@ -94,4 +98,4 @@ def _start_again(processes: int) -> int:
     """The same command under torchrun, one process for each GPU of this machine, as the original starts them."""
     words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     sys.stdout.flush()
-    os.execv(sys.executable, [*words, "-m", "ascood", "train", *sys.argv[1:]])  # noqa: S606 - our own command line
+    os.execv(sys.executable, [*words, "-m", "ascood", "train", *sys.argv[1:]])

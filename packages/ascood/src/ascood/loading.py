@@ -57,9 +57,7 @@ class TrainBatches(Protocol):
 class MemoryBatches:
     """Batches of a set on the device; flips and crops are drawn for every image, on whole batches."""
 
-    def __init__(
-        self, images: Tensor, labels: Tensor, chain: Chain, batch_size: int, shuffle: bool, seed: int
-    ) -> None:
+    def __init__(self, images: Tensor, labels: Tensor, chain: Chain, batch_size: int, shuffle: bool, seed: int) -> None:
         self.chain = chain
         order = torch.Generator().manual_seed(seed)
         total = len(images)
@@ -96,7 +94,14 @@ class FileBatches:
     """Batches that worker processes decode and augment image by image; orders as in `DeviceLoader`."""
 
     def __init__(
-        self, samples: Samples, chain: Chain, batch_size: int, shuffle: bool, seed: int, workers: int, device: torch.device
+        self,
+        samples: Samples,
+        chain: Chain,
+        batch_size: int,
+        shuffle: bool,
+        seed: int,
+        workers: int,
+        device: torch.device,
     ) -> None:
         if batch_size < 1:
             raise InputError(f"The batch size is {batch_size}; expected at least 1.")
@@ -136,7 +141,12 @@ class FileBatches:
 
     def state_dict(self) -> dict[str, Any]:
         """Epoch and position."""
-        return {"samples": len(self.samples), "batch_size": self.batch_size, "epoch": self.epoch, "position": self.position}
+        return {
+            "samples": len(self.samples),
+            "batch_size": self.batch_size,
+            "epoch": self.epoch,
+            "position": self.position,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from there: with the next batch, or with the next epoch when that one was finished."""

@@ -45,7 +45,7 @@ def outlier_exposure_loss(
     ood_logits: Float[Tensor, "outliers classes"],
     weight: float,
 ) -> Loss:
-    """Hendrycks, Mazeika, Dietterich, ICLR 2019: cross-entropy of the outliers to the uniform distribution, less log C."""
+    """Hendrycks, Mazeika, Dietterich, ICLR 2019: cross-entropy of outliers to the uniform distribution, less log C."""
     uniform = (ood_logits.logsumexp(dim=1) - ood_logits.mean(dim=1)).mean()
     return F.cross_entropy(id_logits, labels) + weight * uniform
 

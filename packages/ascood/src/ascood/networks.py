@@ -94,6 +94,7 @@ class BasicBlock(nn.Module):
             self.shortcut = nn.Sequential(nn.Conv2d(inputs, width, 1, stride, bias=False), nn.BatchNorm2d(width))
 
     def forward(self, x: Tensor) -> Tensor:
+        """The output of the block."""
         out = F.relu(self.bn1(self.conv1(x)))
         return F.relu(self.bn2(self.conv2(out)) + self.shortcut(x))
 
@@ -107,13 +108,16 @@ class ResNet18_32x32(Backbone):
         self.bn1 = nn.BatchNorm2d(width)
         inputs = width
         for number, (factor, stride) in enumerate(((1, 1), (2, 2), (4, 2), (8, 2)), start=1):
-            blocks = nn.Sequential(BasicBlock(inputs, factor * width, stride), BasicBlock(factor * width, factor * width, 1))
+            blocks = nn.Sequential(
+                BasicBlock(inputs, factor * width, stride), BasicBlock(factor * width, factor * width, 1)
+            )
             setattr(self, f"layer{number}", blocks)
             inputs = factor * width
         self.feature_size = inputs
         self.fc = nn.Linear(inputs, num_classes)
 
     def stages(self, images: Tensor) -> list[Tensor]:
+        """See `Backbone.stages`."""
         maps = [F.relu(self.bn1(self.conv1(images)))]
         for number in LAYERS:
             maps.append(getattr(self, f"layer{number}")(maps[-1]))
@@ -131,6 +135,7 @@ class TorchvisionResNet(Backbone):
             self.add_module(name, module)
 
     def stages(self, images: Tensor) -> list[Tensor]:
+        """See `Backbone.stages`."""
         modules = self._modules
         x = images
         for name in ("conv1", "bn1", "relu", "maxpool"):
@@ -156,6 +161,7 @@ class LeNet(Backbone):
         self.fc = nn.Linear(64, num_classes)
 
     def stages(self, images: Tensor) -> list[Tensor]:
+        """See `Backbone.stages`."""
         first = F.max_pool2d(F.relu(self.bn1(self.conv1(images))), 2)
         second = F.max_pool2d(F.relu(self.bn2(self.conv2(first))), 2)
         return [images, first, second, F.relu(self.bn3(self.conv3(second)))]

@@ -179,7 +179,9 @@ def check_network(trainer: str, network: nn.Module) -> None:
     """Refuse a trainer whose network is of another kind."""
     for name, kind, file in (("ascood", ASCOODNet, "ascood_net"), ("t2fnorm", T2FNormNet, "t2fnorm_net")):
         if trainer == name and not isinstance(network, kind):
-            raise InputError(f"trainer.name {name} needs network.name {file}; add configs/networks/{file}.yml to --config.")
+            raise InputError(
+                f"trainer.name {name} needs network.name {file}; add configs/networks/{file}.yml to --config."
+            )
 
 
 def _wide(logits: Tensor) -> Tensor:

@@ -8,8 +8,8 @@ shuffle    the k = H W p positions of largest sum exp(G)   the selected pixels p
 gaussian   none                                            alpha times standard normal noise; x is not used
 =========  ==============================================  ==========================================================
 
-`shuffle` ranks by the signed gradient, `gradient` by its size; so does the original. The outlier carries no gradient: in
-the original `gradient` left it attached to the input copy, which cost memory and changed no parameter.
+`shuffle` ranks by the signed gradient, `gradient` by its size; so does the original. The outlier carries no gradient:
+in the original `gradient` left it attached to the input copy, which cost memory and changed no parameter.
 """
 
 import math

@@ -26,7 +26,9 @@ def main_parser() -> Parser:
         help="puts the data set's yml file first; without --config ASCOOD is trained on it, with the defaults",
     )
     parser.add_argument("--sync-bn", action="store_true", help="batch statistics over all processes (torchrun)")
-    parser.add_argument("--deterministic", action="store_true", help="only operations that give the same bits each time")
+    parser.add_argument(
+        "--deterministic", action="store_true", help="only operations that give the same bits each time"
+    )
     add_shared_flags(parser, seed=None)
     return parser
 

@@ -65,7 +65,8 @@ class Chain:
             raise unknown("Interpolation", self.interpolation, INTERPOLATIONS)
         if not 1 <= self.image_size <= self.pre_size:
             raise InputError(
-                f"image_size {self.image_size} does not fit pre_size {self.pre_size}; expected 1 <= image_size <= pre_size."
+                f"image_size {self.image_size} does not fit pre_size {self.pre_size}; "
+                "expected 1 <= image_size <= pre_size."
             )
 
     @property

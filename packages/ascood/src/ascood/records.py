@@ -1,4 +1,4 @@
-"""The files of a run folder that the original writes: config.yml, log.txt, and bare checkpoints by epoch and accuracy."""
+"""The files of a run folder that the original writes: config.yml, log.txt, bare checkpoints by epoch and accuracy."""
 
 import io
 import sys

@@ -19,12 +19,18 @@ ALPHAS = {"gradient": 30.0, "shuffle": 1.0, "gaussian": 0.1}  # of the paper's s
 
 
 def training_report(
-    folder: Path, history: Sequence[Mapping[str, float]], facts: Mapping[str, Any], network: nn.Module, test: TestBatches
+    folder: Path,
+    history: Sequence[Mapping[str, float]],
+    facts: Mapping[str, Any],
+    network: nn.Module,
+    test: TestBatches,
 ) -> None:
     """Write the report, and `outliers.png` for networks of ASCOOD."""
     sections: list[Section] = [Text("Run", [f"{key}: {value}" for key, value in facts.items()])]
     losses = {name: [record[name] for record in history] for name in ("train_loss", "val_loss")}
-    sections.append(Figure("Loss", plots.curves(losses), "The training loss is smoothed and starts at 0 in every epoch."))
+    sections.append(
+        Figure("Loss", plots.curves(losses), "The training loss is smoothed and starts at 0 in every epoch.")
+    )
     accuracy = {"validation accuracy": [record["val_accuracy"] for record in history]}
     sections.append(Figure("Accuracy", plots.curves(accuracy, ylabel="accuracy")))
     if isinstance(network, ASCOODNet):

@@ -61,8 +61,8 @@ class Samples:
         except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             reason = " ".join(str(error).split())[:120]
             raise InputError(
-                f"{path} is not a readable image ({reason}); {self.source} lists it (image {index + 1}). Replace it, or "
-                "remove its line."
+                f"{path} is not a readable image ({reason}); {self.source} lists it (image {index + 1}). Replace it, "
+                "or remove its line."
             ) from None
 
     def fingerprint(self) -> str:
@@ -88,9 +88,7 @@ class Samples:
         return Samples(self.name, np.full(len(self), -1, dtype=np.int64), self.source, self.files, self.pixels)
 
 
-def read_imglist(
-    name: str, imglist: Path, data_dirs: Sequence[Path | str], classes: int | None = None
-) -> Samples:
+def read_imglist(name: str, imglist: Path, data_dirs: Sequence[Path | str], classes: int | None = None) -> Samples:
     """The samples of an image list.
 
     Args:
@@ -113,8 +111,12 @@ def read_imglist(
             "with `ascood build_imglist`."
         ) from None
     except UnicodeDecodeError:
-        raise InputError(f"{imglist} is not a text file in UTF-8; expected `relative/path label` on each line.") from None
-    relative, labels, annotations = [], [], {}
+        raise InputError(
+            f"{imglist} is not a text file in UTF-8; expected `relative/path label` on each line."
+        ) from None
+    relative: list[str] = []
+    labels: list[int] = []
+    annotations = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue

@@ -37,9 +37,7 @@ def search_extracts(score: Score, id_val: Extract, ood_val: Extract) -> list[Tri
     return _settle(score, trials)
 
 
-def search_images(
-    score: Score, judge: Callable[[Sequence[float]], list[tuple[Judgement, Judgement]]]
-) -> list[Trial]:
+def search_images(score: Score, judge: Callable[[Sequence[float]], list[tuple[Judgement, Judgement]]]) -> list[Trial]:
     """Search a score of images whose last hyper-parameter is a noise: all noises from one backward pass.
 
     Args:

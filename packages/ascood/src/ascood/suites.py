@@ -163,7 +163,9 @@ def suite_of_config(found: Mapping[str, Any], data_dir: str | None = None) -> Su
 
 
 def _split_reader(block: Mapping[str, Any], split: str, chain: Chain, data_dir: str | None) -> Callable[[], Samples]:
-    return lambda: read_split(split, block[split], split, int(block["num_classes"]), chain, data_dir, str(block["name"]))
+    return lambda: read_split(
+        split, block[split], split, int(block["num_classes"]), chain, data_dir, str(block["name"])
+    )
 
 
 def test_chain(block: Mapping[str, Any]) -> Chain:
@@ -235,7 +237,7 @@ def read_folder(name: str, root: Path, split: str, size: int) -> Samples:
 
 
 def folder_suite(root: Path) -> Suite:
-    """Own data in one folder: `train`, `val` and `test` in ImageFolder layout, and OOD sets below `ood/near`, `ood/far`.
+    """Own data in a folder: `train`, `val`, `test` in ImageFolder layout, and OOD sets below `ood/near`, `ood/far`.
 
     Without OOD sets the embedded ones are far; without `val` the test split serves, and `ood/val` or an embedded set
     the search. Small images (up to 64 pixels) are seen at 32, others at 224.
@@ -273,7 +275,11 @@ def folder_suite(root: Path) -> Suite:
         int(train.labels.max()) + 1,
         default_network(size),
         chain,
-        {"train": source("train", root, "train"), "val": Source("val", validation), "test": source("test", root, "test")},
+        {
+            "train": source("train", root, "train"),
+            "val": Source("val", validation),
+            "test": source("test", root, "test"),
+        },
         [outlier(path.name, path) for path in groups["near"]],
         far,
         [],

@@ -35,7 +35,10 @@ def as_text(rows: Sequence[Sequence[str]], title: str) -> str:
     table = [["", *COLUMNS], *rows]
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     lines = [
-        "  ".join(cell.ljust(width) if at == 0 else cell.rjust(width) for at, (cell, width) in enumerate(zip(row, widths, strict=True)))
+        "  ".join(
+            cell.ljust(width) if at == 0 else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
         for row in table
     ]
     return "\n".join([title, *lines])

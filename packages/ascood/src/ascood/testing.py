@@ -1,4 +1,4 @@
-"""What tests and benchmarks share: the fill rule of the golden vectors, and the smallest network that ASCOODNet wraps."""
+"""What tests and benchmarks share: the fill rule of the golden vectors, and the smallest network for ASCOODNet."""
 
 import zlib
 from collections.abc import Mapping

@@ -22,7 +22,7 @@ from ascood.build import network_of_config, parameter_groups, to_device
 from ascood.fit import Job, Standing, fit, restore
 from ascood.loading import TestBatches, train_batches
 from ascood.objectives import Pass
-from ascood.preprocessing import train_kind
+from ascood.preprocessing import Chain, train_kind
 from ascood.report import training_report
 from ascood.samples import Samples
 from ascood.suites import read_split, test_chain
@@ -64,12 +64,30 @@ def train(config: Config, folder: Path, compute: Compute) -> tuple[nn.Module, St
         The network with its last weights, and how the run went.
     """
     warn_of_unknown_keys(config)
+    with_outliers = configs.get(config, "trainer.name") in OUTLIER_TRAINERS
+    names = ("train", "val", "test", "oe") if with_outliers else ("train", "val", "test")
+    splits = read_splits(config, names, compute.data_dir)
+    return train_sets(config, splits, test_chain(config["dataset"]), folder, compute)
+
+
+def train_sets(
+    config: Config, splits: Mapping[str, Samples], chain: Chain, folder: Path, compute: Compute
+) -> tuple[nn.Module, Standing]:
+    """As `train`, on sets that are read already.
+
+    Args:
+        config: resolved; the paths of its `dataset` block are not read.
+        splits: train, val, test, and oe for the trainers that need it.
+        chain: of the evaluation; the training chain has the same sizes and normalisation.
+        folder: of the run.
+        compute: device and the like.
+    """
     arguments = read_arguments(config)
     seed = int(configs.get(config, "seed", 0))
     seed_everything(seed)
     torch.backends.cudnn.benchmark = not compute.deterministic
     with _determinism(compute.deterministic):
-        network, job, test = _prepare(config, folder, compute, seed)
+        network, job, test = _prepare(config, splits, chain, folder, compute, seed)
         settings = {"config": dict(config), "precision": compute.precision, "world_size": distributed.world_size()}
         if compute.resume and distributed.is_main():
             refuse_other_settings(folder, _comparable(settings), FREE)
@@ -96,7 +114,7 @@ def test_accuracy(config: Config, compute: Compute) -> float:
     """The pipeline test_acc: accuracy of a pretrained network on the test split."""
     network = to_device(network_of_config(config["network"], int(config["dataset"]["num_classes"])), compute.device)
     splits = read_splits(config, ("test",), compute.data_dir)
-    batches = _test_batches(config, splits["test"], "test", compute)
+    batches = _test_batches(config, splits["test"], test_chain(config["dataset"]), "test", compute)
     accuracy = evaluate_network(network, batches, _labels(batches), compute.precision)[1]
     if distributed.is_main():
         print(f"Test accuracy: {100 * accuracy:.2f}", flush=True)
@@ -152,21 +170,21 @@ def warn_of_unknown_keys(config: Config) -> None:
     """One line for each key that no pipeline reads, with the nearest that one does: the merger knows no schema."""
     for key in config:
         if key not in TOP_KEYS:
-            print(f"warning: the config key `{key}` is not used. {did_you_mean(key, TOP_KEYS, shown=6)}", file=sys.stderr)
+            print(
+                f"warning: the config key `{key}` is not used. {did_you_mean(key, TOP_KEYS, shown=6)}", file=sys.stderr
+            )
     for key in configs.get(config, "optimizer") or {}:
         if key not in OPTIMIZER_KEYS:
             print(f"warning: `optimizer.{key}` is not used. {did_you_mean(key, OPTIMIZER_KEYS)}", file=sys.stderr)
 
 
-def _prepare(config: Config, folder: Path, compute: Compute, seed: int) -> tuple[nn.Module, Job, TestBatches]:
+def _prepare(
+    config: Config, splits: Mapping[str, Samples], chain: Chain, folder: Path, compute: Compute, seed: int
+) -> tuple[nn.Module, Job, TestBatches]:
     """Data, network, optimizer and objective, in the original's order: loaders, then weights."""
     device = compute.device
     name, optimizer = str(configs.get(config, "trainer.name")), _optimizer_settings(config)
-    with_outliers = name in OUTLIER_TRAINERS
-    names = ("train", "val", "test", "oe") if with_outliers else ("train", "val", "test")
-    splits = read_splits(config, names, compute.data_dir)
     block = config["dataset"]
-    chain = test_chain(block)
     kind = train_kind(str(block["name"]), str(configs.get(config, "preprocessor.name", "base")))
     workers = int(configs.get(config, "num_workers", 0))
 
@@ -177,8 +195,8 @@ def _prepare(config: Config, folder: Path, compute: Compute, seed: int) -> tuple
         return train_batches(splits[split], chain.with_kind(of_kind), size, shuffle, seed + stream, workers, device)
 
     train_set = batches("train", kind, 1000)
-    outliers = batches("oe", "test", 2000) if with_outliers else None
-    val, test = (_test_batches(config, splits[split], split, compute) for split in ("val", "test"))
+    outliers = batches("oe", "test", 2000) if name in OUTLIER_TRAINERS else None
+    val, test = (_test_batches(config, splits[split], chain, split, compute) for split in ("val", "test"))
 
     network = network_of_config(config["network"], int(block["num_classes"]))
     if compute.sync_batch_norm:
@@ -225,7 +243,14 @@ def _optimizer_settings(config: Config) -> dict[str, Any]:
     block = configs.get(config, "optimizer") or {}
     if block.get("name", "sgd") != "sgd":
         raise unknown("optimizer.name", str(block["name"]), ("sgd",))
-    settings = {"lr": 0.1, "fc_lr_factor": 1.0, "momentum": 0.9, "weight_decay": 0.0005, "nesterov": True, "num_epochs": 100}
+    settings = {
+        "lr": 0.1,
+        "fc_lr_factor": 1.0,
+        "momentum": 0.9,
+        "weight_decay": 0.0005,
+        "nesterov": True,
+        "num_epochs": 100,
+    }
     settings |= {key: block[key] for key in settings if key in block}
     for key, value in settings.items():
         if key != "nesterov" and (isinstance(value, bool) or not isinstance(value, int | float) or value < 0):
@@ -238,10 +263,11 @@ def _optimizer_settings(config: Config) -> dict[str, Any]:
     return settings
 
 
-def _test_batches(config: Config, samples: Samples, split: str, compute: Compute) -> TestBatches:
+def _test_batches(config: Config, samples: Samples, chain: Chain, split: str, compute: Compute) -> TestBatches:
     entry = config["dataset"][split]
-    chain = test_chain(config["dataset"])
-    return TestBatches(samples, chain, int(entry["batch_size"]), int(configs.get(config, "num_workers", 0)), compute.device)
+    return TestBatches(
+        samples, chain, int(entry["batch_size"]), int(configs.get(config, "num_workers", 0)), compute.device
+    )
 
 
 def _labels(batches: TestBatches) -> Tensor:

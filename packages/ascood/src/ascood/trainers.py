@@ -65,29 +65,21 @@ def make_objective(config: Config, network: nn.Module, run: Pass) -> Objective:
         network.set_params(args.sigma)
         return _ascood(run, args)
     if isinstance(args, MixArgs):
-        return Objective(_with_outliers(mixoe_step, run, args), uses_outliers=True, skips_last=True, settings=asdict(args))
-    step: Callable[[Tensor, Tensor, Tensor | None, float], Losses]
-    if name == "oe":
-
-        def step(images: Tensor, labels: Tensor, outliers: Tensor | None, alpha: float) -> Losses:
-            assert outliers is not None
-            return oe_step(run, images, labels, outliers, args["lambda_oe"])
-
-        return Objective(step, uses_outliers=True, settings=args)
-    if name == "logitnorm":
-
-        def step(images: Tensor, labels: Tensor, outliers: Tensor | None, alpha: float) -> Losses:
-            return logitnorm_step(run, images, labels, args["tau"])
-
-        return Objective(step, settings=args)
-    if name == "t2fnorm":
-        assert isinstance(network, T2FNormNet)
+        return Objective(
+            _with_outliers(mixoe_step, run, args), uses_outliers=True, skips_last=True, settings=asdict(args)
+        )
+    if isinstance(network, T2FNormNet) and name == "t2fnorm":
         network.set_params(args["tau"])
 
     def step(images: Tensor, labels: Tensor, outliers: Tensor | None, alpha: float) -> Losses:
+        if name == "oe":
+            assert outliers is not None
+            return oe_step(run, images, labels, outliers, args["lambda_oe"])
+        if name == "logitnorm":
+            return logitnorm_step(run, images, labels, args["tau"])
         return base_step(run, images, labels)
 
-    return Objective(step, settings=args)
+    return Objective(step, uses_outliers=name == "oe", settings=args)
 
 
 def _ascood(run: Pass, args: AscoodArgs) -> Objective:

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from ascood import config
 from ood_shared.errors import InputError
-
 from ood_shared.testing.golden import Golden, golden_dir
 
 PACKAGE = Path(__file__).parents[2]
@@ -66,7 +65,7 @@ SCRIPTED = [line for line in LINES if line["script"].startswith("scripts/")]
 def test_a_script_runs_the_command_of_the_reference(line, tmp_path):
     """A stand-in for python writes down what it was called with; folders that test scripts look for exist."""
     recorder = tmp_path / "python"
-    recorder.write_text(f'#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n')
+    recorder.write_text(f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n")
     recorder.chmod(0o755)
     words = " ".join(map(shlex.quote, line["argv"]))
     root = line["argv"][line["argv"].index("--root") + 1] if "--root" in line["argv"] else None
@@ -82,7 +81,7 @@ def test_a_script_runs_the_command_of_the_reference(line, tmp_path):
         env={"PATH": f"{tmp_path}:/usr/bin:/bin", "ASCOOD_HERE": "1"},
     )
     assert found.returncode == 0, found.stderr
-    assert [*line["argv"], "--extra", "1"] in [eval(out) for out in found.stdout.splitlines() if out.startswith("[")], (  # noqa: S307
+    assert [*line["argv"], "--extra", "1"] in [eval(out) for out in found.stdout.splitlines() if out.startswith("[")], (
         words,
         found.stdout,
     )

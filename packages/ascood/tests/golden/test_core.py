@@ -45,7 +45,10 @@ def test_a_network_has_the_keys_of_the_authors_checkpoints(tag):
     network = network_of(FACTS["networks"][tag])
     state = network.state_dict()
     found = [[key, list(value.shape), str(value.dtype)] for key, value in state.items()]
-    wanted = [[key, list(shape), dtype if dtype.startswith("torch") else f"torch.{dtype}"] for key, shape, dtype in expected["keys"]]
+    wanted = [
+        [key, list(shape), dtype if dtype.startswith("torch") else f"torch.{dtype}"]
+        for key, shape, dtype in expected["keys"]
+    ]
     assert found == wanted
     assert sum(p.numel() for p in network.parameters()) == expected["n_params"]
     assert sum(b.numel() for b in network.buffers()) == expected["n_buffers"]

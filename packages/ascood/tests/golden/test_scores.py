@@ -24,7 +24,11 @@ def make_bank(wrapped):
 
     def extract(name):
         features = torch.from_numpy(POSTHOC[f"{name}_feature"])
-        labels = torch.from_numpy(POSTHOC[f"{name}_label"]) if f"{name}_label" in POSTHOC else torch.full((len(features),), -1)
+        labels = (
+            torch.from_numpy(POSTHOC[f"{name}_label"])
+            if f"{name}_label" in POSTHOC
+            else torch.full((len(features),), -1)
+        )
         prepared = standardise(features, FACTS["posthoc"]["sigma_wrapped"]) if wrapped else features
         return Extract(prepared @ weight.T + bias, features, labels)
 

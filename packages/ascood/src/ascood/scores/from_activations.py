@@ -21,13 +21,16 @@ class ReAct(Score):
     name, order, fits = "react", ("percentile",), True
 
     def fit(self, bank: Bank) -> None:
+        """See `Score.fit`."""
         super().fit(bank)
         self.activations = bank.val.features.flatten().cpu().numpy()
 
     def prepare(self) -> None:
+        """See `Score.prepare`."""
         self.threshold = float(np.percentile(self.activations, 100 * self.fraction("percentile")))
 
     def judge(self, inputs: Extract) -> Judgement:
+        """See `Score.judge`."""
         return _energy(self.bank.last_layer(inputs.features.clamp(max=self.threshold)))
 
 
@@ -37,6 +40,7 @@ class ASH(Score):
     name, order = "ash", ("percentile",)
 
     def judge(self, inputs: Extract) -> Judgement:
+        """See `Score.judge`."""
         from pytorch_ood.detector.ash import ash_b
 
         shaped = ash_b(inputs.features[:, :, None, None], self.fraction("percentile"))
@@ -49,6 +53,7 @@ class Scale(Score):
     name, order = "scale", ("percentile",)
 
     def judge(self, inputs: Extract) -> Judgement:
+        """See `Score.judge`."""
         from pytorch_ood.detector.scale import scale
 
         shaped = scale(inputs.features.contiguous()[:, :, None, None], self.fraction("percentile"))
@@ -64,6 +69,7 @@ class DICE(Score):
     name, order, fits = "dice", ("p",), True
 
     def prepare(self) -> None:
+        """See `Score.prepare`."""
         from pytorch_ood.detector import DICE as Library
 
         library = Library(None, self.bank.weight, self.bank.bias, self.fraction("p"))
@@ -73,4 +79,5 @@ class DICE(Score):
         self.threshold, self.weight = library.threshold, library.masked_w.to(self.bank.weight.device)
 
     def judge(self, inputs: Extract) -> Judgement:
+        """See `Score.judge`."""
         return _energy(inputs.features @ self.weight.T + self.bank.bias)

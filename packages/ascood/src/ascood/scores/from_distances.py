@@ -1,4 +1,4 @@
-"""Scores of the distance or similarity to the training features. They differ from pytorch-ood in scale or definition."""
+"""Scores of the distance or similarity to the training features; pytorch-ood's differ in scale or definition."""
 
 import torch
 import torch.nn.functional as F
@@ -20,11 +20,13 @@ class KNN(Score):
     name, order, fits = "knn", ("K",), True
 
     def fit(self, bank: Bank) -> None:
+        """See `Score.fit`."""
         super().fit(bank)
         self.points = _normalised(bank.train.features)
         self.squares = self.points.square().sum(1)
 
     def judge(self, inputs: Extract) -> Judgement:
+        """See `Score.judge`."""
         neighbours = self.count("K", len(self.points))
 
         def judge(part: Extract) -> Judgement:
@@ -47,6 +49,7 @@ class Mahalanobis(Score):
     name, fits = "mds", True
 
     def fit(self, bank: Bank) -> None:
+        """See `Score.fit`."""
         super().fit(bank)
         train = bank.train
         self.means = class_means(train.features.double(), train.labels, len(bank.weight)).nan_to_num()
@@ -58,6 +61,7 @@ class Mahalanobis(Score):
         return torch.stack([-_quadratic(wide - mean, self.precision) for mean in self.means], dim=1)
 
     def judge(self, inputs: Extract) -> Judgement:
+        """See `Score.judge`."""
         return self.class_terms(inputs.features).amax(1), inputs.logits.argmax(1)
 
 
@@ -67,11 +71,13 @@ class RelativeMahalanobis(Mahalanobis):
     name = "rmds"
 
     def fit(self, bank: Bank) -> None:
+        """See `Score.fit`."""
         super().fit(bank)
         self.mean = bank.train.features.double().mean(0)
         self.overall = _precision(bank.train.features, self.mean)
 
     def judge(self, inputs: Extract) -> Judgement:
+        """See `Score.judge`."""
         background = -_quadratic(inputs.features.double() - self.mean, self.overall)
         return (self.class_terms(inputs.features) - background[:, None]).amax(1), inputs.logits.argmax(1)
 
@@ -79,8 +85,8 @@ class RelativeMahalanobis(Mahalanobis):
 def _precision(rows: Tensor, centre: Tensor) -> Tensor:
     """Hermitian pseudo-inverse of the covariance (divisor n) of rows less their centres, in float64.
 
-    The cut-off is the default one of float32, as in the original: with fewer inputs than features the score hangs on it.
-    The rest is wider than the original, because the relative score is a small difference of large terms.
+    The cut-off is the default one of float32, as in the original: with fewer inputs than features the score hangs on
+    it. The rest is wider than the original, because the relative score is a small difference of large terms.
     """
     centred = rows.double() - centre
     centred -= centred.mean(0)
@@ -102,6 +108,7 @@ class NNGuide(Score):
     name, order, fits = "nnguide", ("K", "alpha"), True
 
     def fit(self, bank: Bank) -> None:
+        """See `Score.fit`."""
         super().fit(bank)
         train = bank.train
         if self.args.get("honour_alpha", False):
@@ -109,6 +116,7 @@ class NNGuide(Score):
         self.points = F.normalize(train.features, dim=1) * train.logits.logsumexp(1, keepdim=True)
 
     def judge(self, inputs: Extract) -> Judgement:
+        """See `Score.judge`."""
         neighbours = self.count("K", len(self.points))
 
         def judge(part: Extract) -> Judgement:
@@ -125,11 +133,13 @@ class Relation(Score):
     name, order, fits = "relation", ("pow",), True
 
     def fit(self, bank: Bank) -> None:
+        """See `Score.fit`."""
         super().fit(bank)
         self.points = _unit(bank.train.features)
         self.posteriors = bank.train.logits.softmax(1)
 
     def judge(self, inputs: Extract) -> Judgement:
+        """See `Score.judge`."""
         power = self.value("pow")
 
         def judge(part: Extract) -> Judgement:
@@ -152,11 +162,13 @@ class FDBD(Score):
     name, order, fits = "fdbd", ("distance_as_normalizer",), True
 
     def fit(self, bank: Bank) -> None:
+        """See `Score.fit`."""
         super().fit(bank)
         self.mean = bank.train.features.mean(0)
         self.gaps = torch.cdist(bank.weight.double(), bank.weight.double())  # (classes, classes)
 
     def judge(self, inputs: Extract) -> Judgement:
+        """See `Score.judge`."""
         logits = inputs.logits.double()
         top, predicted = logits.max(1)
         gaps = self.gaps[predicted]  # (n, classes); 0 for the predicted class

@@ -17,6 +17,7 @@ class MSP(Score):
     name = "msp"
 
     def judge(self, inputs: Extract) -> Judgement:
+        """See `Score.judge`."""
         return -scores.msp(inputs.logits), inputs.logits.argmax(1)
 
 
@@ -26,6 +27,7 @@ class MLS(Score):
     name = "mls"
 
     def judge(self, inputs: Extract) -> Judgement:
+        """See `Score.judge`."""
         return -scores.max_logit(inputs.logits), inputs.logits.argmax(1)
 
 
@@ -35,6 +37,7 @@ class Energy(Score):
     name, order = "ebo", ("temperature",)
 
     def judge(self, inputs: Extract) -> Judgement:
+        """See `Score.judge`."""
         return -scores.energy(inputs.logits, self.value("temperature")), inputs.logits.argmax(1)
 
 
@@ -48,6 +51,7 @@ class TemperatureScaling(Score):
     name, fits = "temp_scaling", True
 
     def fit(self, bank: Bank) -> None:
+        """See `Score.fit`."""
         super().fit(bank)
         logits, labels = bank.val.logits, bank.val.labels
         temperature = torch.full((1,), 1.5, device=logits.device, requires_grad=True)
@@ -64,6 +68,7 @@ class TemperatureScaling(Score):
         self.temperature = temperature.detach()
 
     def judge(self, inputs: Extract) -> Judgement:
+        """See `Score.judge`."""
         return -scores.msp(inputs.logits / self.temperature), inputs.logits.argmax(1)
 
 
@@ -73,6 +78,7 @@ class GEN(Score):
     name, order = "gen", ("gamma", "M")
 
     def judge(self, inputs: Extract) -> Judgement:
+        """See `Score.judge`."""
         gamma, most = self.value("gamma"), self.count("M", inputs.logits.shape[1])
         top = inputs.logits.softmax(1).topk(most, dim=1).values
         return -(top**gamma * (1 - top) ** gamma).sum(1), inputs.logits.argmax(1)
@@ -88,6 +94,7 @@ class KLMatching(Score):
     name, fits = "klm", True
 
     def fit(self, bank: Bank) -> None:
+        """See `Score.fit`."""
         super().fit(bank)
         from pytorch_ood.detector import KLMatching as Library
 
@@ -98,6 +105,7 @@ class KLMatching(Score):
             self.library.dists[str(missing)] = torch.nn.Parameter(one_hot, requires_grad=False)
 
     def judge(self, inputs: Extract) -> Judgement:
+        """See `Score.judge`."""
         return -self.library.predict_logits(inputs.logits), inputs.logits.argmax(1)
 
 
@@ -110,6 +118,7 @@ class GradNorm(Score):
     name = "gradnorm"
 
     def judge(self, inputs: Extract) -> Judgement:
+        """See `Score.judge`."""
         classes = inputs.logits.shape[1]
         of_logits = (classes * inputs.logits.softmax(1) - 1).abs().sum(1)
         return of_logits * inputs.features.abs().sum(1), inputs.logits.argmax(1)
@@ -121,6 +130,7 @@ class T2FNorm(Score):
     name = "t2fnorm"
 
     def judge(self, inputs: Extract) -> Judgement:
+        """See `Score.judge`."""
         if "tau" in self.args:
             logits = self.bank.last_layer(inputs.features / self.value("tau"))
         elif self.bank.score_head is not None:
@@ -138,7 +148,7 @@ def class_means(features: Tensor, labels: Tensor, classes: int) -> Tensor:
 
 
 class SHE(Score):
-    """<h, pattern of the predicted class>, the mean of the rightly classified training features: Zhang et al., ICLR 2023.
+    """<h, pattern of the predicted class>, the mean rightly classified training features: Zhang et al., ICLR 2023.
 
     A class of which no training input is classified rightly has no pattern (NaN in the original); it takes the mean of
     all its training inputs, and a warning says so.
@@ -147,6 +157,7 @@ class SHE(Score):
     name, fits = "she", True
 
     def fit(self, bank: Bank) -> None:
+        """See `Score.fit`."""
         super().fit(bank)
         classes, train = len(bank.weight), bank.train
         right = train.logits.argmax(1) == train.labels
@@ -162,5 +173,6 @@ class SHE(Score):
         self.pattern = pattern
 
     def judge(self, inputs: Extract) -> Judgement:
+        """See `Score.judge`."""
         predicted = inputs.logits.argmax(1)
         return (inputs.features * self.pattern[predicted]).sum(1), predicted

@@ -16,6 +16,7 @@ class ViM(Score):
     name, order, fits = "vim", ("dim",), True
 
     def prepare(self) -> None:
+        """See `Score.prepare`."""
         from pytorch_ood.detector import ViM as Library
 
         self.library = Library(None, _dimension(self, self.bank), self.bank.weight, self.bank.bias)
@@ -23,6 +24,7 @@ class ViM(Score):
         self.library.fit_features(self.bank.train.features, self.bank.train.labels)
 
     def judge(self, inputs: Extract) -> Judgement:
+        """See `Score.judge`."""
         return -self.library.predict_features(inputs.features), self.bank.last_layer(inputs.features).argmax(1)
 
 
@@ -32,12 +34,14 @@ class Residual(Score):
     name, order, fits = "residual", ("dim",), True
 
     def prepare(self) -> None:
+        """See `Score.prepare`."""
         self.origin = -(torch.linalg.pinv(self.bank.weight) @ self.bank.bias)  # (dim,)
         rows = self.bank.val.features - self.origin
         vectors = torch.linalg.eigh(rows.T @ rows / len(rows)).eigenvectors  # ascending eigenvalues
         self.outside: Tensor = vectors[:, : vectors.shape[1] - _dimension(self, self.bank)]
 
     def judge(self, inputs: Extract) -> Judgement:
+        """See `Score.judge`."""
         residual = ((inputs.features - self.origin) @ self.outside).norm(dim=1)
         return -residual, self.bank.last_layer(inputs.features).argmax(1)
 

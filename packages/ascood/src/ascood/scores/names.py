@@ -15,8 +15,11 @@ OUT_OF_SCOPE = {
     "mds_ensemble": "it needs features of several layers",
     "gmm": "it needs features of several layers",
     **dict.fromkeys(
-        ("conf_branch", "godin", "rotpred", "rot", "mcd", "mos", "cider", "npos", "reweightood", "palm", "csi", "udg"), _NET
+        ("conf_branch", "godin", "rotpred", "rot", "mcd", "mos", "cider", "npos", "reweightood", "palm", "csi", "udg"),
+        _NET,
     ),
-    **dict.fromkeys(("opengan", "dropout", "ensemble", "ssd", "patchcore", "cutpaste", "draem", "dsvdd", "rd4ad"), _NET),
+    **dict.fromkeys(
+        ("opengan", "dropout", "ensemble", "ssd", "patchcore", "cutpaste", "draem", "dsvdd", "rd4ad"), _NET
+    ),
     **dict.fromkeys(("rts", "mcm", "kdad"), _NET),
 }

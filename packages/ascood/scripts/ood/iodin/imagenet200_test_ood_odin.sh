@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+# The name of the published program; the document calls it imagenet200_test_ood_iodin.sh.
+exec bash "$(dirname "$0")/imagenet200_test_ood_iodin.sh" "$@"

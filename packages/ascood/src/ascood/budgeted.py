@@ -1,0 +1,154 @@
+"""What `ascood.bench` does: train ASCOOD and score outlier sets within a schedule."""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ood_shared import checkpoints, distributed
+from ood_shared.bench.schema import pack_scores, write_result
+from ood_shared.datasets import ImageSet, fit, hold_out, load
+from ood_shared.devices import resolve_device
+from ood_shared.errors import InputError
+
+from ascood.bench import Schedule
+from ascood.evaluator import Evaluator
+from ascood.preprocessing import Chain, normalisation
+from ascood.records import BEST
+from ascood.results import make_result
+from ascood.samples import Samples
+from ascood.scores.catalogue import make_score
+from ascood.suites import Source, Suite
+from ascood.train import Compute, train_sets
+
+SIZE, NOVEL = 32, "novel"
+FULL_EPOCHS = 100  # of the paper, CIFAR
+VAL_SHARE = 10  # one of so many training images is kept for validation
+ARGS = {"w": 1.0, "sigma": 0.5, "p_inv": 0.15, "alpha_max": 300.0, "alpha_min": 30.0}  # the document's CIFAR-10 command
+
+
+def bench(options: argparse.Namespace, schedule: Schedule) -> None:
+    """Train, score; leaves `result.json` and `scores.npz` in `--output-dir`."""
+    if options.output_dir is None:
+        raise InputError("--output-dir is missing: the folder for result.json, scores.npz and the trained network.")
+    if "," in options.postprocessor or options.postprocessor == "all":
+        raise InputError(f"--postprocessor `{options.postprocessor}`: the bench takes one score.")
+    score = make_score(options.postprocessor)
+    with distributed.setup(resolve_device(options.device)) as device:
+        compute = Compute(device, options.precision, options.compile, options.log_to, options.resume)
+        generator = torch.Generator().manual_seed(options.seed)
+        train, val, test, outliers = _data(options, schedule, generator)
+        config = make_config(options, schedule, len(train), int(train.labels.max()) + 1)
+        folder = Path(options.output_dir)
+        mean, std = normalisation("unknown")
+        chain = Chain("test", SIZE, SIZE, mean, std)
+        folder.mkdir(parents=True, exist_ok=True)
+        started = time.perf_counter()
+        sets = {"train": train, "val": val, "test": test}
+        network, standing = train_sets(config, sets, chain, folder / "run", compute)
+        train_seconds = time.perf_counter() - started
+
+        best = folder / "run" / BEST
+        checkpoints.load_weights(network, checkpoints.load(best), best)
+        id_sets = {name: Source(name, lambda samples=samples: samples) for name, samples in sets.items()}  # type: ignore[misc]
+        near = [Source(found.name, lambda found=found: found) for found in outliers]  # type: ignore[misc]
+        suite = Suite(options.id, config["dataset"]["num_classes"], schedule.network, chain, id_sets, near, [])
+        identity = {"weights": checkpoints.sha256(best)}
+        evaluator = Evaluator(network.eval(), suite, None, device, identity, 500, 0, options.precision)
+        started = time.perf_counter()
+        arrays, _ = evaluator.judge_all(score, False, search=False)
+        seconds = time.perf_counter() - started
+        packed = pack_scores(
+            options.id,
+            (-arrays["id/test/conf"].astype(np.float64), test.labels, evaluator.extract("id/test").logits.argmax(1)),
+            {
+                o.name: (-arrays[f"near/{o.name}/conf"].astype(np.float64), arrays[f"near/{o.name}/pred"])
+                for o in outliers
+            },
+        )
+        result = make_result(
+            packed,
+            seed=options.seed,
+            budget=options.budget,
+            config={"train": config, "score": score.settings(), "novel_classes": options.novel_classes},
+            timings={
+                "train_seconds": train_seconds,
+                "train_step_seconds": standing.step_seconds,
+                "score_seconds_per_1000": 1000 * seconds / len(packed["scores"]),
+            },
+            device=device,
+            checkpoint=checkpoints.sha256(best),
+        )
+        if distributed.is_main():
+            write_result(folder, result, packed)
+            for name, entries in result["metrics"].items():
+                print(f"{name:<12} AUROC {entries['auroc']['value']:.4f}  FPR95 {entries['fpr95']['value']:.4f}")
+
+
+def make_config(options: argparse.Namespace, schedule: Schedule, images: int, classes: int) -> dict[str, Any]:
+    """The config that the training pipeline would have, for sets that lie in memory."""
+    epochs = FULL_EPOCHS
+    if schedule.steps is not None:
+        epochs = max(1, round(schedule.steps / -(-images // schedule.batch_size)))
+    sizes = {"train": schedule.batch_size, "val": 200, "test": 200}
+    return {
+        "seed": options.seed,
+        "num_workers": 0,
+        "preprocessor": {"name": "ascood"},
+        "pipeline": {"name": "train"},
+        "dataset": {
+            "name": options.id,
+            "num_classes": classes,
+            "pre_size": SIZE,
+            "image_size": SIZE,
+            "normalization_type": "unknown",
+            **{split: {"batch_size": size, "shuffle": split == "train"} for split, size in sizes.items()},
+        },
+        "network": {"name": "ascood_net", "backbone": {"name": schedule.network}},
+        "trainer": {"name": "ascood", "trainer_args": {**ARGS, "ood_type": options.ood_type}},
+        "optimizer": {"lr": schedule.lr, "num_epochs": epochs},
+    }
+
+
+def _data(
+    options: argparse.Namespace, schedule: Schedule, generator: torch.Generator
+) -> tuple[Samples, Samples, Samples, list[Samples]]:
+    """Training, validation and test images of the ID set, and the outlier sets, RGB at 32 pixels, cut to the budget."""
+    train, test = (_load(options.id, split, options.data_dir) for split in ("train", "test"))
+    if train.classes != test.classes:
+        raise InputError(f"--id {options.id}: train and test have different classes; both need the same.")
+    novel = []
+    if options.novel_classes:
+        train, test, left_out = hold_out(train, test, options.novel_classes.split(","))
+        novel = [_samples(NOVEL, _cut(left_out, schedule.test_images, generator)).as_outliers()]
+    names = [name for name in options.ood.split(",") if name]
+    if not names or len(set(names)) != len(names):
+        raise InputError(f"--ood `{options.ood}` names no set, or one more than once.")
+    train = _cut(train, schedule.train_images, generator)
+    held = torch.randperm(len(train), generator=generator)
+    count = max(1, len(train) // VAL_SHARE)
+    outliers = [
+        _samples(name, _cut(_load(name, "test", options.data_dir), schedule.test_images, generator)).as_outliers()
+        for name in names
+    ]
+    return (
+        _samples("train", train.select(held[count:].sort().values.numpy())),
+        _samples("val", train.select(held[:count].sort().values.numpy())),
+        _samples("test", _cut(test, schedule.test_images, generator)),
+        novel + outliers,
+    )
+
+
+def _load(name: str, split: str, data_dir: str | None) -> ImageSet:
+    """RGB at 32 pixels; sets of one size are decoded as they are and resized with antialiasing."""
+    return fit(load(name, split, data_dir, size=SIZE, channels=3), SIZE, 3)
+
+
+def _cut(images: ImageSet, limit: int | None, generator: torch.Generator) -> ImageSet:
+    return images if limit is None or len(images) <= limit else images.subset(limit, generator)
+
+
+def _samples(name: str, images: ImageSet) -> Samples:
+    return Samples(name, images.labels, name, (), images.images)
