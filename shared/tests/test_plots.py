@@ -157,3 +157,16 @@ assert matplotlib.rcParams["font.size"] == 31
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_scatter_draws_every_point_in_the_colour_of_its_group():
+    figure = plots.scatter({"a": np.zeros((3, 2)), "b": torch.ones(2, 2)}, crosses=["b"])
+    first, second = figure.axes[0].collections
+    assert (len(first.get_offsets()), len(second.get_offsets())) == (3, 2)
+    assert not np.array_equal(first.get_facecolor(), second.get_facecolor())
+    assert second.get_zorder() > first.get_zorder()
+
+
+def test_scatter_of_points_that_are_not_of_a_plane_is_refused():
+    with pytest.raises(InputError, match=r"shape \(3, 3\) for `a`; expected \(n, 2\)"):
+        plots.scatter({"a": np.zeros((3, 3))})

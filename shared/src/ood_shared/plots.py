@@ -127,6 +127,44 @@ def curves(
     return figure
 
 
+def scatter(
+    groups: Mapping[str, npt.NDArray[Any] | torch.Tensor],
+    crosses: Sequence[str] = (),
+    xlabel: str = "",
+    ylabel: str = "",
+    title: str | None = None,
+) -> "Figure":
+    """Points of a plane, one colour for each group.
+
+    Args:
+        groups: for each name its points, (n, 2).
+        crosses: names of groups that are drawn as crosses, in front of the dots.
+        xlabel: what the horizontal axis is.
+        ylabel: what the vertical axis is.
+        title: printed above.
+    """
+    _need("scatter", groups)
+    figure, (axes,) = _panels(1, 1, height=4.6)
+    for position, (name, points) in enumerate(groups.items()):
+        xy = points.detach().cpu().double().numpy() if isinstance(points, torch.Tensor) else points
+        if xy.ndim != 2 or xy.shape[1] != 2:
+            raise InputError(f"A scatter was given points of shape {xy.shape} for `{name}`; expected (n, 2).")
+        marked = name in crosses
+        axes.scatter(
+            xy[:, 0],
+            xy[:, 1],
+            s=26 if marked else 9,
+            marker="x" if marked else "o",
+            linewidths=1.0 if marked else 0.0,
+            color=PALETTE[position % len(PALETTE)],
+            label=_plain(name),
+            zorder=3 if marked else 2,
+        )
+    axes.set(xlabel=xlabel, ylabel=ylabel, title=_plain(title))
+    axes.legend(loc="best")
+    return figure
+
+
 def image_grid(
     images: npt.NDArray[Any] | torch.Tensor,
     titles: Sequence[str] | None = None,

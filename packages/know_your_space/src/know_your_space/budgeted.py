@@ -19,16 +19,11 @@ from torch import Tensor
 
 from know_your_space.bench import Schedule
 from know_your_space.data import Part
+from know_your_space.results import METHOD, PAPER
 from know_your_space.scoring import logits_of
 from know_your_space.settings import TrainSettings
 from know_your_space.train import Compute, Place, TrainingData, train
 from know_your_space.transforms import SIDE
-
-METHOD = "know_your_space"
-PAPER = (
-    "Narayanaswamy et al., Know Your Space: Inlier and Outlier Construction for Calibrating Medical OOD Detectors, "
-    "MIDL 2023"
-)
 
 
 def bench(options: argparse.Namespace, schedule: Schedule) -> None:

@@ -2,20 +2,21 @@
 
 import argparse
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from ood_shared import distributed
+from ood_shared import distributed, plots
 from ood_shared.devices import make_scaler, maybe_compile, resolve_device, seed_everything
 from ood_shared.errors import InputError, unknown
 from ood_shared.loaders import DeviceLoader
 from ood_shared.runs import CHECKPOINT, Run, read_settings, refuse_other_settings
 from torch import Tensor
 
-from know_your_space import paths
+from know_your_space import paths, pictures
 from know_your_space.classes import balanced_draws, class_counts, class_weights
 from know_your_space.data import Part, load_parts
 from know_your_space.epochs import say, validate
@@ -29,8 +30,12 @@ from know_your_space.scoring import logits_of
 from know_your_space.settings import TrainSettings
 from know_your_space.step import Step
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 BETAS, WEIGHT_DECAY = (0.9, 0.98), 5e-4
 MAY_DIFFER = ("epochs", "data_crc32")  # on resuming; the last has a message of its own
+SAMPLES, MAP = "samples.png", "latent_map.png"
 RANK_STEP = 1_000_003  # between the seeds of the ranks' own draws
 
 
@@ -176,10 +181,16 @@ def train(
             f"{place.best.parent} holds a finished run ({progress.epoch} of {settings.epochs} epochs). "
             "Pass more --epochs to go on, or --restart to begin anew."
         )
+    stored = data.train.images.flip(1) if data.train.reversed else data.train.images
+    _draw(place.folder / SAMPLES, lambda: pictures.sample_rows(stored, settings, settings.seed))
     try:
         seconds = fit(job, run, progress)
     finally:
         run.close()
+    if settings.latent and job.step.queue.full:
+        _draw(
+            place.folder / MAP, lambda: pictures.latent_map(job.step.queue, data.train.names, settings, settings.seed)
+        )
     network.eval()
     return network, seconds
 
@@ -337,6 +348,11 @@ def _introduce(data: TrainingData, settings: TrainSettings, network: WideResNet)
     say(f"class counts: {dict(zip(data.train.names, counts, strict=True))}, validation images: {len(data.val)}")
     say(f"parameters: {sum(parameter.numel() for parameter in network.parameters())}")
     say(f"settings: {asdict(settings)}")
+
+
+def _draw(path: Path, figure: Callable[[], "Figure"]) -> None:
+    if distributed.is_main():
+        plots.save(figure(), path)
 
 
 def _plain(settings: TrainSettings) -> dict[str, Any]:

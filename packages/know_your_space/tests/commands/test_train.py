@@ -6,6 +6,7 @@ import re
 import pytest
 import torch
 from ood_shared import checkpoints
+from PIL import Image
 
 
 def test_the_documented_flags_leave_the_two_checkpoints_under_the_original_names(place, runs):
@@ -177,3 +178,17 @@ def test_runs_with_other_margins_share_a_folder_without_mixing(place, runs):
     runs.trained("--T", "2", epochs=1)
     assert runs.same(runs.weights(), before)
     assert runs.checkpoint(T=2.0).is_file()
+
+
+def test_a_picture_of_the_samples_and_a_map_of_the_latent_space_are_left(place, runs):
+    runs.trained(epochs=2)
+    for name in ("samples.png", "latent_map.png"):
+        with Image.open(runs.run_folder() / name) as picture:
+            assert min(picture.size) > 200
+
+
+def test_drawing_pictures_does_not_change_what_is_trained(place, runs, monkeypatch):
+    runs.trained("--ckpt_name", "drawn", epochs=2)
+    monkeypatch.setattr("know_your_space.train._draw", lambda path, figure: None)
+    runs.trained("--ckpt_name", "plain", epochs=2)
+    assert runs.same(runs.weights(name="drawn"), runs.weights(name="plain"))
