@@ -1,0 +1,181 @@
+"""Tiny data in OpenOOD's layout, and ways to run the commands on it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ascood import benchmarks, cli
+from PIL import Image
+
+PACKAGE = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left on its way out."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The one line of an error, after checking that it is one line, and of bad input; warnings may stand before."""
+        assert self.status == 2, (self.status, self.err)
+        lines = [line for line in self.err.splitlines() if not line.startswith("warning: ")]
+        assert len(lines) == 1, self.err
+        assert ": error: " in lines[0]
+        return lines[0]
+
+
+def write_images(folder: Path, count: int, generator: np.random.Generator, side: int, level: int) -> list[str]:
+    """Noisy images with a bright bar whose place tells the class; their names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = []
+    for number in range(count):
+        pixels = generator.integers(0, 60, (side, side, 3))
+        start = (level * side // 8) % (side - 4)
+        pixels[start : start + side // 6] += 180
+        names.append(f"{level}_{number}.png")
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / names[-1])
+    return names
+
+
+def write_benchmark(
+    data: Path, name: str, per_class: int = 3, classes: int = 2, outliers: int = 3, side: int = 36
+) -> None:
+    """All lists and images of a benchmark, a few images each."""
+    generator = np.random.default_rng(0)
+    for row in benchmarks.rows(name):
+        folder, path = data / row.data_dir, data / "benchmark_imglist" / row.imglist
+        path.parent.mkdir(parents=True, exist_ok=True)
+        prefix = f"{row.split}_{row.name}"
+        lines = []
+        if row.split in ("id", "csid"):
+            for label in range(classes):
+                written = write_images(folder / prefix, per_class, generator, side, label)
+                lines += [f"{prefix}/{image} {label}" for image in written]
+        else:
+            written = write_images(folder / prefix, outliers, generator, side, 5)
+            lines = [f"{prefix}/{image} -1" for image in written]
+        path.write_text("\n".join(lines) + "\n")
+
+
+def write_folder(root: Path, per_class: int = 6, classes: tuple[str, ...] = ("a", "b"), side: int = 32) -> Path:
+    """Own data: train, val and test in ImageFolder layout, and one near and one far OOD set."""
+    generator = np.random.default_rng(1)
+    for split in ("train", "val", "test"):
+        for label, name in enumerate(classes):
+            write_images(root / split / name, per_class, generator, side, label)
+    write_images(root / "ood" / "near" / "bars" / "x", 5, generator, side, 4)
+    write_images(root / "ood" / "far" / "more" / "x", 5, generator, side, 6)
+    return root
+
+
+@pytest.fixture(scope="session")
+def make_benchmark() -> Callable[..., None]:
+    return write_benchmark
+
+
+@pytest.fixture(scope="session")
+def make_folder() -> Callable[..., Path]:
+    return write_folder
+
+
+@pytest.fixture(autouse=True)
+def _no_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands find no GPU, unless the test is marked `gpu`: on one, the same run twice need not be bit-equal."""
+    if request.node.get_closest_marker("gpu") is None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder; the test runs in it."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def call(capsys: pytest.CaptureFixture[str], name: str, *argv: str) -> Outcome:
+    capsys.readouterr()
+    try:
+        status = cli.main([name, *argv])
+    except SystemExit as stop:  # argparse's way out
+        status = int(stop.code or 0)
+    captured = capsys.readouterr()
+    return Outcome(status, captured.out, captured.err)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """`run("train", "--config", …)`: a command in this process."""
+    return lambda name, *argv: call(capsys, name, *argv)
+
+
+@pytest.fixture
+def done(run: Callable[..., Outcome]) -> Callable[..., Outcome]:
+    """As `run`, for a command that must succeed."""
+
+    def done(name: str, *argv: str) -> Outcome:
+        found = run(name, *argv)
+        assert found.status == 0, found.err
+        return found
+
+    return done
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's environment with one thread and no GPU, and the byte code cache, without which torch is slow."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    path = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", "")])
+    return kept | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "CUDA_VISIBLE_DEVICES": "", "PATH": path}
+
+
+@pytest.fixture(scope="session")
+def start() -> Callable[..., subprocess.Popen[str]]:
+    """`start("python", "main.py", …, cwd=folder)`: a process of its own."""
+
+    def start(*words: str, cwd: Path | None = None) -> subprocess.Popen[str]:
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL, "text": True}
+        return subprocess.Popen(list(words), cwd=cwd, env=clean_environment(), **pipes)  # type: ignore[call-overload]
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def process(start: Callable[..., subprocess.Popen[str]]) -> Callable[..., Outcome]:
+    """As `start`, and wait for the end."""
+
+    def process(*words: str, cwd: Path | None = None) -> Outcome:
+        started = start(*words, cwd=cwd)
+        out, err = started.communicate(timeout=300)
+        return Outcome(started.returncode, out, err)
+
+    return process
+
+
+QUICK = ["--num_workers", "0", "--merge_option", "merge", "--num_gpus", "0"]
+DIGITS = ["--network.backbone.name", "lenet", "--optimizer.lr", "0.05", *QUICK]
+DIGITS_ROOT = "results/digits_ascood_net_ascood_e{}_lr0.05_w1.0_p0.1_otype_{}_nmg_30.0_300.0_default"
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the embedded data trained for one epoch; not to be changed."""
+    at = tmp_path_factory.mktemp("digits")
+    before = Path.cwd()
+    os.chdir(at)
+    try:
+        words = ["train", "--id-data", "digits", *DIGITS, "--optimizer.num_epochs", "1", "--device", "cpu"]
+        assert cli.main([*words, "--trainer.trainer_args.ood_type", "shuffle"]) == 0
+    finally:
+        os.chdir(before)
+    return at / DIGITS_ROOT.format(1, "shuffle")
