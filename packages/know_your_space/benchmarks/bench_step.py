@@ -22,10 +22,11 @@ import numpy as np
 import torch
 from know_your_space.data import Part
 from know_your_space.inliers import draw_latent
+from know_your_space.job import Compute, Place, make_job
 from know_your_space.models import WideResNet
 from know_your_space.outliers import pixel_outliers
 from know_your_space.settings import TrainSettings
-from know_your_space.train import Compute, Place, TrainingData, make_job
+from know_your_space.training_data import TrainingData
 from know_your_space.transforms import evaluation_transform
 from ood_shared import files, runs
 from ood_shared.cli import Parser, run_command

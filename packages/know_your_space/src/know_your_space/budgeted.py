@@ -19,10 +19,12 @@ from torch import Tensor
 
 from know_your_space.bench import Schedule
 from know_your_space.data import Part
+from know_your_space.job import Compute, Place
 from know_your_space.results import METHOD, PAPER
 from know_your_space.scoring import logits_of
 from know_your_space.settings import TrainSettings
-from know_your_space.train import Compute, Place, TrainingData, train
+from know_your_space.train import train
+from know_your_space.training_data import TrainingData
 from know_your_space.transforms import SIDE
 
 

@@ -10,7 +10,6 @@ An absent MedMNIST set is downloaded with its hash checked. Known classes are th
 it does not have is refused, where the original would shift the codes of the file.
 """
 
-import argparse
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from jaxtyping import Int64, UInt8
-from ood_shared import distributed
 from ood_shared.errors import InputError
 from torch import Tensor
 
@@ -73,50 +71,6 @@ class Part:
     def crc32(self) -> int:
         """A fingerprint of images and labels, to notice that a resumed run sees other data."""
         return zlib.crc32(self.labels.numpy().tobytes(), zlib.crc32(self.images.numpy().tobytes()))
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingData:
-    """Training and validation part; see `Part` for the attributes."""
-
-    images: UInt8[Tensor, "n 3 height width"] = field(repr=False)
-    labels: Int64[Tensor, " n"] = field(repr=False)
-    vali_images: UInt8[Tensor, "m 3 height width"] = field(repr=False)
-    vali_labels: Int64[Tensor, " m"] = field(repr=False)
-    classes: tuple[int, ...]
-    reversed_channels: bool = False
-    sources: tuple[str, ...] = ()
-
-    @property
-    def n_classes(self) -> int:
-        """K."""
-        return len(self.classes)
-
-    def crc32(self) -> int:
-        """A fingerprint of the training images and labels, to notice that a resumed run sees other data."""
-        return zlib.crc32(self.labels.numpy().tobytes(), zlib.crc32(self.images.numpy().tobytes()))
-
-
-def training_data(options: argparse.Namespace) -> TrainingData:
-    """Training and validation part of `--in_dataset`.
-
-    Raises:
-        InputError: as `load_parts`; or a single known class that nobody asked for.
-    """
-    where = DataOptions.of(options)
-    if distributed.is_main():
-        locate(options.in_dataset, where)  # one process downloads
-    distributed.wait_for_all()
-    parts = load_parts(options.in_dataset, ("train", "val"), where)
-    train, val = parts["train"], parts["val"]
-    if train.n_classes < 2 and where.split_file is None and where.novel_classes is None:
-        raise InputError(
-            f"The training part of {options.in_dataset} has one class only ({train.classes[0]}), so there is nothing "
-            "to classify. If one known class is meant, say so with --split_file or --novel_classes."
-        )
-    return TrainingData(
-        train.images, train.labels, val.images, val.labels, train.classes, train.reversed, (train.source, val.source)
-    )
 
 
 def load_part(word: str, part: str, options: DataOptions | None = None, *, as_id: bool = True) -> Part:

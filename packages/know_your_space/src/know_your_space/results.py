@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from ood_shared import plots
 from ood_shared.bench import page
 from ood_shared.bench.material import make_result
-from ood_shared.bench.schema import pack_scores, write_result
+from ood_shared.bench.schema import pack_scores, split_scores, write_result
 from ood_shared.metrics import NAMES as SHARED_NAMES
 from ood_shared.report import Table, write_report
 
@@ -99,6 +100,10 @@ def write_outcome(folder: Path, outcome: Outcome, options: argparse.Namespace, d
     command = f"ood_detection.py --in_dataset {options.in_dataset} --dir_name {options.dir_name}"
     sections = page.sections([(record, arrays)], {}, command, config)
     title = f"Out-of-distribution detection on {outcome.id_part.name}"
+    id_scores, *ood_scores = split_scores(arrays)
+    named = dict(zip(record["ood_datasets"], ood_scores, strict=True))
+    plots.save(plots.histograms(id_scores, named), folder / "histograms.png")
+    plots.save(plots.roc({name: (id_scores, found) for name, found in named.items()}), folder / "roc.png")
     write_report(folder / "report.html", title, [*sections[:2], legacy_table(record["legacy"]), *sections[2:]])
 
 

@@ -11,8 +11,9 @@ import pytest
 import torch
 from know_your_space import data, datasource
 from know_your_space.cli_detect import prepare_main
-from know_your_space.data import load_part, load_parts, training_data
+from know_your_space.data import load_part, load_parts
 from know_your_space.options import DataOptions
+from know_your_space.training_data import training_data
 from ood_shared.datasets import medical
 from ood_shared.errors import InputError, MissingFileError
 
@@ -311,15 +312,15 @@ def test_training_reads_no_test_split(blood: Path, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(datasource, "_load_split", lambda source, split: reads.append(split) or real(source, split))
     found = training_data(flags("bloodmnist", data_dir=str(tmp_path)))
     assert reads == ["train", "val"]
-    assert (found.n_classes, len(found.images), len(found.vali_images)) == (6, 18, 12)
-    assert not found.reversed_channels
+    assert (found.train.n_classes, len(found.train), len(found.val)) == (6, 18, 12)
+    assert not found.train.reversed
 
 
 def test_other_images_have_another_fingerprint(blood: Path, tmp_path: Path) -> None:
     found = training_data(flags("bloodmnist", data_dir=str(tmp_path)))
     before = found.crc32()
     assert training_data(flags("bloodmnist", data_dir=str(tmp_path))).crc32() == before
-    found.images[0, 0, 0, 0] += 1
+    found.val.images[0, 0, 0, 0] += 1
     assert found.crc32() != before
 
 
@@ -329,7 +330,7 @@ def test_one_class_only_is_refused_unless_asked_for(tmp_path: Path, builders: Mo
         training_data(flags("scans", data_dir=str(tmp_path)))
     builders.write_medmnist(tmp_path, "pneumoniamnist")
     found = training_data(flags("pneumoniamnist", data_dir=str(tmp_path), novel_classes="1"))
-    assert found.classes == (0,)
+    assert found.train.classes == (0,)
 
 
 def test_an_unknown_part_is_the_callers_mistake() -> None:

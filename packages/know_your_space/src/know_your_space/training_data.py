@@ -1,0 +1,55 @@
+"""The two parts of a set that a training sees."""
+
+import argparse
+from dataclasses import dataclass
+
+from ood_shared import distributed
+from ood_shared.errors import InputError
+
+from know_your_space.data import Part, load_parts
+from know_your_space.datasource import locate
+from know_your_space.options import DataOptions
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """The two parts that a run sees."""
+
+    train: Part
+    val: Part
+
+    def __post_init__(self) -> None:
+        """Refuse parts that the network could not tell apart or take.
+
+        Raises:
+            InputError: images of different sizes.
+        """
+        if self.train.images.shape[1:] != self.val.images.shape[1:]:
+            raise InputError(
+                f"{self.train.name}: training images are {tuple(self.train.images.shape[2:])} pixels, validation "
+                f"images {tuple(self.val.images.shape[2:])}; expected one size."
+            )
+
+    def crc32(self) -> list[int]:
+        """Fingerprints, to notice that a resumed run sees other data."""
+        return [self.train.crc32(), self.val.crc32()]
+
+
+def training_data(options: argparse.Namespace) -> TrainingData:
+    """Training and validation part of `--in_dataset`.
+
+    Raises:
+        InputError: as `load_parts`; or a single known class that nobody asked for.
+    """
+    where = DataOptions.of(options)
+    if distributed.is_main():
+        locate(options.in_dataset, where)  # one process downloads
+    distributed.wait_for_all()
+    parts = load_parts(options.in_dataset, ("train", "val"), where)
+    train = parts["train"]
+    if train.n_classes < 2 and where.split_file is None and where.novel_classes is None:
+        raise InputError(
+            f"The training part of {options.in_dataset} has one class only ({train.classes[0]}), so there is nothing "
+            "to classify. If one known class is meant, say so with --split_file or --novel_classes."
+        )
+    return TrainingData(train, parts["val"])
