@@ -103,6 +103,12 @@ def clean_environment() -> dict[str, str]:
     return kept | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """As the processes have it: the order of a sum depends on the number of threads, and waiting ones are slow."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(autouse=True)
 def _same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seeds that a command draws are the same in each run."""

@@ -18,9 +18,10 @@ def contrastive_with_class_loop(views, ood, labels, temperature, n_classes, weig
     target = same.masked_select(others).view(2 * n, -1)
     target = target / target.sum(1, keepdim=True)
     loss = -(target * F.log_softmax(logits, dim=1)).sum(1)
+    loss = loss.clone()
     for c in range(n_classes):
-        if (twice == c).sum().item() > 0:
-            loss = torch.where(twice == c, loss * weights[c], loss)
+        own = twice == c
+        loss[own] = loss[own] * weights[c]
     return loss.mean()
 
 
@@ -42,6 +43,11 @@ def mahalanobis(queues, features):
     centred = torch.cat([queue - queue.mean(0) for queue in queues if len(queue)])
     covariance = centred.T @ centred / len(centred) + 1e-4 * torch.eye(features.shape[1], dtype=features.dtype)
     inverse = torch.linalg.inv(covariance)
+    return quadratic_forms(means, inverse, features)
+
+
+def quadratic_forms(means, inverse, features):
+    """min_c (x - mu_c)^T inverse (x - mu_c), one row and one class at a time."""
     return torch.stack([torch.stack([(x - m) @ inverse @ (x - m) for m in means]).min() for x in features])
 
 

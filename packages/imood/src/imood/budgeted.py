@@ -90,7 +90,7 @@ def _task(
     place = Place(options.id, root, ratio, "ResNet18", device, aux=default_aux(names), ood_test=",".join(names))
     task = task_of_own(own, place, training=True)
     val = _resident(own, test_set, device)
-    sets = [OutlierSet(name, _limited(own, name, schedule, options.seed, device)) for name in names]
+    sets = [_outlier_set(own, name, schedule.test_images, options.seed, device) for name in names]
     if novel is not None:
         images = _resident(own, _cut(novel, schedule.test_images, generator), device)
         images.labels.fill_(-1)
@@ -133,16 +133,13 @@ def _settings(options: argparse.Namespace, schedule: Schedule, task: Task, ratio
     )
 
 
-def _limited(own: Own, name: str, schedule: Schedule, seed: int, device: torch.device):  # type: ignore[no-untyped-def]
-    def load() -> Resident:
-        found = own.outliers(name, device)
-        limit = schedule.test_images
-        if limit is None or len(found) <= limit:
-            return found
+def _outlier_set(own: Own, name: str, limit: int | None, seed: int, device: torch.device) -> OutlierSet:
+    """The set, read at once: what cannot be read shall show before the training."""
+    found = own.outliers(name, device)
+    if limit is not None and len(found) > limit:
         rows = _drawn(len(found), limit, torch.Generator().manual_seed(seed)).to(device)
-        return Resident(found.images[rows], found.labels[rows], device)
-
-    return load
+        found = Resident(found.images[rows], found.labels[rows], device)
+    return OutlierSet(name, lambda: found)
 
 
 def _resident(own: Own, images: ImageSet, device: torch.device) -> Resident:

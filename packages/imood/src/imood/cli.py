@@ -94,8 +94,8 @@ def train_parser() -> Parser:
     _data_flags(data, workers=16)
     data.add_argument(
         "--ood_aux_dataset", "--ood_ds", default="TinyImages", choices=modes.AUX_KINDS,
-        help="auxiliary outliers: 300K random images (extra_1k with imagenet, texture with waterbird), the other CIFAR, "
-        "or features made by VOS or NPOS; Texture only has an effect with waterbird (default: TinyImages)",
+        help="auxiliary outliers: 300K random images (extra_1k with imagenet, texture with waterbird), the other "
+        "CIFAR, or features made by VOS or NPOS; Texture only has an effect with waterbird (default: TinyImages)",
     )  # fmt: skip
     data.add_argument(
         "--ood_aux", default=None, metavar="NAME|PATH",
@@ -181,7 +181,7 @@ def test_parser() -> Parser:
         "of the first five; several with commas, or all that fit (default: the plain one of the training, else msp)",
     )  # fmt: skip
     run.add_argument("--maha_sign", default="fixed", choices=modes.MAHA_SIGNS,
-                     help="legacy inverts the score, for id_feats.pth of the published code (default: fixed)")  # fmt: skip
+                     help="legacy inverts it, for id_feats.pth of the published code (default: fixed)")  # fmt: skip
     run.add_argument("--ckpt_path", default="", help="folder with the checkpoint; results are written there")
     run.add_argument("--ckpt", default="latest", choices=("latest", "best"),
                      help="latest.pth or best_clean_acc.pth (default: latest)")  # fmt: skip
@@ -238,14 +238,14 @@ def _data_flags(group: "argparse._ArgumentGroup", workers: int) -> None:
                        help="folder of the data sets (default: ./data)")  # fmt: skip
     group.add_argument(
         "--dataset", "--ds", default=None, metavar="NAME|PATH",
-        help="cifar10, cifar100, imagenet, waterbird, a known set such as digits, or own data as folder:PATH, tar:PATH, "
-        "npz:PATH (default: cifar10 where the data folder has it, else the embedded digits; in tests that of the run)",
+        help="cifar10, cifar100, imagenet, waterbird, a known set such as digits, or own data as folder:PATH, "
+        "tar:PATH, npz:PATH (default: in tests that of the run; cifar10 where it is in the data folder, else digits)",
     )  # fmt: skip
     group.add_argument(
         "--id_class_number", type=whole(2), default=1000, help="first K ImageNet classes (default: 1000)"
     )
     group.add_argument("--imbalance_ratio", "--rho", type=ratio, default=None, metavar="RATIO",
-                       help="smallest over largest class; asis cuts nothing (default: 0.01; asis for paths)")  # fmt: skip
+                       help="smallest over largest class; asis cuts nothing (default: 0.01; paths: asis)")  # fmt: skip
 
 
 def _model_flag(group: "argparse._ArgumentGroup", kind: Callable[[str], str] = str) -> None:

@@ -29,8 +29,8 @@ from imood.validation import Pass
 from imood.weights import BEST, LATEST
 
 NO_WEIGHTS = (
-    "Nothing fills this folder by itself and no weights were released: train first, then pass the run's folder, or copy "
-    "or link it there (latest.pth, for maha also id_feats.pth)."
+    "Nothing fills this folder by itself and no weights were released: train first, then pass the run's folder, or "
+    "copy or link it there (latest.pth, for maha also id_feats.pth)."
 )
 
 
@@ -110,10 +110,12 @@ def _train(options: argparse.Namespace, device: torch.device) -> None:
         resume = None
     settings = replace(settings, seed=_seed(options.seed, resume))
     _announce(settings, task)
-    if distributed.is_main():
-        _write_arguments(folder, options, settings)
-    distributed.wait_for_all()
-    train(task, settings, folder, Compute(device, options.compile, options.log_to), resume)
+
+    def on_start() -> None:
+        if distributed.is_main():
+            _write_arguments(folder, options, settings)
+
+    train(task, settings, folder, Compute(device, options.compile, options.log_to), resume, on_start)
     if distributed.is_main():
         print(f"finished: {folder}", flush=True)
 

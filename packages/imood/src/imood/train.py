@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -41,7 +42,12 @@ def make_network(settings: Settings) -> Network:
 
 
 def train(
-    task: Task, settings: Settings, folder: Path, compute: Compute, resume: Path | None = None
+    task: Task,
+    settings: Settings,
+    folder: Path,
+    compute: Compute,
+    resume: Path | None = None,
+    on_start: Callable[[], None] | None = None,
 ) -> tuple[Network, FeaturePool | None, Progress]:
     """Train and leave weights, logs and checkpoints in `folder`.
 
@@ -51,6 +57,7 @@ def train(
         folder: the run folder.
         compute: how it runs.
         resume: folder of a run to go on with.
+        on_start: called before the first step, once nothing can refuse the run any more.
 
     Returns:
         The network in eval mode on the device, the feature pool of the Mahalanobis metrics, and where the run stands.
@@ -105,6 +112,8 @@ def train(
         show_groups=min(settings.counts) < max(settings.counts),
     )
     progress = restore(job, settings, resume)
+    if on_start is not None:
+        on_start()
     run = Run(folder, settings.record(), log_to=compute.log_to, last_step=progress.epoch)
     distributed.wait_for_all()
     try:

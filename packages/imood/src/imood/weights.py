@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from ood_shared import checkpoints
 from ood_shared.errors import InputError, MissingFileError
+from ood_shared.files import atomic_path
 from torch import Tensor, nn
 
 from imood.models import WIDTH, Network
@@ -137,11 +138,9 @@ def read_features(folder: Path) -> tuple[Tensor, str] | None:
 
 
 def save_tensor(path: Path, value: Tensor) -> None:
-    """Write a bare tensor, atomically."""
-    from ood_shared.files import atomic_path
-
-    with atomic_path(path) as temporary:
-        torch.save(value, temporary)
+    """Write a bare tensor, atomically; the same tensor gives the same bytes, as the name is not part of them."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        torch.save(value, file)
 
 
 def save_weights(path: Path, network: nn.Module) -> None:

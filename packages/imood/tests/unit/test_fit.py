@@ -19,6 +19,13 @@ from ood_shared.signals import Terminated
 CPU = torch.device("cpu")
 
 
+@pytest.fixture(autouse=True)
+def _no_curves(request, monkeypatch):
+    """Drawing takes longer than the training of these tests."""
+    if "curves" not in request.node.name:
+        monkeypatch.setattr("imood.records.draw_curves", lambda *parts: None)
+
+
 @pytest.fixture
 def task(data):
     return open_task(Place("cifar10", data, 0.1, "ResNet18", CPU), training=True)
@@ -71,7 +78,7 @@ def test_the_pool_is_fed_with_first_views_of_id_images(task, tmp_path, monkeypat
         assert torch.equal(labels[:16], labels[16:])
 
 
-def test_an_epoch_leaves_the_published_files(task, tmp_path):
+def test_an_epoch_leaves_the_published_files_and_curves(task, tmp_path):
     chosen = settings(task, ood_metric="maha", aux_ood_loss="pascl", save_epochs=1)
     train(task, chosen, tmp_path, Compute(CPU))
     latest = load_file(tmp_path / "latest.pth")
@@ -99,7 +106,9 @@ def test_the_logs_have_the_published_lines(task, tmp_path):
     import re
 
     assert re.fullmatch(train_line, (tmp_path / "train_log.txt").read_text().strip())
-    val_line = rf"\S+ \S+ epoch 0 \(test\): ACC {number} \({number}, {number}, {number}\) \| F1 {number} \| time \d+\.\d"
+    val_line = (
+        rf"\S+ \S+ epoch 0 \(test\): ACC {number} \({number}, {number}, {number}\) \| F1 {number} \| time \d+\.\d"
+    )
     assert re.fullmatch(val_line, (tmp_path / "val_log.txt").read_text().strip())
 
 

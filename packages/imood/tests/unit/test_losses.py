@@ -80,9 +80,7 @@ def test_the_regulariser_reaches_gamma_only_and_the_likelihood_g_only():
     )
     assert by_regulariser[0] is None
     assert by_regulariser[1].any()
-    by_likelihood = torch.autograd.grad(
-        rows.likelihood.sum(), [logits, heads.lambda_linear.weight], allow_unused=True
-    )
+    by_likelihood = torch.autograd.grad(rows.likelihood.sum(), [logits, heads.lambda_linear.weight], allow_unused=True)
     assert by_likelihood[0].any()
     assert by_likelihood[1] is None
 

@@ -51,7 +51,8 @@ def test_resnet50_runs_at_its_size():
 
 
 @pytest.mark.parametrize(
-    ("metric", "extra"), [("oe", 0), ("ada_maha", 0), ("ada_bin_disc", 1), ("bkg_c", 1), ("mc_disc", 2), ("gradnorm", 0)]
+    ("metric", "extra"),
+    [("oe", 0), ("ada_maha", 0), ("ada_bin_disc", 1), ("bkg_c", 1), ("mc_disc", 2), ("gradnorm", 0)],
 )
 def test_outputs_follow_the_metric(metric, extra):
     assert n_outputs_of(metric, 7) == 7 + extra

@@ -82,10 +82,7 @@ def test_counts_are_cut_for_each_set_and_then_summed():
     summary = report.Summary(
         0.5,
         (0.5, 0.5, 0.5),
-        {
-            name: report.SetResult(0.5, 0.5, 0.5, 0.5, 0.0, [1.9] * 9, {"acc_at_fpr0.1": 0.5})
-            for name in ("one", "two")
-        },
+        {name: report.SetResult(0.5, 0.5, 0.5, 0.5, 0.0, [1.9] * 9, {"acc_at_fpr0.1": 0.5}) for name in ("one", "two")},
     )
     assert report.res_csv(summary).splitlines()[3:] == ["2"] * 9
 

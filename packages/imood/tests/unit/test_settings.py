@@ -31,9 +31,7 @@ def settings(**fields):
 
 
 def test_the_documented_run_has_the_published_folder():
-    documented = settings(
-        epochs=180, ood_metric="ada_bin_disc", aux_ood_loss="pascl", Lambda2=0.05, logit_adjust=1.0
-    )
+    documented = settings(epochs=180, ood_metric="ada_bin_disc", aux_ood_loss="pascl", Lambda2=0.05, logit_adjust=1.0)
     assert run_folder(Path("runs"), documented, "cifar10") == Path(
         "runs/cifar10-0.01-OOD30000/ResNet18/"
         "e180-b256-adam-lr0.001-wd0.0005-cos_LA1.0-ada_bin_disc-pascl-Lambda0.5-Lambda20.05-T0.07-sign-k0.4"
@@ -121,7 +119,14 @@ def test_the_choices_of_the_parser_are_those_of_the_losses():
 
 @pytest.mark.parametrize(
     ("trained", "plain"),
-    [("ada_oe", "msp"), ("oe", "msp"), ("ada_energy", "energy"), ("bkg_c", "bkg_c"), ("mc_disc", "mc_disc"), (None, "msp")],
+    [
+        ("ada_oe", "msp"),
+        ("oe", "msp"),
+        ("ada_energy", "energy"),
+        ("bkg_c", "bkg_c"),
+        ("mc_disc", "mc_disc"),
+        (None, "msp"),
+    ],
 )
 def test_the_plain_test_follows_the_training(trained, plain):
     assert modes.plain_test_of(trained) == plain

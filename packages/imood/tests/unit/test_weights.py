@@ -95,7 +95,7 @@ def test_another_classifier_is_refused_with_the_metrics_that_fit(network):
 
 
 def test_another_trunk_is_refused(network):
-    with pytest.raises(InputError, match="conv1.weight"):
+    with pytest.raises(InputError, match=r"conv1\.weight"):
         weights.load_into(network, build("ResNet18", 4, 5, width=3).state_dict(), "x.pth", 4)
     small = {key: value for key, value in network.state_dict().items() if "layer4" not in key}
     with pytest.raises(InputError, match="layer4"):
@@ -128,7 +128,7 @@ def test_a_hostile_checkpoint_is_refused_and_runs_nothing(tmp_path, capsys):
 
 def test_checkpoints_that_are_missing_or_cut_short_are_named(network, tmp_path):
     path = tmp_path / "latest.pth"
-    with pytest.raises(MissingFileError, match="latest.pth is missing"):
+    with pytest.raises(MissingFileError, match=r"latest\.pth is missing"):
         weights.load_file(path)
     checkpoints.save(path, {"model": network.state_dict()})
     path.write_bytes(path.read_bytes()[:1000])

@@ -1,0 +1,36 @@
+"""The README's table of `results/cifar10_lt.json`: one row for each training and score.
+
+python benchmarks/tables.py [results/cifar10_lt.json]
+"""
+
+import json
+import sys
+from pathlib import Path
+from statistics import mean
+
+DEFAULT = Path(__file__).parents[1] / "results" / "cifar10_lt.json"
+
+
+def main() -> None:
+    rows = json.loads(Path(sys.argv[1] if len(sys.argv) > 1 else DEFAULT).read_text())["rows"]
+    print("| trained with | score | AUROC | FPR95 | AUROC many / median / low | accuracy | many / median / low |")
+    print("|---|---|---|---|---|---|---|")
+    keys = list(dict.fromkeys((row["trained"], row["score"]) for row in rows))
+    for trained, score in keys:
+        found = [row for row in rows if (row["trained"], row["score"]) == (trained, score)]
+        groups = [mean(row["group_auroc"][name] for row in found) for name in ("many", "median", "low")]
+        accuracies = [mean(row["accuracy_groups"][place] for row in found) for place in range(3)]
+        print(
+            f"| `{trained}` | `{score}` | {percent([row['mean']['auroc'] for row in found])} "
+            f"| {percent([row['fpr95'] for row in found])} | {' / '.join(f'{100 * v:.1f}' for v in groups)} "
+            f"| {percent([row['accuracy'] for row in found])} | {' / '.join(f'{100 * v:.1f}' for v in accuracies)} |"
+        )
+
+
+def percent(values: list[float]) -> str:
+    spread = f" ({100 * min(values):.2f} to {100 * max(values):.2f})" if len(values) > 1 else ""
+    return f"{100 * mean(values):.2f}{spread}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""The console command, its help, and the bench."""
+
+import subprocess
+import sys
+
+import pytest
+from imood import cli
+from ood_shared.bench.schema import read_result
+
+from ..conftest import clean_environment
+
+
+@pytest.mark.parametrize("step", ["train", "test", "bench"])
+def test_help_and_mistyped_flags_are_answered_without_torch(step):
+    code = f"import sys; from imood import cli\ntry: cli.main(['{step}', '--help'])\nexcept SystemExit: pass\n"
+    code += "print('torch' in sys.modules)"
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=clean_environment(), timeout=120
+    )
+    assert found.stdout.splitlines()[-1] == "False", found.stderr
+
+
+def test_every_flag_of_the_two_commands_is_explained():
+    for parser in (cli.train_parser(), cli.test_parser()):
+        for action in parser._actions:
+            assert action.help, action.option_strings
+
+
+def test_the_command_lists_its_steps(capsys):
+    assert cli.main(["--help"]) == 0
+    assert "train,test,bench" in capsys.readouterr().out
+    assert cli.main([]) == 2
+    assert "no command given" in capsys.readouterr().err
+    assert cli.main(["tran"]) == 2
+    assert "Did you mean `train`?" in capsys.readouterr().err
+
+
+def test_the_bench_leaves_what_the_contract_asks_for(tmp_path, monkeypatch, done):
+    from dataclasses import replace
+
+    from imood import bench
+
+    monkeypatch.setitem(bench.SCHEDULES, "smoke", replace(bench.SCHEDULES["smoke"], width=2, steps=4, test_images=40))
+    monkeypatch.chdir(tmp_path)
+    done("bench", "--id", "digits", "--ood", "textures,sphere", "--seed", "3", "--device", "cpu", "--novel-classes",
+         "8,9", "--output-dir", "out")  # fmt: skip
+    record, arrays = read_result(tmp_path / "out")
+    assert record["ood_datasets"] == ["novel", "textures", "sphere"]
+    assert record["seed"] == 3
+    assert record["config"]["aux_outliers"] == "photos"
+    assert len(record["config"]["class_counts"]) == 8
+    assert arrays["names"].tolist() == ["digits", "novel", "textures", "sphere"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "word"),
+    [
+        (["--ood", "textures,textures", "--output-dir", "x"], "more than once"),
+        (["--ood", "textures"], "--output-dir is missing"),
+        (["--ood", "nothing", "--output-dir", "x"], "`nothing`"),
+    ],
+)
+def test_bad_input_of_the_bench_is_one_line(tmp_path, monkeypatch, run, argv, word):
+    monkeypatch.chdir(tmp_path)
+    assert word in run("bench", "--id", "digits", "--device", "cpu", *argv).error
+
+
+def test_the_bench_is_registered():
+    from importlib import metadata
+
+    registered = {entry.name: entry.value for entry in metadata.entry_points(group="ood_shared.bench")}
+    if "imood" not in registered:
+        pytest.skip("the environment was installed before the bench was there")
+    assert registered["imood"] == "imood.bench"

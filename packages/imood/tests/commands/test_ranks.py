@@ -1,0 +1,108 @@
+"""Two processes on the CPU: the weights, the metrics and the pools of one."""
+
+import json
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from imood.weights import load_file
+from ood_shared import checkpoints
+from ood_shared.testing.ranks import run_ranks
+
+from ..conftest import SMALL
+
+TWO = str(Path(__file__).parents[1] / "two_ranks.py")
+HERE = {"PYTHONPATH": ":".join(path for path in sys.path if path)}
+
+
+def good(ranks):
+    for rank in ranks:
+        assert rank.status == 0, rank.err
+    return ranks
+
+
+@pytest.mark.parametrize(("metric", "aux"), [("ada_bin_disc", "pascl"), ("oe", "none")])
+def test_two_ranks_take_the_steps_of_one_process_with_averaged_gradients(data, tmp_path, metric, aux):
+    good(run_ranks([TWO, str(data), str(tmp_path / "two"), "rank", metric, aux], environment=HERE))
+    good(run_ranks([TWO, str(data), str(tmp_path / "one.pth"), "one", metric, aux], count=1, environment=HERE))
+    two, one = load_file(tmp_path / "two/latest.pth")["model"], load_file(tmp_path / "one.pth")
+    for key, value in one.items():
+        torch.testing.assert_close(two[key], value, rtol=1e-4, atol=1e-6, msg=key)  # order of a float32 sum
+
+
+def test_pools_are_equal_on_all_ranks_and_hold_vectors_of_both(data, tmp_path):
+    good(run_ranks([TWO, str(data), str(tmp_path / "run"), "rank", "ada_maha", "none"], environment=HERE))
+    one, other = (checkpoints.load(tmp_path / f"run-pool{rank}") for rank in range(2))
+    assert torch.equal(one["rows"], other["rows"])
+    assert int(one["counters"].sum()) > 0
+
+
+def test_test_on_two_ranks_gives_the_numbers_of_one(data, trained, tmp_path):
+    words = ["-m", "imood", "test", "--gpu", "cpu", "--drp", str(data), "--ckpt_path", str(trained), "--tb", "25"]
+    good(run_ranks([*words, "--output-dir", str(tmp_path / "two")], environment=HERE))
+    good(run_ranks([*words, "--output-dir", str(tmp_path / "one")], count=1, environment=HERE))
+    for name in ("res.txt", "res.csv"):
+        assert (tmp_path / "two" / name).read_text() == (tmp_path / "one" / name).read_text()
+    one, two = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("one", "two"))
+    assert one["published"]["sets"].keys() == two["published"]["sets"].keys()
+    for name, cells in one["published"]["sets"].items():
+        assert two["published"]["sets"][name]["auroc"] == pytest.approx(cells["auroc"], abs=1e-9)
+
+
+def test_ddp_starts_its_own_processes_and_writes_once(place, script):
+    words = [*SMALL, "--ds", "cifar10", "-e", "1", "--ddp", "--nproc", "2", "--ood_metric", "ada_maha"]
+    found = script("train.py", *words, "--output-dir", "run", cwd=place)
+    assert found.status == 0, found.err
+    assert len((place / "run/train_log.txt").read_text().splitlines()) == 1
+    assert len((place / "run/val_log.txt").read_text().splitlines()) == 1
+    assert not any(key.startswith("module.") for key in load_file(place / "run/latest.pth")["model"])
+    assert load_file(place / "run/id_feats.pth").shape[0] == 10
+
+
+def test_an_error_in_all_processes_is_one_line(place, script):
+    found = script("train.py", *SMALL, "--ds", "cifar10", "--ddp", "--nproc", "2", "-b", "200", cwd=place)
+    assert "fewer than one batch" in found.error
+
+
+def test_a_run_of_two_processes_that_is_terminated_goes_on_where_it_was(place, start, script):
+    words = [*SMALL, "--ds", "cifar10", "-e", "3", "--ddp", "--nproc", "2", "-b", "8"]
+    process = start("train.py", *words, "--output-dir", "cut", cwd=place)
+    for line in process.stdout:
+        if "epoch 1 batch 0" in line:
+            process.send_signal(signal.SIGTERM)
+            break
+    process.communicate(timeout=120)
+    assert process.returncode == 143
+    assert script("train.py", *words, "--output-dir", "cut", "--resume", cwd=place).status == 0
+    assert script("train.py", *words, "--output-dir", "whole", cwd=place).status == 0
+    one, other = (load_file(place / name / "latest.pth") for name in ("whole", "cut"))
+    assert all(torch.equal(value, other["model"][key]) for key, value in one["model"].items())
+    assert one["training_losses"] == other["training_losses"]
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL], ids=["terminated", "killed"])
+def test_a_process_that_is_stopped_and_resumed_has_the_weights_of_one_that_was_not(place, start, done, sent):
+    words = [*SMALL, "--ds", "cifar10", "-e", "4", "--ood_metric", "ada_maha"]
+    process = start("train.py", *words, "--output-dir", "cut", cwd=place)
+    for line in process.stdout:
+        if "epoch 2 batch 0" in line:
+            process.send_signal(sent)
+            break
+    process.communicate(timeout=120)
+    assert process.returncode == (143 if sent == signal.SIGTERM else -9)
+    done("train", *words, "--output-dir", "cut", "--resume")
+    done("train", *words, "--output-dir", "whole")
+    one, other = (load_file(place / name / "latest.pth") for name in ("whole", "cut"))
+    assert all(torch.equal(value, other["model"][key]) for key, value in one["model"].items())
+    assert one["training_losses"] == other["training_losses"]
+    assert (place / "cut/id_feats.pth").read_bytes() == (place / "whole/id_feats.pth").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("flags", "word"),
+    [(["--dist_url", "localhost"], "tcp://HOST:PORT"), (["--num_nodes", "2", "--node_id", "2"], "--node_id is 2")],
+)
+def test_wrong_meeting_places_are_refused(place, run, flags, word):
+    assert word in run("train", *SMALL, "--ds", "cifar10", "--ddp", "--nproc", "2", *flags).error
