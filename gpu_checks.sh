@@ -5,10 +5,17 @@ set -euo pipefail
 cd "$(dirname "$0")"
 out=${1:-gpu-checks}
 mkdir -p "$out"
-export PYTHONPATH=$PWD/shared/src:$PWD/packages/oodgen/src
+packages="oodgen know_your_space"
+PYTHONPATH=$PWD/shared/src
+for package in $packages; do PYTHONPATH=$PYTHONPATH:$PWD/packages/$package/src; done
+export PYTHONPATH
 python3 -c "import torch; assert torch.cuda.is_available(), 'no CUDA device'; print(torch.cuda.get_device_name())"
-python3 -m pytest -q -m gpu shared/tests packages/oodgen/tests
-python3 -m oodgen.bench --id digits --ood textures,faces,photos,letters,gaussian,uniform,sphere --device cuda \
-    --budget smoke --output-dir "$out/oodgen-fp32"
-python3 -m oodgen.bench --id digits --ood textures,faces,photos,letters,gaussian,uniform,sphere --device cuda \
-    --budget smoke --precision bf16 --compile --output-dir "$out/oodgen-bf16"
+python3 -m pytest -q -m gpu shared/tests
+for package in $packages; do
+    python3 -m pytest -q -m gpu "packages/$package/tests"
+    for flags in "--precision fp32" "--precision bf16 --compile"; do
+        python3 -m "$package.bench" --id digits --ood textures,faces,photos,letters,gaussian,uniform --device cuda \
+            --budget smoke $flags --output-dir "$out/$package-$(tr -d ' -' <<< "$flags")"
+    done
+done
+python3 packages/know_your_space/benchmarks/bench_step.py --device cuda --output "$out/know_your_space-step.json"

@@ -164,7 +164,7 @@ def test_scatter_draws_every_point_in_the_colour_of_its_group():
     first, second = figure.axes[0].collections
     assert (len(first.get_offsets()), len(second.get_offsets())) == (3, 2)
     assert not np.array_equal(first.get_facecolor(), second.get_facecolor())
-    assert second.get_zorder() > first.get_zorder()
+    assert second.get_zorder() < first.get_zorder()
 
 
 def test_scatter_of_points_that_are_not_of_a_plane_is_refused():

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 BLUE, VERMILLION = "#0072B2", "#D55E00"
 PALETTE = (BLUE, VERMILLION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#333333")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
+MARKERS = ("o", "s", "^", "D")
 ID_COLOUR, OOD_COLOUR = BLUE, VERMILLION
 
 STYLE: dict[Any, Any] = {
@@ -134,17 +135,18 @@ def scatter(
     ylabel: str = "",
     title: str | None = None,
 ) -> "Figure":
-    """Points of a plane, one colour for each group.
+    """Points of a plane: a colour and, where colours repeat, another marker for each group; crosses are dark.
 
     Args:
         groups: for each name its points, (n, 2).
-        crosses: names of groups that are drawn as crosses, in front of the dots.
+        crosses: names of groups that are drawn as crosses, behind the dots.
         xlabel: what the horizontal axis is.
         ylabel: what the vertical axis is.
         title: printed above.
     """
     _need("scatter", groups)
     figure, (axes,) = _panels(1, 1, height=4.6)
+    colours, dark = PALETTE[:-1], PALETTE[-1]
     for position, (name, points) in enumerate(groups.items()):
         xy = points.detach().cpu().double().numpy() if isinstance(points, torch.Tensor) else points
         if xy.ndim != 2 or xy.shape[1] != 2:
@@ -153,15 +155,15 @@ def scatter(
         axes.scatter(
             xy[:, 0],
             xy[:, 1],
-            s=26 if marked else 9,
-            marker="x" if marked else "o",
-            linewidths=1.0 if marked else 0.0,
-            color=PALETTE[position % len(PALETTE)],
+            s=18 if marked else 14,
+            marker="x" if marked else MARKERS[position // len(colours) % len(MARKERS)],
+            linewidths=0.7 if marked else 0.0,
+            color=dark if marked else colours[position % len(colours)],
             label=_plain(name),
-            zorder=3 if marked else 2,
+            zorder=2 if marked else 3,
         )
     axes.set(xlabel=xlabel, ylabel=ylabel, title=_plain(title))
-    axes.legend(loc="best")
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 

@@ -37,14 +37,15 @@ def sample_rows(images: Tensor, settings: TrainSettings, seed: int) -> "Figure":
         for operator in settings.operators:
             side = None if settings.augmix_canvas == "original" else max(chosen.shape[2:])
             rows.append(pixel_outliers(chosen, [operator], settings.augmix_severity, generator, canvas=side))
-            titles.append("outlier: " + operator.replace("augmix_jigsaw", "AugMix, shuffle"))
+            titles.append({"augmix_jigsaw": "AugMix + tiles", "jigsaw": "tiles"}[operator])
         if settings.rand_conv:
             rows.append(random_convolution(rows[0], draw_kernel(settings.rand_conv_sizes, generator)))
-            titles.append("outlier: convolution")
+            titles.append("convolution")
     if settings.inlier_space == "pixel":
         rows.append(pixel_inliers(chosen, generator))
-        titles.append("inlier: mild AugMix")
+        titles.append("mild AugMix")
     mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
+    # the title stands above the first image of its row
     labels = [title if column == 0 else "" for title in titles for column in range(len(chosen))]
     return plots.image_grid(torch.cat(rows) * std + mean, titles=labels, columns=len(chosen))
 
