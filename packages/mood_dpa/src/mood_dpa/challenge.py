@@ -1,0 +1,84 @@
+"""The MOOD challenge's own evaluation.
+
+Source: rules of the Medical Out-of-Distribution Analysis Challenge 2020 (Zimmerer et al., IEEE TMI 41(10), 2022).
+Predictions are read as float16 and clipped to [0, 1]; what is missing, unreadable or of another shape counts as zeros.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from mood_dpa.ranking import average_precision
+from mood_dpa.standalone import InputError
+from mood_dpa.volumes import is_volume, read_volume
+
+Pair = tuple[npt.NDArray[np.bool_], npt.NDArray[np.floating]]
+
+
+def read_pixel_pair(label: Path, prediction: Path) -> Pair:
+    """Labels and predictions of one volume, flat.
+
+    Args:
+        label: NIfTI, rounded and clipped; 1 is an anomaly.
+        prediction: NIfTI.
+    """
+    target = np.clip(np.rint(read_volume(label).data), 0, 1) == 1
+    scores = np.zeros(target.size, np.float16)
+    try:
+        found = read_volume(prediction, np.float32).data
+        if found.shape == target.shape:
+            scores = np.clip(found.astype(np.float16), 0, 1).ravel()
+    except InputError:
+        pass  # the challenge's rule: zeros
+    return target.ravel(), scores
+
+
+def read_sample_pair(label: Path, prediction: Path) -> Pair:
+    """Label and prediction of one volume from the first lines of two text files."""
+    target = int(label.read_text().splitlines()[0])
+    try:
+        score = float(np.clip(float(prediction.read_text().splitlines()[0]), 0, 1))
+    except (OSError, ValueError, IndexError):
+        score = 0.0
+    return np.array([target == 1]), np.array([score if np.isfinite(score) else 0.0])
+
+
+def joint_score(pairs: Sequence[Pair]) -> float:
+    """AP over everything in all pairs together."""
+    labels, scores = zip(*pairs, strict=True)
+    return average_precision(np.concatenate(labels), np.concatenate(scores))
+
+
+def bootstrap_score(pairs: Sequence[Pair], seed: int = 123, runs: int = 10, files_per_run: int = 2) -> float:
+    """Mean AP over random subsets of the files, drawn as the challenge does."""
+    draws = random.Random(seed)
+    found = [joint_score([pairs[i] for i in draws.sample(range(len(pairs)), files_per_run)]) for _ in range(runs)]
+    return float(np.mean([value if np.isfinite(value) else 0.0 for value in found]))
+
+
+def evaluate_folder(labels: Path, predictions: Path, mode: str = "pixel") -> float:
+    """AP of a folder of predictions (`data/{brain,abdom}/toy_label/{pixel,sample}` are the labels)."""
+    reader = read_pixel_pair if mode == "pixel" else read_sample_pair
+    wanted = is_volume if mode == "pixel" else (lambda name: name.endswith(".txt"))
+    names = sorted(path.name for path in labels.iterdir() if wanted(path.name))
+    if not names:
+        raise InputError(f"{labels} holds no labels for mode {mode}.")
+    return joint_score([reader(labels / name, predictions / name) for name in names])
+
+
+def consensus(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Mean rank of each team over the data sets; 1 is the best.
+
+    Args:
+        scores: by data set, then by team.
+    """
+    ranks: dict[str, list[float]] = {}
+    for by_team in scores.values():
+        for team, score in by_team.items():
+            better = sum(other > score for other in by_team.values())
+            equal = sum(other == score for other in by_team.values())
+            ranks.setdefault(team, []).append(better + (equal + 1) / 2)
+    return {team: float(np.mean(found)) for team, found in ranks.items()}

@@ -1,0 +1,257 @@
+"""Configuration files: read safely, checked for unknown and missing keys before anything starts, merged and expanded.
+
+The schemas are those of the challenge solution. Its program ignored unknown keys; here a misspelt key is an error.
+"""
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mood_dpa.standalone import InputError, MissingFileError, unknown, write_text
+
+Config = dict[str, Any]
+
+TRAIN_REQUIRED = (
+    *("model_type", "verbose", "random_seed", "finetune_from", "checkpoint_root", "log_root", "max_image_res"),
+    *("initial_image_res", "image_dim", "latent_res", "latent_dim", "trns_iter", "stab_iter", "log_iter", "val_iter"),
+    *("image_sample_iter", "early_stopping_patience", "early_stopping_min_delta", "num_workers", "batch_sizes"),
+    *("adam_kwargs", "train_dataset", "val_dataset", "enc", "dec", "image_rec_loss"),
+)
+TRAIN_OPTIONAL = {"mode_3d": False, "iters_per_res": {}, "val_drop_last": False, "save_iter": None}
+INFERENCE_REQUIRED = (
+    *("model_type", "verbose", "results_root", "test_model_path", "save_inference", "apply_along_axis"),
+    *("score_reduction", "do_not_process_small_area", "delete_zero_area", "test_dataset"),
+)
+INFERENCE_OPTIONAL = {"resize_3d_for_evaluation": None, "test_image_rec_loss": None, "small_area": 4000}
+EVALUATE_REQUIRED = (
+    *("verbose", "test_batch_size", "results_root", "test_model_path", "save_inference", "score_reduction"),
+    "test_dataset",
+)
+EVALUATE_OPTIONAL = {"model_type": "dpa", "test_resize": None, "test_image_rec_loss": None}
+PREDICT_REQUIRED = ("do_not_process_small_area", "delete_zero_area", "models")
+PREDICT_OPTIONAL = {"resize": None, "path_to_vgg19_weights": None, "small_area": 4000, "divisor": 100.0}
+MAY_BE_EMPTY = {"random_seed", "finetune_from"}
+DATASET_KEYS = ("dataset_type", "dataset_kwargs", "transform_kwargs")
+DATASET_KWARGS = (
+    *("image_root", "folds_path", "fold", "split", "mask_root", "return_image_name", "brain_size_path"),
+    *("filter_brain_size", "max_dataset_size", "cache", "channels3"),
+)
+DATASET_TYPES = ("numpy2d", "nifti3d")
+NETWORK_KWARGS = {
+    "enc": ("inner_dims", "norm", "pad_type", "pool"),
+    "dec": ("inner_dims", "norm", "pad_type", "upsample_mode", "normalize_latents"),
+}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader; a key that stands twice is an error."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    found: dict[Any, Any] = {}
+    for key_node, value_node in node.value:
+        key = loader.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+        if key in found:
+            raise InputError(f"line {key_node.start_mark.line + 1}: the key `{key}` stands twice.")
+        found[key] = loader.construct_object(value_node, deep=True)  # type: ignore[no-untyped-call]
+    return found
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def read_config(path: Path | str) -> Config:
+    """The content of a configuration file.
+
+    Raises:
+        MissingFileError: it is not there.
+        InputError: it is no YAML, holds a key twice, or is no mapping.
+    """
+    path = Path(path)
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
+    except FileNotFoundError:
+        raise MissingFileError(f"Configuration {path} is missing.") from None
+    except InputError as error:
+        raise InputError(f"{path}, {error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds {type(content).__name__}, expected keys and values.")
+    return content
+
+
+def write_config(path: Path, config: Mapping[str, Any]) -> None:
+    """Write a configuration; empty entries stay empty."""
+    write_text(path, config_text(config))
+
+
+def config_text(config: Mapping[str, Any]) -> str:
+    """The YAML text of a configuration, in the order of its keys, `None` as an empty entry, lists on one line."""
+    text: str = yaml.dump(_plain(config), Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
+    return text
+
+
+def train_config(config: Config) -> Config:
+    """A training configuration with defaults, checked.
+
+    Raises:
+        InputError: names the first key that is unknown, missing or wrong.
+    """
+    found = _checked(config, TRAIN_REQUIRED, TRAIN_OPTIONAL, "training")
+    for name in ("train_dataset", "val_dataset"):
+        check_dataset(found[name], name)
+        resize = (found[name].get("transform_kwargs") or {}).get("resize")
+        if resize != found["max_image_res"]:
+            raise InputError(f"{name}: transform_kwargs.resize is {resize}, expected max_image_res ({_res(found)}).")
+    for side, known in NETWORK_KWARGS.items():
+        _check_network(found[side], side, known)
+    _check_loss(found["image_rec_loss"], "image_rec_loss")
+    if "mode_3d" in (found["image_rec_loss"].get("loss_kwargs") or {}):
+        raise InputError("image_rec_loss.loss_kwargs holds mode_3d; in training the top-level key mode_3d decides.")
+    sizes = found["batch_sizes"]
+    res = found["initial_image_res"]
+    while res <= found["max_image_res"]:
+        if not isinstance(sizes, Mapping) or not isinstance(sizes.get(res), int) or sizes[res] < 1:
+            raise InputError(f"batch_sizes has no number for resolution {res}; every power of 2 up to the last needs.")
+        res *= 2
+    for name in ("log_iter", "val_iter", "image_sample_iter"):
+        if not isinstance(found[name], int) or found[name] < 1:
+            raise InputError(f"{name} is {found[name]!r}; expected a whole number from 1 on.")
+    return found
+
+
+def inference_config(config: Config) -> Config:
+    """A configuration of inference_evaluate_3d with defaults, checked."""
+    found = _checked(config, INFERENCE_REQUIRED, INFERENCE_OPTIONAL, "inference")
+    check_dataset(found["test_dataset"], "test_dataset")
+    if found["apply_along_axis"] not in (0, 1, 2):
+        raise InputError(f"apply_along_axis is {found['apply_along_axis']!r}; expected 0, 1 or 2.")
+    _check_reduction(found)
+    if found["test_dataset"]["dataset_type"] != "nifti3d":
+        raise InputError("inference_evaluate_3d needs test_dataset.dataset_type: nifti3d.")
+    if found["test_image_rec_loss"] is not None:
+        _check_loss(found["test_image_rec_loss"], "test_image_rec_loss")
+        if not (found["test_image_rec_loss"].get("loss_kwargs") or {}).get("mode_3d"):
+            raise InputError("test_image_rec_loss.loss_kwargs needs mode_3d: true to compare volumes.")
+    return found
+
+
+def evaluate_config(config: Config) -> Config:
+    """A configuration of evaluate with defaults, checked."""
+    found = _checked(config, EVALUATE_REQUIRED, EVALUATE_OPTIONAL, "evaluation")
+    check_dataset(found["test_dataset"], "test_dataset")
+    _check_reduction(found)
+    return found
+
+
+def predict_config(config: Config) -> Config:
+    """A configuration of predict_3d with defaults, checked."""
+    found = _checked(config, PREDICT_REQUIRED, PREDICT_OPTIONAL, "prediction")
+    if not isinstance(found["models"], list) or not found["models"]:
+        raise InputError("models is empty; expected a list of {checkpoint_path, along_axis, resize}.")
+    keys = ("checkpoint_path", "along_axis", "resize")
+    for position, entry in enumerate(found["models"]):
+        _checked(entry, keys, {}, f"models, entry {position + 1}")
+        if entry["along_axis"] not in (0, 1, 2):
+            raise InputError(f"models, entry {position + 1}: along_axis is {entry['along_axis']!r}; expected 0, 1, 2.")
+    return found
+
+
+def check_dataset(entry: Any, name: str) -> None:
+    """Check {dataset_type, dataset_kwargs, transform_kwargs}."""
+    _checked(entry, ("dataset_type", "dataset_kwargs"), {"transform_kwargs": {}}, name)
+    if entry["dataset_type"] not in DATASET_TYPES:
+        raise unknown(f"{name}.dataset_type", str(entry["dataset_type"]), DATASET_TYPES)
+    optional = dict.fromkeys(DATASET_KWARGS[4:])
+    _checked(entry["dataset_kwargs"], DATASET_KWARGS[:4], optional, f"{name}.dataset_kwargs")
+    _checked(entry.get("transform_kwargs") or {}, (), dict.fromkeys(("resize", "to_tensor", "normalize")), name)
+
+
+def merge(base: Any, overrides: Mapping[str, Any]) -> Any:
+    """The base with overrides: mappings merge key by key, anything else replaces.
+
+    >>> merge({"a": {"b": 1}, "c": [1]}, {"a": {"d": 2}, "c": [2]})
+    {'a': {'b': 1, 'd': 2}, 'c': [2]}
+
+    Raises:
+        InputError: a mapping would replace a number, a text or a list.
+    """
+    if base is None:
+        return copy.deepcopy(dict(overrides))
+    if not isinstance(base, Mapping):
+        raise InputError(f"A mapping cannot be merged into {base!r}.")
+    found = copy.deepcopy(dict(base))
+    for key, value in overrides.items():
+        if isinstance(value, Mapping) and key in found:
+            found[key] = merge(found[key], value)
+        else:
+            found[key] = copy.deepcopy(value)
+    return found
+
+
+def _checked(config: Any, required: tuple[str, ...], optional: Mapping[str, Any], what: str) -> Config:
+    if not isinstance(config, Mapping):
+        raise InputError(f"{what}: found {config!r}, expected keys and values.")
+    for key in config:
+        if key not in required and key not in optional:
+            raise unknown(f"{what} configuration: key", str(key), [*required, *optional])
+    for key in required:
+        if key not in config:
+            raise InputError(f"{what} configuration: the key `{key}` is missing.")
+        if config[key] is None and key not in MAY_BE_EMPTY:
+            raise InputError(f"{what} configuration: `{key}` is empty; fill it in.")
+    if config.get("model_type", "dpa") != "dpa":
+        raise InputError(f"model_type is {config['model_type']!r}; only dpa is known.")
+    return {**copy.deepcopy(dict(optional)), **config}
+
+
+def _check_network(entry: Any, side: str, known: tuple[str, ...]) -> None:
+    _checked(entry, ("type", "kwargs"), {}, side)
+    if "inner_dims" not in entry["kwargs"]:
+        raise InputError(f"{side}.kwargs has no inner_dims.")
+    for key in entry["kwargs"]:
+        if key not in known:
+            raise unknown(f"{side}.kwargs: key", str(key), known)
+
+
+def _check_loss(entry: Any, name: str) -> None:
+    _checked(entry, ("loss_type",), {"loss_kwargs": {}}, name)
+
+
+def _check_reduction(config: Config) -> None:
+    if config["score_reduction"] not in ("max", "mean"):
+        raise unknown("score_reduction", str(config["score_reduction"]), ("max", "mean"))
+
+
+def _res(config: Config) -> Any:
+    return config["max_image_res"]
+
+
+class _Dumper(yaml.SafeDumper):
+    """Empty for None, lists on one line."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+_Dumper.add_representer(type(None), lambda dumper, _: dumper.represent_scalar("tag:yaml.org,2002:null", ""))
+
+
+def _list(dumper: _Dumper, value: list[Any]) -> yaml.Node:
+    flat = not any(isinstance(entry, dict | list) for entry in value)
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=flat)
+
+
+_Dumper.add_representer(list, _list)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,140 @@
+"""Trained models: built from a configuration, written and read under the published keys."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mood_dpa.autoencoder import DecoderFamily, EncoderFamily, Layers, StageNet
+from mood_dpa.perceptual import PerceptualLoss, PlainLoss, make_loss
+from mood_dpa.standalone import InputError, load_checkpoint
+from mood_dpa.vgg import VGG19
+
+Loss = PerceptualLoss | PlainLoss
+MODEL_KEYS = ("config", "stage", "resolution", "enc", "dec")
+
+
+@dataclass
+class Model:
+    """A trained autoencoder and its loss, for scoring.
+
+    Attributes:
+        encoder, decoder: in eval mode.
+        loss: compares real slices with reconstructed ones; map reduction is chosen by the caller.
+        resolution: pixels per side that the networks take.
+    """
+
+    encoder: StageNet
+    decoder: StageNet
+    loss: Loss
+    resolution: int
+    config: Mapping[str, Any]
+
+    def to(self, device: torch.device) -> "Model":
+        """All parts on a device; channels last on CUDA, where convolutions are faster so."""
+        memory = torch.channels_last if device.type == "cuda" else torch.contiguous_format
+        for part in (self.encoder, self.decoder, self.loss):
+            nn.Module.to(part, device=device)
+            if not any(p.ndim == 5 for p in part.parameters()):
+                part.to(memory_format=memory)  # type: ignore[call-overload]
+        return self
+
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """(n, c, R, R) -> (n, c, R, R)."""
+        found: Tensor = self.decoder(self.encoder(images))
+        return found
+
+
+def build_families(config: Mapping[str, Any]) -> tuple[EncoderFamily, DecoderFamily]:
+    """Encoders and decoders of every stage that a training configuration describes."""
+    dims = 3 if config.get("mode_3d") else 2
+    common = {name: config[name] for name in ("latent_res", "latent_dim", "image_dim")}
+    encoder, decoder = config["enc"], config["dec"]
+    options = {name: encoder["kwargs"][name] for name in ("pool",) if name in encoder["kwargs"]}
+    encoders = EncoderFamily(
+        encoder["type"], list(encoder["kwargs"]["inner_dims"]), **common, layers=_layers(encoder, dims), **options
+    )
+    options = {name: decoder["kwargs"][name] for name in ("upsample_mode",) if name in decoder["kwargs"]}
+    decoders = DecoderFamily(
+        decoder["type"], list(decoder["kwargs"]["inner_dims"]), **common, layers=_layers(decoder, dims), **options
+    )
+    return encoders, decoders
+
+
+def note_ignored_options(config: Mapping[str, Any]) -> None:
+    """Warn about entries of a configuration that have no effect, as in the published program."""
+    if config["dec"]["kwargs"].get("normalize_latents"):
+        print("warning: dec.kwargs.normalize_latents has no effect and never had.", file=sys.stderr)
+    lowest = 4 if config["latent_res"] == 1 else config["latent_res"]
+    used = (config["max_image_res"] // lowest).bit_length()
+    for side, which in (("enc", "first"), ("dec", "last")):
+        surplus = len(config[side]["kwargs"]["inner_dims"]) - used
+        if surplus > 0:
+            print(
+                f"warning: {side}.kwargs.inner_dims has {surplus} entries too many; the {which} are not used.",
+                file=sys.stderr,
+            )
+
+
+def load_model(
+    path: Path,
+    test_loss: Mapping[str, Any] | None = None,
+    vgg_path: str | None = None,
+    features: VGG19 | None = None,
+    volumes: bool = False,
+) -> Model:
+    """A trained model.
+
+    Args:
+        path: `anomaly_detection*.tar`, of this program or of the published one.
+        test_loss: {loss_type, loss_kwargs} in place of the stored loss.
+        vgg_path: VGG19 weights in place of the stored path.
+        features: VGG19 in place of a file.
+        volumes: compare slices as parts of one volume (3D mode).
+
+    Raises:
+        MissingFileError: the model or its VGG19 weights are not there.
+        InputError: the file is of something else.
+    """
+    state = load_checkpoint(path)
+    lacking = [key for key in MODEL_KEYS if key not in state]
+    if lacking:
+        raise InputError(f"{path} is no trained model: it lacks `{lacking[0]}`.")
+    config, stage, res = state["config"], str(state["stage"]), int(state["resolution"])
+    encoders, decoders = build_families(config)
+    encoder, decoder = encoders.net(stage, res), decoders.net(stage, res)
+    for net, name in ((encoder, "enc"), (decoder, "dec")):
+        _load_net(net, state[name], path, name)
+    entry = test_loss or config["image_rec_loss"]
+    kwargs = dict(entry.get("loss_kwargs") or {})
+    if vgg_path is not None and entry["loss_type"] not in ("l1", "l2"):
+        kwargs["path_to_vgg19_weights"] = vgg_path
+    if volumes:
+        kwargs["mode_3d"] = True
+    loss = make_loss(entry["loss_type"], kwargs, features)
+    loss.set_stage(stage, res)
+    progress = float(state.get("progress", 1.0))
+    for part in (encoder, decoder, loss):
+        part.set_progress(progress)
+    encoder.eval().requires_grad_(False)
+    decoder.eval().requires_grad_(False)
+    return Model(encoder, decoder, loss.eval(), res, config)
+
+
+def _layers(entry: Mapping[str, Any], dims: int) -> Layers:
+    kwargs = entry["kwargs"]
+    return Layers(kwargs.get("norm", "none"), kwargs.get("pad_type", "zero"), dims)
+
+
+def _load_net(net: StageNet, weights: Mapping[str, Tensor], path: Path, name: str) -> None:
+    expected = net.state_dict()
+    for key, value in expected.items():
+        found = weights.get(key)
+        if found is None or found.shape != value.shape:
+            shape = "missing" if found is None else f"of shape {tuple(found.shape)}"
+            raise InputError(f"{path}: {name} does not fit its own configuration: `{key}` is {shape}.")
+    net.load_state_dict({key: weights[key] for key in expected})

@@ -1,0 +1,298 @@
+"""The perceptual distance of a slice x and its reconstruction y, as a number and as a map.
+
+Source: Shvetsova et al., IEEE Access 2021 (arXiv 2006.13265), eq. 1-2. With f_l the output of VGG19 layer l and
+rho(t) = |t| (or t^2),
+
+    d_l(x, y) = mean over c,h,w of rho(f_l(x) - f_l(y)) / mean over c,h,w of rho(f_l(x))
+
+The map keeps h and w in the numerator only. For a volume, cut into slices along an axis, the denominator is the mean
+over all its slices: one number for the volume, so that the maps of its slices can be compared.
+
+Everything follows from two things of each slice: the numerator's mean over channels (n, h, w) and the denominator (n,).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mood_dpa.standalone import InputError, unknown
+from mood_dpa.vgg import BOUND, VGG19, check_layers, load_features
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+REDUCTIONS = ("none", "mean", "sum", "pixelwise")
+LOSS_TYPES = ("relative_perceptual_L1", "perceptual", "l1", "l2")
+IMAGE = "image"  # name of the term that compares the slices themselves
+TINY = torch.finfo(torch.float32).tiny
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights of the terms at one resolution."""
+
+    img_weight: float
+    feature_weights: Mapping[str, float]
+
+    def terms(self) -> dict[str, float]:
+        """Weight by term; terms of weight 0 are not computed.
+
+        Raises:
+            InputError: nothing is left.
+        """
+        image = {IMAGE: self.img_weight} if self.img_weight else {}
+        found = {**image, **{k: w for k, w in self.feature_weights.items() if w}}
+        if not found:
+            raise InputError("The loss has no term: img_weight is 0 and feature_weights names no layer.")
+        return found
+
+
+class PerceptualLoss(nn.Module):
+    """Distance of images x (real, first) and y (reconstructed) in the layers that `weights_per_resolution` names.
+
+    Attributes:
+        resolution, stage, progress: of the growing; the weights of `resolution` count.
+    """
+
+    def __init__(
+        self,
+        weights_per_resolution: Mapping[Any, Mapping[str, Any]],
+        reduction: str = "mean",
+        use_L1_norm: bool = False,
+        use_relative_error: bool = False,
+        use_smooth_pg: bool = False,
+        pad_type: str = "zero",
+        path_to_vgg19_weights: str | Path | None = None,
+        normalize_to_vgg_input: bool = True,
+        imagenet_pretrained: bool = False,
+        mode_3d: bool = False,
+        mode_3d_apply_along_axes: Sequence[int] = (0,),
+        features: VGG19 | None = None,
+    ) -> None:
+        super().__init__()
+        _check_reduction(reduction)
+        self.weights = {int(res): _weights(res, entry) for res, entry in weights_per_resolution.items()}
+        self.reduction, self.absolute, self.relative = reduction, use_L1_norm, use_relative_error
+        self.smooth, self.normalise = use_smooth_pg, normalize_to_vgg_input
+        self.volumes, self.axes = mode_3d, tuple(mode_3d_apply_along_axes)
+        self.resolution: int | None = max(self.weights) if len(self.weights) == 1 else None
+        self.stage, self.progress = "stab", 0.0
+        if features is None and any(w.feature_weights for w in self.weights.values()):
+            features = load_features(path_to_vgg19_weights, imagenet_pretrained, pad_type)
+        self.model = features
+        self.register_buffer("_mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("_std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+
+    def set_stage(self, stage: str, resolution: int) -> None:
+        """Enter a stage; its progress starts at 0."""
+        self.stage, self.resolution, self.progress = stage, resolution, 0.0
+
+    def set_progress(self, progress: float) -> None:
+        """Progress of the stage, in [0, 1]."""
+        self.progress = float(progress)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """The distance.
+
+        Args:
+            x: real images (n, c, h, w), in 3D mode volumes (n, 1, d, h, w); about [-1, 1].
+            y: their reconstructions.
+
+        Returns:
+            (n,) for reduction `none`, a number for `mean` and `sum`, (n, 1, …) for `pixelwise`.
+
+        Raises:
+            InputError: `pixelwise` with more than one term; no weights for the resolution.
+        """
+        weights = self._weights_of(self.resolution)
+        if not (self.smooth and self.stage == "trns" and self.progress < 1):
+            return self._reduce(self._distance(x, y, weights))
+        if self.reduction == "pixelwise":
+            raise InputError("use_smooth_pg has no pixel map inside a transition.")
+        assert self.resolution is not None
+        mode = "bilinear" if x.ndim == 4 else "trilinear"
+        low_x, low_y = (F.interpolate(t, scale_factor=0.5, mode=mode, align_corners=False) for t in (x, y))
+        low = self._distance(low_x, low_y, self._weights_of(self.resolution // 2))
+        high = self._distance(x, y, weights)
+        return self._reduce((1 - self.progress) * low + self.progress * high)
+
+    def _weights_of(self, resolution: int | None) -> dict[str, float]:
+        if resolution not in self.weights:
+            raise InputError(
+                f"weights_per_resolution has no entry for resolution {resolution}, only {sorted(self.weights)}."
+            )
+        return self.weights[resolution].terms()
+
+    def _distance(self, x: Tensor, y: Tensor, weights: dict[str, float]) -> Tensor:
+        """(n,), or the map (n, 1, …)."""
+        maps = self.reduction == "pixelwise"
+        if maps and len(weights) != 1:
+            raise InputError(f"A pixel map needs exactly one term; the loss has {', '.join(weights)}.")
+        if not self.volumes:
+            return self._combine(self._terms(x, y, weights), weights, x.shape[0], 1, x.shape[-2:] if maps else None)
+        total: Tensor | None = None
+        for axis in self.axes:
+            n, _, *_ = x.shape
+            turned_x, turned_y = (t[:, 0].transpose(1, axis + 1) for t in (x, y))  # the axis first
+            depth, size = turned_x.shape[1], turned_x.shape[2:]
+            slices = [t.reshape(n * depth, 1, *size) for t in (turned_x, turned_y)]
+            found = self._combine(self._terms(*slices, weights), weights, n, depth, size if maps else None)
+            if maps:
+                found = found.reshape(n, depth, *size).transpose(1, axis + 1).unsqueeze(1)
+            total = found if total is None else total + found
+        assert total is not None
+        return total / len(self.axes)
+
+    def _combine(
+        self,
+        terms: dict[str, tuple[Tensor, Tensor]],
+        weights: dict[str, float],
+        n: int,
+        depth: int,
+        size: torch.Size | None,
+    ) -> Tensor:
+        """Weighted mean of the terms over n images of `depth` slices: (n,), or with a size the map."""
+        total: Tensor | None = None
+        for name, weight in weights.items():
+            numerator, denominator = terms[name]
+            if self.relative:
+                per_image = denominator.view(n, depth).mean(1).detach().clamp_min(TINY).repeat_interleave(depth)
+                numerator = numerator / per_image.view(-1, 1, 1)
+            if size is None:
+                found = weight * numerator.view(n, -1).mean(1)
+            else:
+                grid = numerator.unsqueeze(1)
+                found = weight * F.interpolate(grid, size=tuple(size), mode="bilinear", align_corners=False)
+            total = found if total is None else total + found
+        assert total is not None
+        return total / sum(weights.values())
+
+    def _terms(self, x: Tensor, y: Tensor, weights: dict[str, float]) -> dict[str, tuple[Tensor, Tensor]]:
+        """For each term the numerator's mean over channels (n, h, w) and the denominator (n,), in float32."""
+        found: dict[str, tuple[Tensor, Tensor]] = {}
+        if IMAGE in weights:
+            found[IMAGE] = self._compare(x, y)
+        layers = [name for name in weights if name != IMAGE]
+        if layers:
+            parts = [self._layer_terms(a, b, layers) for a, b in zip(x.split(BOUND), y.split(BOUND), strict=True)]
+            for name in layers:
+                numerators, denominators = zip(*(part[name] for part in parts), strict=True)
+                found[name] = torch.cat(numerators), torch.cat(denominators)
+        return found
+
+    def _layer_terms(self, x: Tensor, y: Tensor, layers: list[str]) -> dict[str, tuple[Tensor, Tensor]]:
+        assert self.model is not None
+        if torch.is_grad_enabled() and (x.requires_grad or y.requires_grad):
+            # The gradient needs y's activations only; in one pass it would be computed for x as well, to no use.
+            with torch.set_grad_enabled(x.requires_grad):
+                of_x = self.model(self._input(x), layers)
+            of_y = self.model(self._input(y), layers)
+            return {name: self._compare(of_x[name], of_y[name]) for name in layers}
+        both = self.model(self._input(torch.cat([x, y.to(x.dtype)])), layers)
+        return {name: self._compare(*both[name].chunk(2)) for name in layers}
+
+    def _input(self, x: Tensor) -> Tensor:
+        """Images of about [-1, 1] as VGG19 takes them."""
+        u = 0.5 * x + 0.5
+        if not self.normalise:
+            return u if u.shape[1] in (1, 3) else u.repeat(1, 3, 1, 1)
+        mean, std = self.get_buffer("_mean"), self.get_buffer("_std")
+        return (u.expand(-1, 3, -1, -1) - mean) / std
+
+    def _compare(self, fx: Tensor, fy: Tensor) -> tuple[Tensor, Tensor]:
+        fx, fy = fx.float(), fy.float()
+        error, size = (fx - fy), fx
+        if self.absolute:
+            return error.abs().mean(1), size.detach().abs().mean((1, 2, 3))
+        return error.square().mean(1), size.detach().square().mean((1, 2, 3))
+
+    def _reduce(self, values: Tensor) -> Tensor:
+        return {"mean": torch.mean, "sum": torch.sum}.get(self.reduction, lambda v: v)(values)
+
+
+class PlainLoss(nn.Module):
+    """Mean of |x - y| or (x - y)^2 over each image; `pixelwise` is the map |x - y| (n, c, h, w)."""
+
+    def __init__(self, reduction: str = "mean", power: int = 1) -> None:
+        super().__init__()
+        _check_reduction(reduction)
+        if reduction == "pixelwise" and power != 1:
+            raise InputError("loss_type l2 has no pixelwise reduction; take l1.")
+        self.reduction, self.power = reduction, power
+
+    def set_stage(self, stage: str, resolution: int) -> None:
+        """Nothing depends on it."""
+
+    def set_progress(self, progress: float) -> None:
+        """Nothing depends on it."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """As `PerceptualLoss.forward`."""
+        error = (x.float() - y.float()).abs()
+        if self.reduction == "pixelwise":
+            return error
+        values = (error if self.power == 1 else error.square()).flatten(1).mean(1)
+        return {"mean": torch.mean, "sum": torch.sum}.get(self.reduction, lambda v: v)(values)
+
+
+def make_loss(
+    loss_type: str, loss_kwargs: Mapping[str, Any], features: VGG19 | None = None
+) -> PerceptualLoss | PlainLoss:
+    """The loss of a configuration.
+
+    Args:
+        loss_type: one of `LOSS_TYPES`.
+        loss_kwargs: its arguments; the old name `normalize_vgg_input` means `normalize_to_vgg_input`.
+        features: VGG19 to share; by default the one that the arguments name is loaded.
+
+    Raises:
+        InputError: an unknown type or argument.
+    """
+    if loss_type not in LOSS_TYPES:
+        raise unknown("loss_type", str(loss_type), LOSS_TYPES)
+    kwargs = dict(loss_kwargs)
+    if loss_type in {"l1", "l2"}:
+        volumes_too = {k: v for k, v in kwargs.items() if k not in {"mode_3d", "mode_3d_apply_along_axes"}}
+        _check_names(volumes_too, ("reduction",), loss_type)
+        return PlainLoss(**volumes_too, power=1 if loss_type == "l1" else 2)
+    if "normalize_vgg_input" in kwargs:
+        kwargs["normalize_to_vgg_input"] = kwargs.pop("normalize_vgg_input")
+    known = [*_COMMON]
+    if loss_type == "perceptual":
+        known += ["use_L1_norm", "use_relative_error"]
+    _check_names(kwargs, known, loss_type)
+    if "weights_per_resolution" not in kwargs or not kwargs["weights_per_resolution"]:
+        raise InputError(f"loss_type {loss_type} needs weights_per_resolution.")
+    if loss_type == "relative_perceptual_L1":
+        kwargs |= {"use_L1_norm": True, "use_relative_error": True}
+    return PerceptualLoss(**kwargs, features=features)
+
+
+_COMMON = (
+    *("weights_per_resolution", "reduction", "use_smooth_pg", "pad_type", "path_to_vgg19_weights"),
+    *("normalize_to_vgg_input", "imagenet_pretrained", "mode_3d", "mode_3d_apply_along_axes"),
+)
+
+
+def _check_names(kwargs: Mapping[str, Any], known: Sequence[str], loss_type: str) -> None:
+    for name in kwargs:
+        if name not in known:
+            raise unknown(f"loss_kwargs of {loss_type}:", name, known)
+
+
+def _check_reduction(reduction: str) -> None:
+    if reduction not in REDUCTIONS:
+        raise unknown("reduction", str(reduction), REDUCTIONS)
+
+
+def _weights(res: Any, entry: Mapping[str, Any]) -> Weights:
+    for name in entry:
+        if name not in ("img_weight", "feature_weights"):
+            raise unknown(f"weights_per_resolution, {res}:", name, ("img_weight", "feature_weights"))
+    layers = dict(entry.get("feature_weights") or {})
+    if layers:
+        check_layers(layers)
+    return Weights(float(entry.get("img_weight", 0)), {str(k): float(w) for k, w in layers.items()})

@@ -1,0 +1,202 @@
+"""VGG19 features, the frozen network f in whose layers images are compared.
+
+Source: Simonyan and Zisserman, ICLR 2015; the layer names are those of the published checkpoints. `cXY` is the output
+of convolution X_Y before the ReLU, `rXY` after it, `pX` that of pool X.
+
+Weights come from a file (torchvision's VGG19, its `features`, or SimCLR's), from torchvision's ImageNet weights, or are
+random with a fixed seed. Random features compare images too, but worse; a warning says so.
+"""
+
+import functools
+import math
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mood_dpa.standalone import InputError, MissingFileError, load_checkpoint, unknown
+
+WIDTHS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))  # channels and convolutions of each block
+CONVS = [(block + 1, conv + 1) for block, (_, count) in enumerate(WIDTHS) for conv in range(count)]
+KEYS = [f"{kind}{x}{y}" for x, y in CONVS for kind in "cr"] + [f"p{x + 1}" for x in range(len(WIDTHS))]
+PADS = {"zero": "constant", "reflect": "reflect", "replication": "replicate"}
+RANDOM_SEED = 432  # of the published fallback
+CLASSIFIER = ((25088, 4096), (4096, 4096), (4096, 1000))  # drawn between the two draws of the convolutions
+CHUNK = 2**20
+BOUND = 128  # images in one pass; more are done one part after the other
+
+
+class VGG19(nn.Module):
+    """The convolutions of VGG19; parameters are frozen."""
+
+    def __init__(self, pad_type: str = "zero") -> None:
+        super().__init__()
+        if pad_type not in PADS:
+            raise unknown("pad_type of VGG19", pad_type, PADS)
+        self.pad_type = pad_type
+        before = 3
+        for block, conv in CONVS:
+            width = WIDTHS[block - 1][0]
+            with torch.device("meta"):  # values are given by `load_features`; drawing them here would cost random draws
+                layer = nn.Conv2d(before, width, 3, padding=1 if pad_type == "zero" else 0)
+            setattr(self, f"conv{block}_{conv}", layer.to_empty(device="cpu"))
+            before = width
+        self.requires_grad_(False)
+
+    def forward(self, x: Float[Tensor, "n c h w"], wanted: Iterable[str]) -> dict[str, Tensor]:
+        """The wanted layers; computing stops at the last of them.
+
+        Args:
+            x: images in [0, 1], or normalised. One channel stands for three equal ones: the first convolution then
+                sums its weights over them.
+            wanted: layer names.
+
+        Raises:
+            ValueError: an unknown name, or none.
+        """
+        missing = check_layers(wanted)
+        found: dict[str, Tensor] = {}
+        for block, conv in CONVS:
+            layer = getattr(self, f"conv{block}_{conv}")
+            weight = layer.weight
+            if (block, conv) == (1, 1) and x.shape[1] == 1:
+                weight = weight.sum(1, keepdim=True)
+            if self.pad_type != "zero":
+                x = F.pad(x, (1, 1, 1, 1), mode=PADS[self.pad_type])
+            x = F.conv2d(x, weight, layer.bias, padding=layer.padding)
+            if f"c{block}{conv}" in missing:
+                found[f"c{block}{conv}"] = x
+            x = F.relu(x)
+            if f"r{block}{conv}" in missing:
+                found[f"r{block}{conv}"] = x
+            if len(found) == len(missing):
+                break
+            if conv == WIDTHS[block - 1][1]:
+                x = F.max_pool2d(x, 2)
+                if f"p{block}" in missing:
+                    found[f"p{block}"] = x
+                if len(found) == len(missing):
+                    break
+        return found
+
+
+def check_layers(wanted: Iterable[str]) -> set[str]:
+    """The layer names as a set.
+
+    Raises:
+        InputError: none, or one that VGG19 does not have.
+    """
+    names = set(wanted)
+    for name in sorted(names):
+        if name not in KEYS:
+            raise unknown("VGG19 layer", str(name), KEYS)
+    if not names:
+        raise InputError("No VGG19 layer was asked for.")
+    return names
+
+
+def load_features(
+    path: str | Path | None = None, imagenet_pretrained: bool = False, pad_type: str = "zero", quiet: bool = False
+) -> VGG19:
+    """VGG19 with weights.
+
+    Args:
+        path: file of weights; wins over `imagenet_pretrained`.
+        imagenet_pretrained: take torchvision's, downloading them when they are not cached.
+        pad_type: `zero`, `reflect` or `replication`.
+        quiet: do not warn about random weights.
+
+    Raises:
+        MissingFileError: `path` is not there.
+        InputError: the file does not hold the 32 tensors of VGG19.
+    """
+    network = VGG19(pad_type)
+    names = list(network.state_dict())
+    if path is not None:
+        weights = read_weights(Path(path), names, network)
+    elif imagenet_pretrained:
+        from torchvision.models import VGG19_Weights, vgg19
+
+        features = vgg19(weights=VGG19_Weights.IMAGENET1K_V1).features.state_dict()
+        weights = dict(zip(names, features.values(), strict=True))
+    else:
+        if not quiet:
+            print(
+                "warning: no VGG19 weights were given (path_to_vgg19_weights); RANDOM features with a fixed seed are "
+                "used, which find anomalies worse than trained ones. `mood-dpa simclr` trains some.",
+                file=sys.stderr,
+            )
+        weights = random_weights()
+    network.load_state_dict(weights)
+    return network.eval()
+
+
+def read_weights(path: Path, names: list[str], network: nn.Module) -> dict[str, Tensor]:
+    """The tensors of a weight file under our names: by their own names where those are known, else by order.
+
+    Raises:
+        MissingFileError: the file is not there.
+        InputError: fewer than 32 tensors, or one of another shape than its place has.
+    """
+    if not path.is_file():
+        raise MissingFileError(
+            f"path_to_vgg19_weights {path} is missing. Train the features (`mood-dpa simclr CONFIG`), name another "
+            "file, or leave the entry empty for random features."
+        )
+    state = load_checkpoint(path)
+    state = state.get("state_dict", state)
+    tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)}
+    if all(name in tensors for name in names):
+        chosen = [tensors[name] for name in names]
+    else:
+        chosen = list(tensors.values())[: len(names)]
+    if len(chosen) < len(names):
+        raise InputError(f"{path} holds {len(chosen)} tensors; VGG19's features have {len(names)}.")
+    expected: Mapping[str, Tensor] = network.state_dict()
+    found = dict(zip(names, chosen, strict=True))
+    for name, value in found.items():
+        if value.shape != expected[name].shape:
+            raise InputError(
+                f"{path} is not of VGG19: `{name}` would be {tuple(value.shape)}, expected "
+                f"{tuple(expected[name].shape)}."
+            )
+    return {name: value.float() for name, value in found.items()}
+
+
+@functools.cache
+def random_weights() -> dict[str, Tensor]:
+    """The published random fallback: torchvision's VGG19 under seed 432. The caller's random state is left alone.
+
+    torchvision draws the convolutions, then the classifier, then the convolutions anew; the classifier's numbers are
+    drawn into a buffer and dropped.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(RANDOM_SEED)
+        shapes, before = [], 3
+        for block, _ in CONVS:
+            shapes.append((WIDTHS[block - 1][0], before, 3, 3))
+            before = shapes[-1][0]
+        buffer = torch.empty(CHUNK)
+        for width, inputs, *_ in shapes:
+            _skip(width * inputs * 9, buffer)
+            _skip(width, buffer)
+        for inputs, width in CLASSIFIER:
+            _skip(width * inputs, buffer)
+            _skip(width, buffer)
+        weights = {}
+        for (block, conv), shape in zip(CONVS, shapes, strict=True):
+            scale = math.sqrt(2.0 / (shape[0] * 9))  # Kaiming, fan out, ReLU
+            weights[f"conv{block}_{conv}.weight"] = torch.empty(shape).normal_(0, scale)
+            weights[f"conv{block}_{conv}.bias"] = torch.zeros(shape[0])
+    return weights
+
+
+def _skip(count: int, buffer: Tensor) -> None:
+    """Advance the global generator by so many uniform numbers."""
+    while count > 0:
+        buffer[: min(count, len(buffer))].uniform_()
+        count -= len(buffer)

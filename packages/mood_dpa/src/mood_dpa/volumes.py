@@ -1,0 +1,146 @@
+"""Reading and writing NIfTI volumes: checked on the way in, whole files with the input's affine on the way out."""
+
+import gzip
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mood_dpa.standalone import InputError, MissingFileError, atomic_path
+
+SUFFIXES = (".nii", ".nii.gz")
+FORM_CODES = range(6)  # of sform_code and qform_code: unknown, scanner, aligned, Talairach, MNI 152, other template
+COMPRESSION = 1  # of gzip: four times as fast as the usual 9 and a few percent longer
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """One volume.
+
+    Attributes:
+        name: file name.
+        data: (n0, n1, n2) in the file's own axes.
+        affine: (4, 4), voxel indices to millimetres.
+        header: the file's header, for what is written beside it.
+    """
+
+    name: str
+    data: npt.NDArray[Any] = field(repr=False)
+    affine: npt.NDArray[np.float64]
+    header: Any = field(repr=False, default=None)
+
+
+def is_volume(name: str) -> bool:
+    """Whether a file name ends as NIfTI does; hidden files are none."""
+    return name.endswith(SUFFIXES) and not name.startswith(".")
+
+
+def list_volumes(folder: Path) -> list[Path]:
+    """The volumes of a folder, sorted by name; other files are left out.
+
+    Raises:
+        MissingFileError: no such folder.
+        InputError: it holds no volume.
+    """
+    if not folder.is_dir():
+        raise MissingFileError(f"Folder {folder} is missing; it should hold volumes (*.nii.gz).")
+    found = sorted(path for path in folder.iterdir() if is_volume(path.name))
+    if not found:
+        raise InputError(f"{folder} holds no volume (*.nii or *.nii.gz).")
+    return found
+
+
+def base_name(name: str) -> str:
+    """The name up to the first dot."""
+    return name.split(".")[0]
+
+
+def case_id(name: str) -> str:
+    """The part of a file name that tells the case: up to the first `_`, without extension."""
+    return base_name(name).split("_")[0]
+
+
+def read_volume(path: Path, dtype: npt.DTypeLike = np.float32) -> Volume:
+    """Read and check one volume.
+
+    Args:
+        path: `.nii` or `.nii.gz`.
+        dtype: of the data; intensities are those of the file, no scale is applied but the file's own.
+
+    Raises:
+        MissingFileError: the file is not there.
+        InputError: cut short or no NIfTI, not three-dimensional, empty, voxels that are not finite, or an orientation
+            that means nothing.
+    """
+    import nibabel
+
+    if not path.is_file():
+        raise MissingFileError(f"Volume {path} is missing.")
+    try:
+        image: Any = nibabel.load(path)  # type: ignore[attr-defined]
+        if not isinstance(image, nibabel.Nifti1Image):  # type: ignore[attr-defined]
+            raise InputError(f"{path} is not a NIfTI volume but {type(image).__name__}.")
+        shape, affine, header = image.shape, image.affine, image.header
+        _check_orientation(path, header, affine)
+        if len(shape) != 3:
+            raise InputError(
+                f"{path} has {len(shape)} dimensions {tuple(shape)}; expected one volume with 3. "
+                "Cut a series into its volumes first."
+            )
+        data = np.asarray(image.dataobj, dtype=dtype)
+    except (EOFError, zlib.error, gzip.BadGzipFile, nibabel.filebasedimages.ImageFileError) as error:
+        raise InputError(f"{path} is cut short or is no NIfTI file ({error}). Fetch it again.") from None
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError | PermissionError):
+            raise
+        raise InputError(f"{path} is cut short or damaged ({str(error)[:100]}). Fetch it again.") from None
+    if data.size == 0:
+        raise InputError(f"{path} has no voxel: {tuple(shape)}.")
+    bad = data.size - int(np.isfinite(data).sum())
+    if bad:
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(data))[0])
+        raise InputError(f"{path} has {bad} voxels that are NaN or infinite, the first at {where}. Replace them first.")
+    return Volume(path.name, data, np.asarray(affine, dtype=np.float64), header)
+
+
+def write_volume(path: Path, data: npt.NDArray[Any], like: Volume | npt.NDArray[np.float64]) -> None:
+    """Write a volume with the affine (and the orientation codes) of another, whole or not at all.
+
+    Args:
+        path: `.nii` or `.nii.gz`.
+        data: float32 or uint8; written in its own type.
+        like: the volume whose space it is in, or an affine.
+    """
+    import nibabel
+
+    affine = like.affine if isinstance(like, Volume) else like
+    image = nibabel.Nifti1Image(data, affine)  # type: ignore[attr-defined, no-untyped-call]
+    if isinstance(like, Volume) and like.header is not None:
+        for name in ("sform", "qform"):
+            code = int(like.header[f"{name}_code"])
+            matrix = getattr(like.header, f"get_{name}")(coded=False)
+            getattr(image, f"set_{name}")(matrix if code else affine, code)
+        image.header.set_xyzt_units(*like.header.get_xyzt_units())
+        if not (int(like.header["sform_code"]) or int(like.header["qform_code"])):
+            image.set_sform(affine, 1)  # without a code every reader would make up its own affine
+    image.header.set_data_dtype(data.dtype)
+    content = image.to_bytes()
+    with atomic_path(path) as temporary:
+        if path.name.endswith(".gz"):
+            content = gzip.compress(content, COMPRESSION, mtime=0)
+        temporary.write_bytes(content)
+
+
+def _check_orientation(path: Path, header: Any, affine: npt.NDArray[Any]) -> None:
+    for name in ("sform_code", "qform_code"):
+        code = int(header[name])
+        if code not in FORM_CODES:
+            raise InputError(
+                f"{path}: {name} is {code}, which NIfTI does not define (0 to {FORM_CODES[-1]}); its orientation means "
+                "nothing. Correct the header."
+            )
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+        raise InputError(f"{path}: the affine cannot be inverted, so its voxels have no place. Correct the header.")
