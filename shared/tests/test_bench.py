@@ -162,7 +162,7 @@ def test_siblings_come_first_then_the_others_by_name(site, monkeypatch):
 
 def test_a_distribution_name_with_dashes_is_accepted(site):
     install(site, "fake_a")
-    assert methods.choose(["fake-a"]) == {"fake_a": "fake_a.bench"}
+    assert [(one.name, one.module) for one in methods.choose(["fake-a"])] == [("fake_a", "fake_a.bench")]
 
 
 # A run
@@ -204,7 +204,7 @@ def test_results_json_holds_every_run_and_the_summary(site, tmp_path):
     found = json.loads((tmp_path / "out" / "results.json").read_text())
     record, _ = result("fake_a", 0)
     (run,) = found["runs"]
-    assert (run["status"], run["folder"], run["result"]["metrics"]) == ("done", "fake_a/seed-0", record["metrics"])
+    assert (run["status"], run["folder"], run["results"][0]["metrics"]) == ("done", "fake_a/seed-0", record["metrics"])
     near, far = found["summary"]
     assert (near["ood_dataset"], far["ood_dataset"]) == ("near", "far")
     assert near["metrics"]["fpr95"] == record["metrics"]["near"]["fpr95"]
@@ -294,7 +294,7 @@ write_result(options.output_dir, record | {"hardware": {}, "versions": {}}, scor
     install(site, "own", behaviours=(), bench=program)
     assert bench("--methods", "own", "--budget", "quick", "--seeds", "3") == 0
     (run,) = json.loads((tmp_path / "out" / "results.json").read_text())["runs"]
-    assert (run["result"]["budget"], run["result"]["ood_datasets"]) == ("quick", ["gaussian", "uniform"])
+    assert (run["results"][0]["budget"], run["results"][0]["ood_datasets"]) == ("quick", ["gaussian", "uniform"])
 
 
 # Failures
@@ -473,6 +473,6 @@ def test_durations_are_readable(seconds, text):
 def test_choose_keeps_the_order_of_the_request(site):
     for name in ("fake_a", "fake_b"):
         install(site, name)
-    assert list(methods.choose(["fake_b", "fake_a"])) == ["fake_b", "fake_a"]
+    assert [one.name for one in methods.choose(["fake_b", "fake_a"])] == ["fake_b", "fake_a"]
     with pytest.raises(InputError):
         methods.choose(["fake_c"])

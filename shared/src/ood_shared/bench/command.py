@@ -66,7 +66,7 @@ def _bench(command_line: str, options: argparse.Namespace) -> int:
     return _conclude(ended, folder, command_line, _settings(options, chosen))
 
 
-def _plan(chosen: dict[str, str], options: argparse.Namespace, folder: Path) -> list[Run]:
+def _plan(chosen: Sequence[methods.Source], options: argparse.Namespace, folder: Path) -> list[Run]:
     """Every method with every seed. Flags of the user that are not given are not passed on."""
     shared = ["--id", options.id, "--ood", ",".join(options.ood), "--budget", options.budget]
     for flag in ("novel_classes", "device", "precision", "data_dir"):
@@ -76,16 +76,21 @@ def _plan(chosen: dict[str, str], options: argparse.Namespace, folder: Path) -> 
     for flag in ("compile", "debug"):
         shared += [f"--{flag}"] if getattr(options, flag) else []
     return [
-        Run(name, module, seed, folder / name / f"seed-{seed}", (*shared, "--seed", str(seed)))
-        for name, module in chosen.items()
+        Run(
+            source,
+            seed,
+            folder / source.name / f"seed-{seed}",
+            (*shared, "--seed", str(seed), *source.arguments),
+        )
+        for source in chosen
         for seed in _seeds_of(options)
     ]
 
 
 def _conclude(ended: Sequence[Ended], folder: Path, command_line: str, settings: dict[str, Any]) -> int:
     """Write the report and the JSON, print the tables, and name what failed."""
-    results = [end.result for end in ended if end.result is not None]
-    failures = {str(end.run): end.failure for end in ended if end.result is None}
+    results = [result for end in ended for result in end.results]
+    failures = {str(end.run): end.failure for end in ended if not end.results}
     records = [record for record, _ in results]
     _write_results(ended, folder, command_line, settings)
     title = f"OOD detection on {settings['id']}"
@@ -101,17 +106,17 @@ def _conclude(ended: Sequence[Ended], folder: Path, command_line: str, settings:
 def _write_results(ended: Sequence[Ended], folder: Path, command_line: str, settings: dict[str, Any]) -> None:
     runs = [
         {
-            "method": end.run.method,
+            "method": end.run.source.name,
             "seed": end.run.seed,
-            "status": "failed" if end.result is None else "done",
+            "status": "done" if end.results else "failed",
             "seconds": end.seconds,
             "folder": end.run.folder.relative_to(folder).as_posix(),
             "failure": list(end.failure),
-            "result": end.result[0] if end.result else None,
+            "results": [record for record, _ in end.results],
         }
         for end in ended
     ]
-    records = [end.result[0] for end in ended if end.result is not None]
+    records = [record for end in ended for record, _ in end.results]
     about = {
         "schema_version": SCHEMA_VERSION,
         "score_convention": CONVENTION,
@@ -121,10 +126,10 @@ def _write_results(ended: Sequence[Ended], folder: Path, command_line: str, sett
     files.write_json(folder / RESULTS, {**about, "summary": summary.as_json(records), "runs": runs})
 
 
-def _settings(options: argparse.Namespace, chosen: dict[str, str]) -> dict[str, Any]:
+def _settings(options: argparse.Namespace, chosen: Sequence[methods.Source]) -> dict[str, Any]:
     names = ("novel_classes", "budget", "device", "precision", "compile", "data_dir")
     return {
-        "methods": list(chosen),
+        "methods": [method for source in chosen for method in source.methods],
         "id": options.id,
         "ood": options.ood,
         "seeds": _seeds_of(options),

@@ -8,6 +8,7 @@ from typing import Any
 from ood_shared import files
 from ood_shared.bench import processes, summary
 from ood_shared.bench.fields import RESULT, SCORES, Record, ScoreArrays
+from ood_shared.bench.methods import Source
 from ood_shared.bench.schema import read_result
 from ood_shared.errors import InputError
 
@@ -16,62 +17,74 @@ REQUEST = "request.json"  # what was asked for, so that --resume knows whether a
 
 @dataclass(frozen=True)
 class Run:
-    """One method with one seed: what is started, and where its files go."""
+    """One process with one seed: what is started, and where its files go."""
 
-    method: str
-    module: str
+    source: Source
     seed: int
     folder: Path
     arguments: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.method}, seed {self.seed}"
+        return f"{self.source.name}, seed {self.seed}"
+
+    def folders(self) -> dict[str, Path]:
+        """Where each method leaves its result."""
+        return {name: self.folder / name if self.source.group else self.folder for name in self.source.methods}
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A run that came to its end: with a result, or with the lines that say why not."""
+    """A run that came to its end: with the results of its methods, or with the lines that say why not."""
 
     run: Run
     seconds: float
-    result: tuple[Record, ScoreArrays] | None
+    results: tuple[tuple[Record, ScoreArrays], ...]
     failure: tuple[str, ...] = ()
 
 
 def perform(run: Run, place: str, resume: bool) -> Ended:
     """Run it, or with --resume take the result that the same request has left."""
-    request = {"module": run.module, "arguments": list(run.arguments)}
+    request = {"module": run.source.module, "arguments": list(run.arguments)}
     same = resume and _read_request(run.folder) == request
-    if same and (kept := _result_of(run)).result is not None:
+    if same and (kept := _results_of(run)).results:
         say(f"{place} {run}: finished before, kept")
         return kept
-    for name in (RESULT, SCORES):  # of an earlier request; they must not pass for this one's
-        (run.folder / name).unlink(missing_ok=True)
+    for folder in run.folders().values():  # of an earlier request; they must not pass for this one's
+        for name in (RESULT, SCORES):
+            (folder / name).unlink(missing_ok=True)
     files.write_json(run.folder / REQUEST, request)
     say(f"{place} {run}: running, log in {run.folder / processes.LOG}")
     arguments = [*run.arguments, "--output-dir", str(run.folder), *(["--resume"] if same else [])]
-    outcome = processes.run(run.module, arguments, run.folder, _tick if sys.stderr.isatty() else None)
+    outcome = processes.run(run.source.module, arguments, run.folder, _tick if sys.stderr.isatty() else None)
     if outcome.status == 0:
-        ended = _result_of(run, outcome.seconds)
+        ended = _results_of(run, outcome.seconds)
     else:
-        ended = Ended(run, outcome.seconds, None, _explain(run, processes.describe(outcome.status)))
-    if ended.result is None:
+        ended = Ended(run, outcome.seconds, (), _explain(run, processes.describe(outcome.status)))
+    if not ended.results:
         say(f"{place} {run}: FAILED after {summary.duration(outcome.seconds)}", *ended.failure)
     else:
-        mean = summary.means(summary.rows([ended.result[0]]))[run.method]
-        say(f"{place} {run}: done in {summary.duration(outcome.seconds)}, mean AUROC {100 * mean:.1f} %")
+        means = summary.means(summary.rows([record for record, _ in ended.results]))
+        best = max(means, key=lambda method: means[method])
+        of = f" of {best}, the best of them" if len(means) > 1 else ""
+        say(f"{place} {run}: done in {summary.duration(outcome.seconds)}, mean AUROC{of} {100 * means[best]:.1f} %")
     return ended
 
 
-def _result_of(run: Run, seconds: float = 0.0) -> Ended:
-    """The result in the run's folder, when it is whole and is this run's."""
+def _results_of(run: Run, seconds: float = 0.0) -> Ended:
+    """The results in the run's folder, when all are whole and are this run's."""
+    found = []
     try:
-        record, scores = read_result(run.folder)
-        if (record["method"], record["seed"]) != (run.method, run.seed):
-            raise InputError(f"{run.folder / RESULT} is of {record['method']}, seed {record['seed']}; expected {run}.")
+        for method, folder in run.folders().items():
+            record, scores = read_result(folder)
+            if (record["method"], record["seed"]) != (method, run.seed):
+                raise InputError(
+                    f"{folder / RESULT} is of {record['method']}, seed {record['seed']}; "
+                    f"expected {method}, seed {run.seed}."
+                )
+            found.append((record, scores))
     except InputError as error:
-        return Ended(run, seconds, None, _explain(run, f"no valid result: {error}"))
-    return Ended(run, seconds, (record, scores))
+        return Ended(run, seconds, (), _explain(run, f"no valid result: {error}"))
+    return Ended(run, seconds, tuple(found))
 
 
 def _explain(run: Run, reason: str) -> tuple[str, ...]:
