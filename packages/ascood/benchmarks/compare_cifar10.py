@@ -43,6 +43,7 @@ def main() -> int:
     parser.add_argument("--methods", nargs="+", default=["base", "ascood"], choices=("base", "ascood"))
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--per-class", type=int, default=1000, help="training images of each class")
+    parser.add_argument("--test-per-class", type=int, default=1000, help="ID test images of each class")
     parser.add_argument("--output", type=Path, default=PACKAGE / "results" / "cifar10_cpu.json")
     return run_command(compare, parser)
 
@@ -52,7 +53,7 @@ def compare(options: argparse.Namespace) -> int:
     data, work, output = options.data.resolve(), options.work.resolve(), options.output.resolve()
     work.mkdir(parents=True, exist_ok=True)
     os.chdir(work)
-    prepare(data, Path("data"), options.per_class)
+    prepare(data, Path("data"), options.per_class, options.test_per_class)
     for method in options.methods:
         for seed in options.seeds:
             folder = root_of(method, options.epochs) / f"s{seed}"
@@ -86,7 +87,7 @@ def root_of(method: str, epochs: int) -> Path:
     return Path(f"results/cifar10_ascood_net_ascood_e{epochs}_lr0.1_w1.0_p0.15_otype_shuffle_nmg_30.0_300.0_default")
 
 
-def prepare(archives: Path, data: Path, per_class: int) -> None:
+def prepare(archives: Path, data: Path, per_class: int, test_per_class: int) -> None:
     """Unpack, and write image lists and the yml file of the sets that are there."""
     images = data / "images_classic"
     for name, archive in (
@@ -106,7 +107,7 @@ def prepare(archives: Path, data: Path, per_class: int) -> None:
         for split, chosen in (
             ("train_cifar10", of_train[:per_class]),
             ("val_cifar10", of_train[-VAL_PER_CLASS:]),
-            ("test_cifar10", sorted((images / "cifar10" / "test" / name).iterdir())),
+            ("test_cifar10", sorted((images / "cifar10" / "test" / name).iterdir())[:test_per_class]),
         ):
             rows[split] += [f"{path.relative_to(images).as_posix()} {label}" for path in chosen]
     for name in OUTLIERS:
@@ -163,7 +164,7 @@ def report(options: argparse.Namespace, output: Path) -> None:
         "network": NETWORK,
         "train_images_per_class": options.per_class,
         "epochs": options.epochs,
-        "id_test_images": 10_000,
+        "id_test_images_per_class": options.test_per_class,
         "commands": {method: " ".join(["main.py", *command(method, options.epochs)]) for method in ("base", "ascood")},
     }
     where = {"hardware": runs.hardware(resolve_device("cpu")), "versions": runs.versions()}

@@ -179,3 +179,21 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     finally:
         os.chdir(before)
     return at / DIGITS_ROOT.format(1, "shuffle")
+
+
+OWN = ["--id-data", "folder:mine", "--network.backbone.name", "lenet", "--optimizer.lr", "0.05", *QUICK]
+
+
+@pytest.fixture(scope="session")
+def own_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with tiny own data in `mine`, and a run of one epoch in `run/s0`; not to be changed."""
+    at = tmp_path_factory.mktemp("own")
+    write_folder(at / "mine")
+    before = Path.cwd()
+    os.chdir(at)
+    try:
+        words = ["train", *OWN, "--optimizer.num_epochs", "1", "--device", "cpu", "--output-dir", "run/s0"]
+        assert cli.main([*words, "--trainer.trainer_args.ood_type", "shuffle"]) == 0
+    finally:
+        os.chdir(before)
+    return at

@@ -1,4 +1,4 @@
-"""The benchmarks of the evaluation programs: lists and folders below data/, as OpenOOD v1.5 and the authors use them."""
+"""The benchmarks of the evaluation programs: lists and folders below data/, as OpenOOD v1.5 and the authors lay out."""
 
 from typing import NamedTuple
 

@@ -32,8 +32,8 @@ def eval_ood(options: argparse.Namespace) -> int:
     for name in names:
         make_score(name)  # a misspelt name or a broken yml file shows before any work
     with distributed.setup(resolve_device(options.device)) as device:
-        suite = make_suite(options.id_data, options.data_dir, tuple(options.drop))
         folders = run_folders(Path(options.root))
+        suite = make_suite(options.id_data, options.data_dir, tuple(options.drop))
         tables: dict[str, list[list[Row]]] = {name: [] for name in names}
         for folder in folders:
             network = open_run(options, suite, folder, device)

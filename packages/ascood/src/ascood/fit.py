@@ -168,12 +168,12 @@ def update(network: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.a
 def _finish_epoch(job: Job, run: Run | None, standing: Standing, started: float) -> None:
     smoothed = distributed.sum_over_ranks(standing.smoothed) if standing.smoothed is not None else torch.zeros(())
     train_loss = float(smoothed) / distributed.world_size()
-    if not math.isfinite(train_loss):
+    distributed.broadcast(job.network)  # batch statistics are each rank's own; those of rank 0 are kept
+    val_loss, accuracy = job.validate() if math.isfinite(train_loss) else (math.nan, 0.0)
+    if math.isnan(val_loss):
         kept = f"the checkpoint of epoch {standing.epoch} is kept" if standing.epoch else "no epoch was finished"
-        raise InputError(
-            f"The training loss became {train_loss} in epoch {standing.epoch + 1}. Lower --optimizer.lr; {kept}."
-        )
-    val_loss, accuracy = job.validate()
+        side, value = ("validation", val_loss) if math.isfinite(train_loss) else ("training", train_loss)
+        raise InputError(f"The {side} loss became {value} in epoch {standing.epoch + 1}. Lower --optimizer.lr; {kept}.")
     standing.epoch += 1
     standing.seconds += time.perf_counter() - started
     standing.smoothed, standing.batch = None, 0

@@ -42,6 +42,11 @@ def decode(samples: Samples, chain: Chain) -> Tensor:
     return images
 
 
+def normalised(samples: Samples, chain: Chain) -> Tensor:
+    """A few images as the network sees them, all on this process: float (n, 3, image_size, image_size)."""
+    return to_float(decode(samples, chain), chain.mean, chain.std)
+
+
 class TrainBatches(Protocol):
     """What training needs of its data: (normalised images, labels) on the device, and a position that can be saved."""
 

@@ -55,7 +55,7 @@ def synthesis_figure(
 def picture(options: argparse.Namespace) -> int:
     """`ascood picture`: write the figure for a trained run, or for the weights at the start."""
     from ascood.evaluate import open_run
-    from ascood.loading import TestBatches
+    from ascood.loading import normalised
     from ascood.suites import make_suite
 
     device = resolve_device(options.device)
@@ -65,7 +65,7 @@ def picture(options: argparse.Namespace) -> int:
     generator = torch.Generator().manual_seed(options.seed)
     chosen = torch.randperm(len(samples), generator=generator)[: options.images].sort().values
     part = samples.select(chosen.numpy())
-    (images,) = list(TestBatches(part, suite.chain, len(part), 0, device))
+    images = normalised(part, suite.chain).to(device)
     labels = torch.from_numpy(part.labels).to(device)
     alphas = {"gradient": options.alpha, "shuffle": 1.0, "gaussian": options.gaussian_alpha}
     figure = synthesis_figure(network, images, labels, suite.chain, options.p_inv, alphas, generator)

@@ -10,7 +10,7 @@ from ood_shared.report import Figure, Section, Table, Text
 from torch import nn
 
 from ascood.heads import ASCOODNet
-from ascood.loading import TestBatches
+from ascood.loading import TestBatches, normalised
 from ascood.pictures import synthesis_figure
 
 REPORT, PICTURE = "report.html", "outliers.png"
@@ -37,7 +37,7 @@ def training_report(
         generator = torch.Generator().manual_seed(0)
         chosen = torch.randperm(len(test.samples), generator=generator)[:IMAGES].sort().values
         part = test.samples.select(chosen.numpy())
-        (images,) = list(TestBatches(part, test.chain, len(part), 0, test.device))
+        images = normalised(part, test.chain).to(test.device)
         labels = torch.from_numpy(part.labels).to(test.device)
         figure = synthesis_figure(network.eval(), images, labels, test.chain, 0.1, ALPHAS, generator)
         picture = plots.to_png(figure)

@@ -35,7 +35,19 @@ TOP_KEYS = (
     *("dataset", "network", "ood_dataset", "postprocessor"),
 )
 OPTIMIZER_KEYS = ("name", "num_epochs", "lr", "fc_lr_factor", "momentum", "weight_decay", "nesterov")
-FREE = ("device", "compile", "log_to", "num_workers", "num_gpus", "merge_option", "save_output", "folder")
+FREE = (
+    "exp_name",
+    "output_dir",
+    "mark",
+    "device",
+    "compile",
+    "log_to",
+    "num_workers",
+    "num_gpus",
+    "merge_option",
+    "save_output",
+    "folder",
+)
 
 
 @dataclass(frozen=True)

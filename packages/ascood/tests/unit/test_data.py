@@ -153,7 +153,13 @@ def test_a_benchmark_has_all_its_parts(name):
 
 
 def test_cifar_has_isun_and_can_drop_it():
-    assert [source.name for source in make_suite("cifar100", None).far] == ["mnist", "svhn", "iSUN", "texture", "places365"]
+    assert [source.name for source in make_suite("cifar100", None).far] == [
+        "mnist",
+        "svhn",
+        "iSUN",
+        "texture",
+        "places365",
+    ]
     assert "iSUN" not in [source.name for source in make_suite("cifar100", None, ("iSUN",)).far]
 
 

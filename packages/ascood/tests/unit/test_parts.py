@@ -180,6 +180,6 @@ def test_sigma_is_a_buffer_and_not_trained():
     network = ASCOODNet(Tiny(3))
     network.set_params(0.5)
     assert float(network.sigma) == 0.5
-    assert list(network.state_dict())[0] == "sigma"
+    assert next(iter(network.state_dict())) == "sigma"
     assert "sigma" not in dict(network.named_parameters())
     assert np.isclose(float(ASCOODNet(Tiny(3)).sigma), 1.0)

@@ -99,7 +99,11 @@ def test_nnguide_takes_a_share_of_the_bank_only_when_asked(bank):
 
 def test_she_gives_a_class_without_right_predictions_the_mean_of_its_inputs(bank):
     train = bank.train
-    wrong = Bank(lambda name: Extract(F.one_hot(torch.zeros(60, dtype=torch.long), 4).float(), train.features, train.labels), bank.weight, bank.bias)
+    wrong = Bank(
+        lambda name: Extract(F.one_hot(torch.zeros(60, dtype=torch.long), 4).float(), train.features, train.labels),
+        bank.weight,
+        bank.bias,
+    )
     with pytest.warns(UserWarning, match="3 of 4 classes"):
         score = fitted("she", wrong)
     assert torch.allclose(score.pattern[2], train.features[train.labels == 2].mean(0))
@@ -132,7 +136,9 @@ def test_vim_and_dice_follow_their_hyper_parameter(bank):
         assert not torch.allclose(first, score.judge(inputs)[0])
 
 
-@pytest.mark.parametrize(("name", "args"), [("knn", {"K": "many"}), ("scale", {"percentile": 100}), ("ebo", {"temperature": 0})])
+@pytest.mark.parametrize(
+    ("name", "args"), [("knn", {"K": "many"}), ("scale", {"percentile": 100}), ("ebo", {"temperature": 0})]
+)
 def test_a_hyper_parameter_out_of_range_is_refused(bank, name, args):
     with pytest.raises(InputError, match=name):
         fitted(name, bank, **args).judge(bank.val)
@@ -161,7 +167,9 @@ def test_values_go_to_hyper_parameters_by_position(bank):
     score.fit(bank)
     trials = search_extracts(score, bank.val, bank.train)
     assert [trial["gamma"] for trial in trials[:7]] == [0.01, 0.1, 0.5, 1, 2, 5, 10]
-    assert score.args in [{key: t[key] for key in ("gamma", "M")} for t in trials if t["auroc"] == max(u["auroc"] for u in trials)]
+    assert score.args in [
+        {key: t[key] for key in ("gamma", "M")} for t in trials if t["auroc"] == max(u["auroc"] for u in trials)
+    ]
 
 
 def test_the_shared_search_of_odin_is_the_literal_one():
