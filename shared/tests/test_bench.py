@@ -173,7 +173,7 @@ def test_a_run_leaves_report_results_and_the_files_of_the_method(site, tmp_path,
     assert bench("--methods", "fake_a") == 0
     names = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
     of_the_run = {f"fake_a/seed-0/{name}" for name in ("log.txt", "request.json", "result.json", "scores.npz")}
-    assert names == {"report.html", "results.json"} | of_the_run
+    assert names == {"report.html", "results.json", "leaderboard.json", "leaderboard.csv"} | of_the_run
     assert "report: out/report.html" in capsys.readouterr().out
 
 
@@ -214,12 +214,41 @@ def test_results_json_holds_every_run_and_the_summary(site, tmp_path):
 
 def test_the_method_gets_the_flags_that_were_given_and_no_others(site):
     package = install(site, "fake_a")
-    bench("--methods", "fake_a")
+    bench("--methods", "fake_a", "--novel-classes", "none")
     plain = ["--id", "digits", "--ood", "gaussian,uniform", "--budget", "smoke", "--seed", "0"]
     given = ["--novel-classes", "8,9", "--device", "cpu", "--data-dir", "d", "--compile"]
     bench("--methods", "fake_a", *given)
     folder = ["--output-dir", "out/fake_a/seed-0"]
     assert calls(package) == [plain + folder, plain[:6] + given + plain[6:] + folder]
+
+
+def test_digits_keep_three_classes_out_unless_told_otherwise(site):
+    package = install(site, "fake_a")
+    bench("--methods", "fake_a")
+    bench("--methods", "fake_a", "--ood", "novel,uniform")
+    first, second = calls(package)
+    assert first[first.index("--novel-classes") + 1] == "7,8,9"
+    assert second[second.index("--ood") + 1] == "uniform"
+
+
+def test_novel_needs_classes_and_a_far_set_beside_it(site, capsys):
+    install(site, "fake_a")
+    assert bench("--methods", "fake_a", "--ood", "novel,uniform", "--novel-classes", "none") == 2
+    assert "no classes are kept out. Pass --novel-classes." in capsys.readouterr().err
+    assert bench("--methods", "fake_a", "--ood", "novel") == 2
+    assert "nothing but `novel`" in capsys.readouterr().err
+
+
+def test_the_leaderboard_is_written_for_programs_too(site, tmp_path, drawn):
+    for name in ("fake_a", "fake_b"):
+        install(site, name)
+    bench("--methods", "fake_a,fake_b")
+    entries = json.loads((tmp_path / "out" / "leaderboard.json").read_text())
+    assert [entry["place"] for entry in entries] == [1, 2]
+    assert entries[1]["p"] == 1.0  # the same scores
+    lines = (tmp_path / "out" / "leaderboard.csv").read_text().splitlines()
+    assert lines[0].startswith("place,method,seeds,all_auroc,all_auroc_low")
+    assert len(lines) == 3
 
 
 def test_seeds_are_brought_together_as_mean_and_range(site, tmp_path, capsys):
@@ -237,7 +266,7 @@ def test_seeds_are_brought_together_as_mean_and_range(site, tmp_path, capsys):
 def test_seed_is_one_of_seeds(site):
     package = install(site, "fake_a", behaviours=("ok", "ok"))
     bench("--methods", "fake_a", "--seed", "1")
-    assert calls(package)[0][7] == "1"
+    assert calls(package)[0][calls(package)[0].index("--seed") + 1] == "1"
 
 
 def test_the_report_refers_to_nothing_outside_and_holds_every_section(site, tmp_path, drawn):
@@ -247,7 +276,7 @@ def test_the_report_refers_to_nothing_outside_and_holds_every_section(site, tmp_
     text = (tmp_path / "out" / "report.html").read_text()
     assert "://" not in re.sub(r"base64,[^\"]*", "", text)
     headings = re.findall(r"<h2[^>]*>([^<]*)</h2>", text)
-    assert headings[:3] == ["Summary", "AUROC side by side", "Accuracy and cost"]
+    assert headings[:4] == ["Leaderboard", "Summary", "AUROC side by side", "Accuracy and cost"]
     assert {"ROC: near", "ROC: far", "Scores: fake_a", "Scores: fake_b", "Other metrics"} <= set(headings)
     assert headings.index("ROC: near") < headings.index("Scores: fake_a") < headings.index("How it was run")
     assert "95 % bootstrap interval" in text
@@ -277,7 +306,7 @@ import argparse, pathlib
 import numpy as np
 from ood_shared.bench.schema import measure, pack_scores, write_result
 parser = argparse.ArgumentParser()
-for flag in ("--id", "--ood", "--seed", "--budget", "--output-dir"):
+for flag in ("--id", "--ood", "--novel-classes", "--seed", "--budget", "--output-dir"):
     parser.add_argument(flag)
 options = parser.parse_args()
 random = np.random.default_rng(int(options.seed))

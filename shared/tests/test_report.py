@@ -94,6 +94,16 @@ def test_columns_of_numbers_are_aligned_as_numbers():
     assert cells == ["number", "number"]
 
 
+def test_a_sortable_table_has_buttons_and_the_script_and_others_have_neither():
+    plain = Table("Plain", ["a"], [["1"]])
+    sortable = Table("Sortable", ["name", "value"], [["x", "1"], ["y", "2"]], sortable=True)
+    assert "<script>" not in report.render("T", [plain])
+    text = report.render("T", [plain, sortable])
+    assert text.count("<script>") == 1
+    assert text.count('<table class="sortable">') == 1
+    assert text.count('<button type="button">') == 2
+
+
 @pytest.mark.parametrize("name", ["<b>", '"><script>alert(1)</script>', "a & b", "{{ 7 * 7 }}"])
 def test_names_are_escaped_wherever_they_stand(name):
     everywhere = [

@@ -34,7 +34,8 @@ class Text:
 class Table:
     """A table. The first line of a cell is shown large, further lines small below it (a value and its interval).
 
-    With `grouped`, rows that share their first cell stand together under it as a heading, which saves the column.
+    With `grouped`, rows that share their first cell stand together under it as a heading, which saves the column. With
+    `sortable`, a click on a column's head sorts by it.
     """
 
     title: str
@@ -42,6 +43,7 @@ class Table:
     rows: Sequence[Sequence[str]]
     note: str = ""
     grouped: bool = False
+    sortable: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ def _prepare_table(table: Table) -> dict[str, object]:
             for heading, rows in by_heading
         ],
         "note": table.note,
+        "sortable": table.sortable and not table.grouped,
     }
 
 

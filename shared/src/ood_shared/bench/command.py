@@ -16,8 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ood_shared import files
-from ood_shared.bench import methods, page, summary
+from ood_shared.bench import leaderboard, methods, page, summary
 from ood_shared.bench.fields import CONVENTION, SCHEMA_VERSION
 from ood_shared.bench.flags import BUDGETS
 from ood_shared.bench.jobs import Ended, Run, perform, say
@@ -25,9 +27,11 @@ from ood_shared.cli import Parser, add_shared_flags, parse_seed_number, run_comm
 from ood_shared.errors import InputError, unknown
 from ood_shared.report import write_report
 
-DEFAULT_OOD = "textures,faces,photos,letters,gaussian,uniform,sphere"
+DEFAULT_ID, DEFAULT_NOVEL = "digits", "7,8,9"
+DEFAULT_OOD = "textures,faces,letters,gaussian,uniform"
 DEFAULT_FOLDER = "ood-bench-report"
-REPORT, RESULTS = "report.html", "results.json"
+REPORT, RESULTS, LEADERBOARD = "report.html", "results.json", "leaderboard"
+NOVEL = "novel"  # the one OOD set that is near
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,9 +45,14 @@ def _parser() -> Parser:
     group = parser.add_argument_group("what is compared")
     add = group.add_argument
     add("--methods", type=_words, metavar="A,B", help="methods to run (default: all that are installed)")
-    add("--id", default="digits", metavar="NAME|PATH", help="in-distribution set (default: digits)")
+    add("--id", default=DEFAULT_ID, metavar="NAME|PATH", help=f"in-distribution set (default: {DEFAULT_ID})")
     add("--ood", type=_words, default=_words(DEFAULT_OOD), metavar="A,B", help=f"OOD sets (default: {DEFAULT_OOD})")
-    add("--novel-classes", metavar="A,B", help="classes kept out of ID training, offered as the OOD set `novel`")
+    add(
+        "--novel-classes",
+        metavar="A,B",
+        help="classes kept out of ID training, offered as the near OOD set `novel`; none keeps all "
+        f"(default: {DEFAULT_NOVEL} of {DEFAULT_ID}, none of other sets)",
+    )
     add("--budget", choices=BUDGETS, default="smoke", help="length of training; full is the paper's (default: smoke)")
     seeds = group.add_mutually_exclusive_group()
     seeds.add_argument("--seeds", type=_seeds, metavar="0,1,2", help="run every method once with each (default: 0)")
@@ -55,6 +64,7 @@ def _parser() -> Parser:
 
 def _bench(command_line: str, options: argparse.Namespace) -> int:
     chosen = methods.choose(options.methods)
+    _settle_novel(options)
     for name in (options.id, *options.ood):
         _check_set(name)
     folder = Path(options.output_dir)
@@ -64,6 +74,19 @@ def _bench(command_line: str, options: argparse.Namespace) -> int:
     say(f"{len(runs)} run(s): {'; '.join(map(str, runs))}{later}")
     ended = [perform(run, f"[{number}/{len(runs)}]", options.resume) for number, run in enumerate(runs, 1)]
     return _conclude(ended, folder, command_line, _settings(options, chosen))
+
+
+def _settle_novel(options: argparse.Namespace) -> None:
+    """The classes kept out; the word `novel` among the OOD sets stands for them and is not passed on."""
+    if options.novel_classes is None and options.id == DEFAULT_ID:
+        options.novel_classes = DEFAULT_NOVEL
+    if options.novel_classes is not None and options.novel_classes.lower() == "none":
+        options.novel_classes = None
+    if NOVEL in options.ood and options.novel_classes is None:
+        raise InputError(f"--ood names `{NOVEL}`, but no classes are kept out. Pass --novel-classes.")
+    options.ood = [name for name in options.ood if name != NOVEL]
+    if not options.ood:
+        raise InputError(f"--ood names nothing but `{NOVEL}`. Add a set that is far, such as {DEFAULT_OOD}.")
 
 
 def _plan(chosen: Sequence[methods.Source], options: argparse.Namespace, folder: Path) -> list[Run]:
@@ -93,8 +116,11 @@ def _conclude(ended: Sequence[Ended], folder: Path, command_line: str, settings:
     failures = {str(end.run): end.failure for end in ended if not end.results}
     records = [record for record, _ in results]
     _write_results(ended, folder, command_line, settings)
+    places = leaderboard.leaderboard(results, [NOVEL], np.random.default_rng(0))
+    files.write_json(folder / f"{LEADERBOARD}.json", leaderboard.as_json(places))
+    files.write_text(folder / f"{LEADERBOARD}.csv", leaderboard.as_csv(places))
     title = f"OOD detection on {settings['id']}"
-    write_report(folder / REPORT, title, page.sections(results, failures, command_line, settings))
+    write_report(folder / REPORT, title, page.sections(results, failures, command_line, settings, places))
     if records:
         print("\n".join(["", *summary.as_lines(records), ""]))
     print(f"report: {folder / REPORT}\nnumbers: {folder / RESULTS}")
@@ -158,7 +184,7 @@ def _check_set(word: str) -> None:
 
     from ood_shared.datasets.registry import ALIASES, known_names
 
-    known = [*known_names(), *ALIASES, "novel"]
+    known = [*known_names(), *ALIASES]
     name = word.lower()
     if name in known or Path(word).expanduser().exists():
         return

@@ -6,6 +6,7 @@ from typing import Any
 
 from ood_shared import metrics, plots
 from ood_shared.bench.fields import Record, ScoreArrays, split_scores
+from ood_shared.bench.leaderboard import Entry, Share
 from ood_shared.bench.summary import MAIN, SETTLED, Figures, Row, costs, means, method_rows, rows, span_words
 from ood_shared.report import Figure, Section, Table, Text
 
@@ -25,7 +26,11 @@ Result = tuple[Record, ScoreArrays]
 
 
 def sections(
-    results: Sequence[Result], failures: Mapping[str, Sequence[str]], command_line: str, settings: Mapping[str, Any]
+    results: Sequence[Result],
+    failures: Mapping[str, Sequence[str]],
+    command_line: str,
+    settings: Mapping[str, Any],
+    places: Sequence[Entry] = (),
 ) -> list[Section]:
     """The sections of the report.
 
@@ -34,13 +39,14 @@ def sections(
         failures: for each failed run, named, its reason and the last lines of its log.
         command_line: the command that ran them.
         settings: its flags.
+        places: the leaderboard, for a comparison of several methods.
     """
     records = [record for record, _ in results]
     table = rows(records)
     first = _first_seed(results)
     found: list[Section] = [Text("", _headline(records, table, failures, settings))]
     if records:
-        found += [_summary(records, table), *_at_a_glance(table), _methods(records)]
+        found += [*_leaderboard(places), _summary(records, table), *_at_a_glance(table), _methods(records)]
         found += [*_roc_curves(first), *_histograms(first), _other_metrics(records, table)]
     found += [Text(f"Failed: {name}", list(lines), code=True) for name, lines in failures.items()]
     found.append(Text("How it was run", [f"$ {command_line}", *(f"{k} = {v}" for k, v in settings.items())], code=True))
@@ -75,6 +81,32 @@ def _headline(
 def _hardest(ood: str, table: Sequence[Row], sets: int) -> str:
     value = max(row.metrics["auroc"].value for row in table if row.ood == ood)
     return f" Hardest set: {ood}, where the best AUROC is {100 * value:.1f} %." if sets > 1 else ""
+
+
+def _leaderboard(places: Sequence[Entry]) -> list[Section]:
+    """The methods in order; near and far OOD sets apart, when there are both."""
+    if len(places) < 2:
+        return []
+    groups = [group for group in ("near", "far") if any(group in entry.means for entry in places)]
+    means = [(group, "auroc") for group in (*groups, "all")] + [("all", name) for name in MAIN if name != "auroc"]
+    means.append(("all", "fpr95_id_positive"))
+    head = [f"{group} {MAIN.get(name) or OTHERS[name]}".removeprefix("all ") for group, name in means]
+    rows = []
+    for place, entry in enumerate(places, 1):
+        cells = [_share(entry.means[group][name]) if group in entry.means else "–" for group, name in means]
+        behind = "–" if entry.behind is None else _share(entry.behind)
+        rows.append([str(place), entry.method, *cells, behind, "–" if entry.p is None else f"{entry.p:.3f}"])
+    apart = "near: the novel classes, kept out of training; far: all other sets. " if groups else ""
+    note = (
+        f"In %, means over the OOD sets ({apart}columns without a word: all); small: 95 % interval over resampled test "
+        "images and seeds. Behind first: difference in mean AUROC to the first row on the same resamples; p: two-sided "
+        "bootstrap probability of no difference, not corrected for the number of methods. A click on a head sorts."
+    )
+    return [Table("Leaderboard", ["#", "method", *head, "behind first", "p"], rows, note=note, sortable=True)]
+
+
+def _share(share: Share) -> str:
+    return f"{100 * share.value:.1f}\n[{100 * share.low:.1f}, {100 * share.high:.1f}]"
 
 
 def _summary(records: Sequence[Record], table: Sequence[Row]) -> Table:
