@@ -1,1 +1,1 @@
-"""MOOD challenge, third place of the pixel task (MOOD challenge): not built yet."""
+"""Deep perceptual autoencoders on the slices of 3D medical images (MOOD 2020, third place of the pixel task)."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mood_dpa.autoencoder import DecoderFamily, EncoderFamily, Layers, StageNet
 from mood_dpa.perceptual import PerceptualLoss, PlainLoss, make_loss
@@ -38,7 +38,7 @@ class Model:
         """All parts on a device; channels last on CUDA, where convolutions are faster so."""
         memory = torch.channels_last if device.type == "cuda" else torch.contiguous_format
         for part in (self.encoder, self.decoder, self.loss):
-            nn.Module.to(part, device=device)
+            part.to(device)
             if not any(p.ndim == 5 for p in part.parameters()):
                 part.to(memory_format=memory)  # type: ignore[call-overload]
         return self

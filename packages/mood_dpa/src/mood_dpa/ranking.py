@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from mood_dpa.standalone import InputError
 
-Array = npt.NDArray[np.generic]
+Part = tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32]]
 SORT_LIMIT = 2**26  # voxels that are kept and sorted; 64 million are 0.5 GiB
 DROPPED_BITS = 9
 
@@ -84,7 +84,7 @@ class Ranking:
 
     def __init__(self, sort_limit: int = SORT_LIMIT) -> None:
         self.sort_limit = sort_limit
-        self._parts: list[tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32]]] = []
+        self._parts: list[Part] = []
         self._held = 0
         self._bins: npt.NDArray[np.int64] | None = None  # (2, bins): negatives, positives
 
@@ -113,6 +113,23 @@ class Ranking:
             raise InputError("There is nothing to rank.")
         labels, scores = (np.concatenate(values) for values in zip(*self._parts, strict=True))
         return rank_metrics(labels, scores)
+
+    def state(self) -> tuple[list[Part], npt.NDArray[np.int64] | None]:
+        """What it holds, for another process to merge."""
+        return self._parts, self._bins
+
+    @classmethod
+    def merged(cls, states: list[tuple[list[Part], npt.NDArray[np.int64] | None]]) -> "Ranking":
+        """One ranking of what several hold."""
+        found = cls()
+        for parts, bins in states:
+            found._parts += parts
+            if bins is not None:
+                found._bins = bins if found._bins is None else found._bins + bins
+        found._held = sum(len(labels) for labels, _ in found._parts)
+        if found._bins is not None or found._held > found.sort_limit:
+            found._count()
+        return found
 
     def _count(self) -> None:
         if self._bins is None:

@@ -5,7 +5,6 @@ The packed one has a file per volume, `<volume>.stack.npy` (slices, h, w), which
 `<volume>.index.npy`; it spares opening hundreds of thousands of small files.
 """
 
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -23,7 +22,6 @@ from mood_dpa.standalone import InputError, MissingFileError
 from mood_dpa.volumes import case_id, is_volume, read_volume
 
 STACK, INDEX = ".stack.npy", ".index.npy"
-LEAST_PIXELS = 4000
 
 
 def cut_slices(
@@ -287,13 +285,3 @@ def _small_slices(path: Path, least: float) -> set[str]:
         raise MissingFileError(f"brain_size_path {path} is missing.") from None
     except (KeyError, ValueError):
         raise InputError(f"{path}: expected the columns filename and brain_size (a number).") from None
-
-
-def warn_if_all_filtered(size: int | None, filtered: bool) -> None:
-    """Say that the filter leaves nothing of slices that small."""
-    if filtered and size is not None and size * size < LEAST_PIXELS:
-        print(
-            f"warning: --resize {size} leaves {size * size} pixels a slice and --filter wants {LEAST_PIXELS} above 0: "
-            "no slice will be saved.",
-            file=sys.stderr,
-        )

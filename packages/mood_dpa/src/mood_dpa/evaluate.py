@@ -1,0 +1,218 @@
+"""`main.py inference_evaluate_3d` and `main.py evaluate`: maps, scores, and how well they find the anomalies."""
+
+import argparse
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from ood_shared import distributed, files, metrics
+from ood_shared.devices import resolve_device
+from ood_shared.errors import InputError
+from torch import Tensor
+
+from mood_dpa.configuration import Config, evaluate_config, inference_config, read_config
+from mood_dpa.inference_3d import Looking, axis_map
+from mood_dpa.models import Model, load_model
+from mood_dpa.pictures import write_overlay, write_page
+from mood_dpa.places import settle
+from mood_dpa.preprocessing import trilinear
+from mood_dpa.ranking import Metrics, Ranking, rank_metrics
+from mood_dpa.slices import Images
+from mood_dpa.standalone import autocast
+from mood_dpa.vgg import VGG19
+from mood_dpa.volume_queue import Writer, own_share, read_ahead, report_failures
+from mood_dpa.volumes import Volume, read_volume, write_volume
+
+
+def inference_step(options: argparse.Namespace) -> None:
+    """The command inference_evaluate_3d; several configurations are run in turn."""
+    for path in _configs(options):
+        config = inference_config(settle(read_config(path), options))
+        device = resolve_device(options.device)
+        with distributed.setup(device) as device:
+            inference_evaluate_3d(config, device, options.precision, options.resume, options.pictures)
+
+
+def evaluate_step(options: argparse.Namespace) -> None:
+    """The command evaluate; several configurations are run in turn."""
+    for path in _configs(options):
+        config = evaluate_config(settle(read_config(path), options))
+        evaluate(config, resolve_device(options.device), options.precision)
+
+
+def inference_evaluate_3d(
+    config: Config,
+    device: torch.device,
+    precision: str = "fp32",
+    resume: bool = False,
+    pictures: bool = True,
+    features: VGG19 | None = None,
+) -> dict[str, Metrics]:
+    """Score every test volume along one axis, write the results, and measure them.
+
+    Leaves in results_root `sample/<name>.txt`, on request `pixel/<name>`, `scores.csv`, `result.json`, overlays and
+    `report.html`.
+
+    Args:
+        config: checked configuration.
+        device: of the networks.
+        precision: of the networks.
+        resume: take maps that were written before instead of computing them; only with save_inference.
+        pictures: draw overlays.
+        features: VGG19 in place of the configuration's.
+    """
+    root = Path(config["results_root"])
+    images = Images(config["test_dataset"])
+    model = _model(config, features, volumes=True).to(device)
+    looking = Looking(bool(config["do_not_process_small_area"]), images.size, float(config["small_area"]), precision)
+    target = config["resize_3d_for_evaluation"]
+    pixels, samples, failed = Ranking(), [], []
+    drawn: list[Path] = []
+    with Writer() as write:
+        for volume in read_ahead(own_share([images.root / name for name in images.names]), failed):
+            mask = read_volume(images.masks / volume.name).data if images.masks else _no_masks()
+            if mask.shape != volume.data.shape:
+                raise InputError(f"{volume.name}: mask {mask.shape} and image {volume.data.shape} differ in shape.")
+            found = _map_of(volume, model, looking, config, device, resume)
+            score = _reduced(found, config["score_reduction"])
+            write(files.write_text, root / "sample" / f"{volume.name}.txt", str(np.float32(score)))
+            if config["save_inference"]:
+                write(write_volume, root / "pixel" / volume.name, found, volume)
+            if pictures:
+                shown = mask if (mask > 0.5).any() else None
+                drawn.append(write_overlay(root / "pictures" / f"{volume.name}.png", volume, found, shown))
+            if target is not None:
+                mask, found = (trilinear(torch.from_numpy(a), (target,) * 3).numpy() for a in (mask, found))
+            pixels.add(mask > 0.5, found)
+            samples.append((volume.name, bool(mask.sum() > 0), score))
+    return _finish(root, pixels, samples, drawn, failed, len(images), precision)
+
+
+def evaluate(
+    config: Config, device: torch.device, precision: str = "fp32", features: VGG19 | None = None
+) -> dict[str, Metrics]:
+    """Score slices (or cubes) one by one, with maps of their own, and measure them.
+
+    Leaves in results_root `sample/<name>.txt`, on request `pixel/<name>.npy` (NIfTI for volumes), and `scores.csv`.
+    """
+    root = Path(config["results_root"])
+    images = Images(config["test_dataset"])
+    model = _model(config, features, volumes=images.volumes).to(device)
+    if not images.volumes and model.config.get("mode_3d"):
+        raise InputError("The model was trained on volumes (mode_3d); test_dataset.dataset_type must be nifti3d.")
+    pixels = Ranking()
+    samples: list[tuple[str, bool, float]] = []
+    size = int(config["test_batch_size"])
+    for start in range(0, len(images), size):
+        index = list(range(start, min(start + size, len(images))))
+        maps = _maps(model, images.read(index, device), device, precision)
+        for position, found in zip(index, maps, strict=True):
+            name, mask = images.names[position], images.mask(position)
+            if mask.shape != found.shape:
+                mask = trilinear(torch.from_numpy(mask), found.shape).numpy()
+            score = _reduced(found, config["score_reduction"])
+            files.write_text(root / "sample" / f"{name}.txt", str(np.float32(score)))
+            if config["save_inference"]:
+                _save_map(root / "pixel", name, found, images)
+            pixels.add(mask > 0, found)
+            samples.append((name, bool(mask.sum() > 0), score))
+    return _finish(root, pixels, samples, [], [], len(images), precision)
+
+
+def _configs(options: argparse.Namespace) -> Iterable[str]:
+    found = options.config if isinstance(options.config, list) else [options.config]
+    return list(found)
+
+
+def _no_masks() -> npt.NDArray[np.float32]:
+    raise InputError("test_dataset.dataset_kwargs has no mask_root; the evaluation needs the masks.")
+
+
+def _model(config: Config, features: VGG19 | None, volumes: bool) -> Model:
+    model = load_model(Path(config["test_model_path"]), config["test_image_rec_loss"], None, features, volumes)
+    model.loss.reduction = "pixelwise"
+    return model
+
+
+def _map_of(
+    volume: Volume, model: Model, looking: Looking, config: Config, device: torch.device, resume: bool
+) -> npt.NDArray[np.float32]:
+    """The map of a volume, computed or read."""
+    saved = Path(config["results_root"]) / "pixel" / volume.name
+    if resume and saved.is_file():
+        return read_volume(saved).data
+    image = torch.from_numpy(volume.data).to(device)
+    found = axis_map(image, model, int(config["apply_along_axis"]), looking, tuple(image.shape))
+    if config["delete_zero_area"]:
+        found = found * (image > 0)
+    return found.cpu().numpy()
+
+
+@torch.inference_mode()
+def _maps(model: Model, images: Tensor, device: torch.device, precision: str) -> npt.NDArray[np.float32]:
+    """Maps of a batch, without the channel axis."""
+    with autocast(device, precision):
+        rebuilt = model.reconstruct(images)
+        found: Tensor = model.loss(images, rebuilt.float())
+    return found.float().mean(1).cpu().numpy()
+
+
+def _reduced(found: npt.NDArray[np.floating], reduction: str) -> float:
+    return float(found.max() if reduction == "max" else found.mean())
+
+
+def _save_map(folder: Path, name: str, found: npt.NDArray[np.float32], images: Images) -> None:
+    if images.volumes:
+        volume = read_volume(images.root / name)
+        whole = trilinear(torch.from_numpy(found), volume.data.shape).numpy()
+        write_volume(folder / name, whole, volume)
+        return
+    with files.atomic_path(folder / name) as temporary, temporary.open("wb") as file:
+        np.save(file, found)
+
+
+def _finish(
+    root: Path,
+    pixels: Ranking,
+    samples: list[tuple[str, bool, float]],
+    drawn: list[Path],
+    failed: list[str],
+    total: int,
+    precision: str,
+) -> dict[str, Metrics]:
+    """Gather the ranks' scores, print and write the metrics."""
+    gathered = distributed.gather_objects((pixels.state(), samples, drawn, failed))
+    merged = Ranking.merged([part[0] for part in gathered])
+    samples, drawn, failed = (sorted(entry for part in gathered for entry in part[i]) for i in (1, 2, 3))
+    if not samples:
+        report_failures(failed, 0)
+    _, labels, scores = zip(*samples, strict=True)
+    found = {"sample": rank_metrics(labels, scores), "pixel": merged.metrics()}
+    if not distributed.is_main():
+        return found
+    for kind, values in found.items():
+        print(f"{kind}: AP {values.ap:.4f}  AUC {values.auroc:.4f}")
+    if not merged.exact:
+        print("pixel scores were counted in 2^22 bins (too many voxels to sort).")
+    rows = [f"{kind},{v.ap!r},{'' if np.isnan(v.auroc) else repr(v.auroc)}" for kind, v in found.items()]
+    files.write_text(root / "scores.csv", "\n".join([",AP,ROC AUC", *rows]) + "\n")
+    record: dict[str, Any] = {
+        kind: {"ap": values.ap, "auroc": None if np.isnan(values.auroc) else values.auroc}
+        for kind, values in found.items()
+    }
+    record["volumes"] = {name: {"score": score, "label": int(label)} for name, label, score in samples}
+    if 0 < sum(labels) < len(labels):
+        y, s = np.array(labels), np.array(scores)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            record["sample"] |= metrics.evaluate(s[~y], s[y])
+    files.write_json(root / "result.json", record | {"precision": precision})
+    if drawn:
+        table = {kind: {"AP": values.ap, "AUROC": values.auroc} for kind, values in found.items()}
+        write_page(root / "report.html", f"Anomaly maps of {root.name}", drawn, table)
+    report_failures(failed, total - len(failed))
+    return found

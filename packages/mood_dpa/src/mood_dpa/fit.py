@@ -1,0 +1,395 @@
+"""The training loop: stages of growing resolution, early stopping in the last, resumable after any step.
+
+Images come from outside (`take`, `validation`), what happens is told to listeners, and everything that decides the
+rest of a run is in its checkpoint. The order of events is that of the published program.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from ood_shared import checkpoints, distributed
+from ood_shared.devices import autocast, make_scaler, maybe_compile
+from ood_shared.errors import InputError
+from ood_shared.signals import Terminated, deferred_sigterm
+from torch import Tensor, nn
+
+from mood_dpa.autoencoder import DecoderFamily, EncoderFamily, StageNet
+from mood_dpa.growing import Stage, effective_resolution, mix_resolution, plan_stages
+from mood_dpa.models import Loss
+
+CHECKPOINT, RESUME, MODEL = "checkpoint.tar", "resume.tar", "anomaly_detection.tar"
+DIVERGED = 1e9
+FIRST_BEST = 1e7
+DISPLAYED = 4
+
+Listener = Callable[..., None]  # (name, *values): stage, loss, scalars, scalar, grid, checkpoint, ad_model
+
+
+class Source(Protocol):
+    """Endless training batches with a position that can be saved."""
+
+    def take(self, batch_size: int) -> Tensor:
+        """The next batch at the highest resolution, on the device."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the batches stand."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+
+
+@dataclass
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+        index: number of the stage, in the plan.
+        k: finished iterations of the stage.
+        n_iter: finished iterations of the run.
+    """
+
+    index: int = 0
+    k: int = 0
+    n_iter: int = 0
+    best_val_loss: float = FIRST_BEST
+    best_val_iter: int = 0
+    stopped: bool = False
+
+
+@dataclass(frozen=True)
+class Compute:
+    """How steps are computed."""
+
+    device: torch.device
+    precision: str = "fp32"
+    compiled: bool = False
+
+
+class Trainer:
+    """One training run.
+
+    Args:
+        config: checked training configuration.
+        families: encoders and decoders of all stages.
+        loss: of real and reconstructed images.
+        source: training batches.
+        validation: makes one pass over the validation batches, each (n, 1, M, M) on the device.
+        display: a few images at the highest resolution, reconstructed now and then for the eye.
+        folder: checkpoint_root; nothing is written when None.
+        on_stage: called with the encoder and decoder of a stage before its first step.
+        listeners: are told every event.
+        compute: device, precision, compilation.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        families: tuple[EncoderFamily, DecoderFamily],
+        loss: Loss,
+        source: Source,
+        validation: Callable[[], Iterable[Tensor]],
+        display: Tensor,
+        folder: Path | None = None,
+        on_stage: Callable[[StageNet, StageNet], None] = lambda encoder, decoder: None,
+        listeners: Iterable[Listener] = (),
+        compute: Compute | None = None,
+    ) -> None:
+        self.config, self.families, self.source = config, families, source
+        self.validation, self.display, self.folder, self.on_stage = validation, display, folder, on_stage
+        self.listeners, self.compute = list(listeners), compute or Compute(torch.device("cpu"))
+        self.loss = loss.to(self.compute.device)
+        lengths = (config["trns_iter"], config["stab_iter"], config.get("iters_per_res"))
+        self.plan = plan_stages(config["initial_image_res"], config["max_image_res"], *lengths)
+        self.at = Progress()
+        self.save_every = config.get("save_iter") or config["val_iter"]
+        self.scaler = make_scaler(self.compute.device, self.compute.precision)
+        self._entered = False
+
+    # -- stages -------------------------------------------------------------------------------------------------
+
+    @property
+    def stage(self) -> Stage:
+        """The stage under way."""
+        return self.plan[self.at.index]
+
+    @property
+    def progress(self) -> float:
+        """Of the stage, in [0, 1]."""
+        return min(self.at.k / self.stage.length, 1.0)
+
+    def enter(self) -> None:
+        """Build the nets of the stage and a new Adam."""
+        stage, device = self.stage, self.compute.device
+        encoders, decoders = self.families
+        self.encoder = encoders.net(stage.kind, stage.resolution)
+        self.decoder = decoders.net(stage.kind, stage.resolution)
+        self.on_stage(self.encoder, self.decoder)
+        self.nets = nn.ModuleList([self.encoder, self.decoder]).to(device)
+        if device.type == "cuda" and self.display.ndim == 4:
+            self.nets.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        distributed.broadcast(self.nets)
+        self.loss.set_stage(stage.kind, stage.resolution)
+        parameters = [p for p in self.nets.parameters() if p.requires_grad]
+        self.adam = torch.optim.Adam(parameters, **self.config["adam_kwargs"])
+        self.forward = maybe_compile(self._forward, self.compute.compiled)
+        self._bad = torch.zeros((), dtype=torch.bool, device=device)
+        self._entered = True
+
+    @property
+    def batch_size(self) -> int:
+        """Images of a step, over all ranks."""
+        return int(self.config["batch_sizes"][self.stage.resolution])
+
+    def fit(self) -> Progress:
+        """Train to the end of the plan or until it stops early.
+
+        Raises:
+            Terminated: SIGTERM arrived; `resume.tar` holds the very step.
+            InputError: the loss is no longer a number.
+        """
+        with deferred_sigterm() as stop:
+            if not self._entered:
+                self.enter()
+            if self.at.k == 0:
+                self._tell("stage", self.stage.kind, self.stage.resolution, self.stage.length, self.batch_size)
+            while not self.at.stopped and not self._finished():
+                self._iteration()
+                if distributed.on_any_rank(stop.requested, self.compute.device):
+                    self.save_resume()
+                    raise Terminated
+        if self.at.k % self.config["val_iter"]:
+            self._check()
+            value = self._validate()
+            if value < self.at.best_val_loss:
+                self.at.best_val_loss, self.at.best_val_iter = value, self.at.n_iter
+                self._save_best()
+        return self.at
+
+    def _finished(self) -> bool:
+        return self.at.index == len(self.plan) - 1 and self.at.k >= self.stage.length
+
+    # -- one iteration ------------------------------------------------------------------------------------------
+
+    def _iteration(self) -> None:
+        config, at = self.config, self.at
+        at.k += 1
+        at.n_iter += 1
+        self._send_progress()
+        self.nets.train()
+        images = self.source.take(self.batch_size)
+        value = self.step(images)
+        self._tell("loss", "train", value, at.n_iter, self.progress, self.stage.kind, self.stage.resolution)
+        if at.k % config["log_iter"] == 0:
+            self._check()
+            mean = distributed.sum_over_ranks(value) / distributed.world_size()
+            self._tell("scalars", "train/losses", {"image_rec_loss": float(mean)}, at.n_iter)
+            resolution = effective_resolution(self.stage.kind, self.stage.resolution, self.progress)
+            self._tell("scalar", "train/resolution", resolution, at.n_iter)
+        if at.k % config["image_sample_iter"] == 0:
+            self._show()
+        validated = at.k % config["val_iter"] == 0
+        last = at.index == len(self.plan) - 1
+        if validated:
+            self._check()
+            self._judge(self._validate(), last)
+        if not last and at.k >= self.stage.length:
+            self._check()
+            self._save_checkpoint()
+            self._save_model()
+            at.index, at.k = at.index + 1, 0
+            self.enter()
+            self._tell("stage", self.stage.kind, self.stage.resolution, self.stage.length, self.batch_size)
+            self.save_resume()
+        elif at.k % self.save_every == 0:
+            self._check()
+            self.save_resume()
+
+    def step(self, images: Tensor) -> Tensor:
+        """One update; returns the loss of this rank's images, on the device."""
+        images = self._mixed(images)
+        value = self.forward(images)
+        self.adam.zero_grad(set_to_none=True)
+        self.scaler.scale(value).backward()
+        distributed.average_gradients(self.nets)
+        self.scaler.step(self.adam)
+        self.scaler.update()
+        value = value.detach()
+        self._bad |= ~(value <= DIVERGED)  # also true for NaN
+        return value
+
+    def _forward(self, images: Tensor) -> Tensor:
+        with autocast(self.compute.device, self.compute.precision):
+            return self.loss(images, self.decoder(self.encoder(images)))
+
+    def _mixed(self, images: Tensor) -> Tensor:
+        highest, stage = self.config["max_image_res"], self.stage
+        found = mix_resolution(images, highest, stage.resolution, stage.kind, self.progress)
+        if found.device.type == "cuda" and found.ndim == 4:
+            found = found.contiguous(memory_format=torch.channels_last)
+        return found
+
+    def _send_progress(self) -> None:
+        if self.stage.kind == "trns":
+            for part in (self.encoder, self.decoder, self.loss):
+                part.set_progress(self.progress)
+
+    def _check(self) -> None:
+        if bool(self._bad):
+            raise InputError(
+                f"The training loss became NaN or exceeded {DIVERGED:g} before iteration {self.at.n_iter}. "
+                "Lower adam_kwargs.lr; the checkpoints before it are kept."
+            )
+
+    # -- validation and early stopping ----------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def _validate(self) -> float:
+        self.nets.eval()
+        total = torch.zeros((), dtype=torch.float64, device=self.compute.device)
+        count = 0
+        for images in self.validation():
+            images = self._mixed(images)
+            value = self._forward(images)
+            stage = self.stage
+            self._tell("loss", "val", value, self.at.n_iter, self.progress, stage.kind, stage.resolution)
+            total += value.double() * len(images)
+            count += len(images)
+        sums = distributed.sum_over_ranks(torch.stack([total, torch.tensor(count, dtype=total.dtype).to(total)]))
+        if not sums[1]:
+            raise InputError("There is no validation image; name a fold that has some in val_dataset.")
+        mean = float(sums[0] / sums[1])
+        if not math.isfinite(mean):
+            raise InputError(f"The validation loss became {mean} at iteration {self.at.n_iter}. Lower adam_kwargs.lr.")
+        self._tell("scalar", "val/total", mean, self.at.n_iter)
+        return mean
+
+    def _judge(self, value: float, last: bool) -> None:
+        """Save in the last stage what is better; stop after more than `patience` validations without."""
+        if not last:
+            return
+        at, config = self.at, self.config
+        if value < at.best_val_loss - config["early_stopping_min_delta"]:
+            at.best_val_loss, at.best_val_iter = value, at.n_iter
+            self._save_best()
+        elif (at.n_iter - at.best_val_iter) / config["val_iter"] > config["early_stopping_patience"]:
+            at.stopped = True
+
+    @torch.no_grad()
+    def _show(self) -> None:
+        self.nets.eval()  # the published program left them in training mode and so changed batch norm's statistics
+        images = self._mixed(self.display)
+        both = torch.cat([images, self._reconstruct(images)])
+        stage, side = self.stage, 4 * self.config["max_image_res"]
+        name = f"res_{stage.resolution}_stage_{stage.kind}_niter{self.at.k}.png"
+        for file in (name, "sample.png"):
+            self._tell("grid", file, both, side, min(DISPLAYED, len(images)))
+
+    def _reconstruct(self, images: Tensor) -> Tensor:
+        with autocast(self.compute.device, self.compute.precision):
+            found: Tensor = self.decoder(self.encoder(images))
+        return found.float()
+
+    # -- files ----------------------------------------------------------------------------------------------------
+
+    def _save_best(self) -> None:
+        self._save_checkpoint()
+        self._save_model()
+
+    def _save_checkpoint(self) -> None:
+        self._tell("checkpoint", self.at.n_iter, self.at.k)
+        if self.folder is not None:
+            state = self.state_dict()
+            if distributed.is_main():
+                checkpoints.save(self.folder / CHECKPOINT, state)
+
+    def save_resume(self) -> None:
+        """Write `resume.tar`, from which `--resume` goes on."""
+        if self.folder is not None:
+            state = self.state_dict()
+            if distributed.is_main():
+                checkpoints.save(self.folder / RESUME, state)
+
+    def _save_model(self) -> None:
+        stage, at = self.stage, self.at
+        self._tell("ad_model", stage.kind, stage.resolution, at.n_iter, at.k)
+        if self.folder is None or stage.kind != "stab" or not distributed.is_main():
+            return
+        state = {
+            "niter": at.k,
+            "n_iter": at.n_iter,
+            "config": dict(self.config),
+            "stage": stage.kind,
+            "resolution": stage.resolution,
+            "progress": self.progress,
+            "enc": self.encoder.state_dict(),
+            "dec": self.decoder.state_dict(),
+        }
+        for name in (f"anomaly_detection_res_{stage.resolution}_iter_{at.n_iter}.tar", MODEL):
+            checkpoints.save(self.folder / name, state)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that decides the rest of the run, under the published names where there are such.
+
+        Every rank has to call it: their random states are gathered.
+        """
+        rng = distributed.gather_objects(checkpoints.rng_state())
+        return {
+            "config": dict(self.config),
+            "stage": self.stage.kind,
+            "resolution": self.stage.resolution,
+            "progress": self.progress,
+            "n_iter": self.at.n_iter,
+            "best_val_loss": self.at.best_val_loss,
+            "best_val_iter": self.at.best_val_iter,
+            "display_x": self.display,
+            "optimizer": self.adam.state_dict(),
+            "enc": self.encoder.state_dict(),
+            "dec": self.decoder.state_dict(),
+            "mix_res_module": {},
+            "run": asdict(self.at),
+            "scaler": self.scaler.state_dict(),
+            "batches": self.source.state_dict(),
+            "rng": rng,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], source: object = "checkpoint") -> None:
+        """Go on from a checkpoint, of this program or of the published one.
+
+        The published one holds neither Adam nor random states: those start anew, and the stage goes on at
+        int(T progress).
+
+        Raises:
+            InputError: a stage that is not in the plan, or weights of other networks.
+        """
+        places = [(s.kind, s.resolution) for s in self.plan]
+        place = (str(state["stage"]), int(state["resolution"]))
+        if place not in places:
+            raise InputError(f"{source} stopped in stage {place[0]} at {place[1]}, which this configuration lacks.")
+        index = places.index(place)
+        if "run" in state:
+            self.at = Progress(**state["run"])
+        else:
+            k = int(self.plan[index].length * float(state["progress"]))
+            best = (float(state["best_val_loss"]), int(state["best_val_iter"]))
+            self.at = Progress(index, k, int(state["n_iter"]), *best)
+        self.at.index = index
+        self.enter()
+        for net, name in ((self.encoder, "enc"), (self.decoder, "dec")):
+            checkpoints.load_weights(net, state[name], f"{source}, {name}")
+        self.display = state["display_x"].to(self.compute.device)
+        self._send_progress()
+        if "run" not in state:
+            return
+        self.adam.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.source.load_state_dict(state["batches"])
+        ranks = state["rng"]
+        checkpoints.restore_rng_state(ranks[min(distributed.rank(), len(ranks) - 1)])
+
+    def _tell(self, name: str, *values: object) -> None:
+        for listener in self.listeners:
+            listener(name, *values)

@@ -1,0 +1,51 @@
+"""Where a configuration's paths point: flags of the command line, and the embedded subjects."""
+
+import argparse
+import copy
+from pathlib import Path
+
+from mood_dpa.configuration import Config
+
+EMBEDDED = "embedded:"
+PATHS = ("image_root", "mask_root", "folds_path", "brain_size_path")
+
+
+def settle(config: Config, options: argparse.Namespace) -> Config:
+    """A configuration with the command line's wishes.
+
+    `--output-dir DIR` puts checkpoints to DIR/checkpoints, logs to DIR/logs and results to DIR/results; `--data-dir` is
+    where relative data paths begin; `--seed` replaces random_seed. A path that begins with `embedded:` lies in the
+    folder of the embedded subjects, which are made when they are not there.
+    """
+    found = copy.deepcopy(config)
+    root = getattr(options, "output_dir", None)
+    for key, name in (("checkpoint_root", "checkpoints"), ("log_root", "logs"), ("results_root", "results")):
+        if root is not None and key in found:
+            found[key] = str(Path(root) / name)
+    if getattr(options, "seed", None) is not None and "random_seed" in found:
+        found["random_seed"] = options.seed
+    base = getattr(options, "data_dir", None)
+    for key in ("train_dataset", "val_dataset", "test_dataset"):
+        kwargs = (found.get(key) or {}).get("dataset_kwargs")
+        for name in PATHS if isinstance(kwargs, dict) else ():
+            if kwargs.get(name):
+                kwargs[name] = resolve(str(kwargs[name]), base)
+    return found
+
+
+def resolve(path: str, data_dir: str | None) -> str:
+    """One data path."""
+    if path.startswith(EMBEDDED):
+        return str(embedded_folder(data_dir) / path.removeprefix(EMBEDDED))
+    if data_dir is not None and not Path(path).is_absolute():
+        return str(Path(data_dir) / path)
+    return path
+
+
+def embedded_folder(data_dir: str | None) -> Path:
+    """The folder of the embedded subjects, made on first use."""
+    from mood_dpa.subjects import DemoSet, ensure_subjects
+
+    folder = Path(data_dir or "data") / "mni152_subjects"
+    ensure_subjects(folder, DemoSet())
+    return folder

@@ -1,0 +1,160 @@
+"""`predict_3d.py`: anomaly maps or scores of a folder of volumes, from one model per axis.
+
+The challenge's container runs this with `ood_shared` absent and everything but the output folder read-only: see
+`standalone`.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mood_dpa.configuration import Config, predict_config, read_config
+from mood_dpa.inference_3d import Looking, axis_map, combine
+from mood_dpa.models import Model, load_model
+from mood_dpa.perceptual import PerceptualLoss
+from mood_dpa.preprocessing import trilinear
+from mood_dpa.standalone import InputError, MissingFileError, resolve_device, write_text
+from mood_dpa.vgg import VGG19, load_features
+from mood_dpa.volume_queue import Writer, own_share, read_ahead, report_failures
+from mood_dpa.volumes import Volume, list_volumes, write_volume
+
+
+@dataclass(frozen=True)
+class AxisModel:
+    """A model and the axis that it slices along."""
+
+    model: Model
+    axis: int
+    looking: Looking
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """All models of a prediction.
+
+    Attributes:
+        cube: side of the cube in which the maps are averaged; None is the volume's own size.
+        delete_zero_area: set voxels whose image is not positive to 0.
+        divisor: of the averaged map.
+    """
+
+    models: tuple[AxisModel, ...]
+    cube: int | None
+    delete_zero_area: bool
+    divisor: float = 100.0
+
+    @torch.inference_mode()
+    def predict(self, image: npt.NDArray[Any], device: torch.device) -> tuple[Tensor, float]:
+        """Map of the image's size, and the score: the largest value of the averaged map.
+
+        Args:
+            image: (n0, n1, n2) in [0, 1].
+            device: of the models.
+        """
+        volume = torch.from_numpy(np.asarray(image, dtype=np.float32)).to(device)
+        shape = tuple(volume.shape)
+        target = shape if self.cube is None else (self.cube,) * 3
+        maps = [axis_map(volume, part.model, part.axis, part.looking, target) for part in self.models]
+        found = combine(maps, self.divisor)
+        if not self.delete_zero_area:
+            return trilinear(found, shape), float(found.max())
+        found = trilinear(found, shape) * (volume > 0)
+        return found, float(found.max())
+
+
+def predict_step(options: argparse.Namespace) -> None:
+    """The command."""
+    device = resolve_device(options.device)
+    paths = list_volumes(Path(options.input))
+    config = predict_config(read_config(options.config))
+    ensemble = load_ensemble(config, device, options.precision)
+    predict_folder(paths, Path(options.output), ensemble, device, options.mode, options.resume, options.pictures)
+
+
+def load_ensemble(
+    config: Config, device: torch.device, precision: str = "fp32", features: VGG19 | None = None
+) -> Ensemble:
+    """The models of a prediction configuration, on the device, sharing one VGG19.
+
+    Raises:
+        MissingFileError: names the first model or weight file that is not there.
+        InputError: a model that was not trained with a perceptual loss.
+    """
+    for entry in config["models"]:
+        if not Path(entry["checkpoint_path"]).is_file():
+            raise MissingFileError(
+                f"Model {entry['checkpoint_path']} (axis {entry['along_axis']}) is missing; put the trained one there."
+            )
+    if features is None:
+        features = load_features(config["path_to_vgg19_weights"])
+    parts = []
+    for entry in config["models"]:
+        model = load_model(Path(entry["checkpoint_path"]), features=features, volumes=True)
+        if not isinstance(model.loss, PerceptualLoss):
+            raise InputError(f"{entry['checkpoint_path']} was not trained with a perceptual loss.")
+        model.loss.absolute = model.loss.relative = True
+        model.loss.reduction = "pixelwise"
+        looking = Looking(
+            bool(config["do_not_process_small_area"]), entry["resize"], float(config["small_area"]), precision
+        )
+        parts.append(AxisModel(model.to(device), int(entry["along_axis"]), looking))
+    return Ensemble(tuple(parts), config["resize"], bool(config["delete_zero_area"]), float(config["divisor"]))
+
+
+def predict_folder(
+    paths: Sequence[Path],
+    output: Path,
+    ensemble: Ensemble,
+    device: torch.device,
+    mode: str,
+    resume: bool = False,
+    pictures: bool = False,
+) -> None:
+    """Predict volume after volume.
+
+    Args:
+        paths: volumes.
+        output: gets `<name>` (float32 NIfTI with the input's affine) or `<name>.txt`.
+        mode: `pixel` or `sample`.
+        resume: leave out volumes whose result is there.
+        pictures: also write three-plane overlays and a page with them.
+
+    Raises:
+        InputError: some volumes could not be read; the others are finished.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    todo = [path for path in own_share(list(paths)) if not (resume and result_path(output, path.name, mode).is_file())]
+    failed: list[str] = []
+    drawn: list[Path] = []
+    with Writer() as write:
+        for volume in read_ahead(todo, failed):
+            found, score = ensemble.predict(volume.data, device)
+            if mode == "sample":
+                write(write_text, result_path(output, volume.name, mode), repr(score))
+            else:
+                write(write_volume, result_path(output, volume.name, mode), found.cpu().numpy(), volume)
+            if pictures:
+                drawn.append(_draw(volume, found.cpu().numpy(), output))
+    if drawn:
+        from mood_dpa.pictures import write_page
+
+        write_page(output / "report.html", "Anomaly maps", drawn)
+    report_failures(failed, len(paths) - len(failed))
+
+
+def result_path(output: Path, name: str, mode: str) -> Path:
+    """The file that a volume's prediction goes to."""
+    return output / (name if mode == "pixel" else f"{name}.txt")
+
+
+def _draw(volume: Volume, found: npt.NDArray[np.float32], output: Path) -> Path:
+    from mood_dpa.pictures import write_overlay
+
+    return write_overlay(output / "pictures" / f"{volume.name}.png", volume, found)

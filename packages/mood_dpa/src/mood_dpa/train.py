@@ -1,0 +1,123 @@
+"""`main.py train`: from a configuration to a trained autoencoder."""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from ood_shared import distributed, runs
+from ood_shared.devices import resolve_device, seed_everything
+from ood_shared.errors import InputError, MissingFileError
+from torch import Tensor
+
+from mood_dpa import fit
+from mood_dpa.configuration import Config, read_config, train_config, write_config
+from mood_dpa.models import build_families, note_ignored_options
+from mood_dpa.perceptual import make_loss
+from mood_dpa.places import settle
+from mood_dpa.recording import Recorder
+from mood_dpa.slices import Batches, Images
+from mood_dpa.standalone import load_checkpoint
+
+FREE = ("num_workers", "verbose", "finetune_from")  # may differ when a run goes on
+
+
+def train_step(options: argparse.Namespace) -> None:
+    """The command."""
+    config = train_config(settle(read_config(options.config), options))
+    with distributed.setup(resolve_device(options.device)) as device:
+        train(config, fit.Compute(device, options.precision, options.compile), options.resume)
+
+
+def train(config: Config, compute: fit.Compute, resume: bool = False) -> fit.Progress:
+    """Train; leaves checkpoints in checkpoint_root, curves and pictures in log_root.
+
+    Args:
+        config: checked training configuration.
+        compute: device, precision, compilation.
+        resume: go on from `resume.tar` in checkpoint_root when there is one.
+
+    Raises:
+        InputError: data, weights or a checkpoint that cannot be used.
+    """
+    folder, logs = Path(config["checkpoint_root"]), Path(config["log_root"])
+    state = _checkpoint(config, folder, resume)
+    seed = seed_everything(config["random_seed"])
+    note_ignored_options(config)
+    ranks = (distributed.rank(), distributed.world_size())
+    train_images, val_images = (Images(config[f"{part}_dataset"], seed) for part in ("train", "val"))
+    source = Batches(
+        train_images, torch.Generator().manual_seed(seed), compute.device, int(config["num_workers"]), ranks
+    )
+    kwargs = dict(config["image_rec_loss"].get("loss_kwargs") or {})
+    if config["mode_3d"]:
+        kwargs["mode_3d"] = True
+    loss = make_loss(config["image_rec_loss"]["loss_type"], kwargs)
+    if distributed.is_main():
+        if not resume and (folder / fit.MODEL).exists():
+            print(f"warning: {folder} holds the models of another run; this one writes beside them.", file=sys.stderr)
+        for root in (folder, logs):
+            write_config(root / "train_config.yaml", config)
+    last_step = int(state["n_iter"]) if state else 0
+    recorder = Recorder(logs, runs_settings(config), last_step, bool(config["verbose"]))
+    trainer = fit.Trainer(
+        config,
+        build_families(config),
+        loss,
+        source,
+        lambda: _validation(val_images, config, compute.device, ranks, trainer.batch_size),
+        source.display(fit.DISPLAYED),
+        folder,
+        listeners=[recorder],
+        compute=compute,
+    )
+    if state is not None:
+        trainer.load_state_dict(state, config["finetune_from"] or folder / fit.RESUME)
+    if config["verbose"] and distributed.is_main():
+        print(f"{len(train_images)} training and {len(val_images)} validation images, seed {seed}, {compute.device}")
+    try:
+        found = trainer.fit()
+        trainer.save_resume()
+    finally:
+        recorder.close()
+    distributed.wait_for_all()
+    return found
+
+
+def runs_settings(config: Config) -> dict[str, Any]:
+    """The configuration as JSON keeps it."""
+    return {str(key): value if not isinstance(value, dict) else runs_settings(value) for key, value in config.items()}
+
+
+def _checkpoint(config: Config, folder: Path, resume: bool) -> dict[str, Any] | None:
+    """The state to go on from."""
+    if resume and (folder / fit.RESUME).is_file():
+        runs.refuse_other_settings(Path(config["log_root"]), runs_settings(config), FREE)
+        return load_checkpoint(folder / fit.RESUME)
+    if config["finetune_from"]:
+        path = Path(config["finetune_from"])
+        if not path.is_file():
+            raise MissingFileError(f"finetune_from {path} is missing; leave the entry empty to train from the start.")
+        state = load_checkpoint(path)
+        for key in ("stage", "resolution", "enc", "dec"):
+            if key not in state:
+                raise InputError(f"finetune_from {path} is no training checkpoint: it lacks `{key}`.")
+        if "display_x" not in state:
+            raise InputError(f"finetune_from {path} is a finished model; pass the checkpoint.tar beside it.")
+        return state
+    return None
+
+
+def _validation(
+    images: Images, config: Config, device: torch.device, ranks: tuple[int, int], batch_size: int
+) -> Iterator[Tensor]:
+    """One pass in order; every rank takes its part of each batch."""
+    rank, count = ranks
+    for start in range(0, len(images), batch_size):
+        index = list(range(start, min(start + batch_size, len(images))))
+        if config["val_drop_last"] and len(index) < batch_size:
+            return
+        if index[rank::count]:
+            yield images.read(index[rank::count], device)
