@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     device = torch.device(options.device)
+    torch.set_num_threads(1)  # ratios then do not depend on what else the machine does
     g = torch.Generator().manual_seed(0)
     rows = [
         gradient_norm_row(g, options.repeats, device),

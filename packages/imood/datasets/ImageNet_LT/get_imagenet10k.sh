@@ -83,10 +83,12 @@ while read -r wnid; do
     [ -e "$extra/$wnid" ] || ln -s "$(cd "$source/$wnid" && pwd)" "$extra/$wnid"
 done < "$lists/wnids_extra.txt"
 while read -r wnid; do
+    [ -d "$test/$wnid" ] && continue
     unpack "$wnid"
-    mkdir -p "$test/$wnid"
-    at=$(cd "$source/$wnid" && pwd)
-    find "$at" -maxdepth 1 -name '*.JPEG' -printf '%f\n' | LC_ALL=C sort | awk -v n=$per_synset 'NR <= n' |
-        while read -r name; do [ -e "$test/$wnid/$name" ] || ln -s "$at/$name" "$test/$wnid/$name"; done
+    rm -rf "$test/$wnid.part"
+    mkdir "$test/$wnid.part"
+    find "$(cd "$source/$wnid" && pwd)" -maxdepth 1 -name '*.JPEG' | LC_ALL=C sort | awk -v n=$per_synset 'NR <= n' |
+        xargs -r -d '\n' ln -s -t "$test/$wnid.part"
+    mv "$test/$wnid.part" "$test/$wnid"
 done < "$lists/wnids_ood_test.txt"
 count

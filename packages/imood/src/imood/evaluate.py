@@ -20,7 +20,7 @@ from imood.report import Scored, summarise, table, write_metric
 from imood.scores import ALIASES, METRICS, Outputs, fitting
 from imood.tasks import Task
 from imood.validation import Pass
-from imood.weights import PLAIN_FEATURES, form_of, load_into, read_features, read_weights, save_tensor
+from imood.weights import MAX_QUEUE_BYTES, PLAIN_FEATURES, form_of, load_into, read_features, read_weights, save_tensor
 
 
 @dataclass(frozen=True)
@@ -129,16 +129,17 @@ def test_pool(passing: Pass, task: Task, dim: int, folder: Path, device: torch.d
     `id_feats.pth` of the folder, else `id_feat_plain.pt`, else built from the long-tailed training images without
     augmentation and saved as the latter.
     """
-    pool = FeaturePool(task.counts, dim, device)
     found = read_features(folder)
     if found is not None:
-        largest = FeaturePool([max(task.counts)] * task.n_classes, dim, device)
-        largest.load_queue(found[0].to(device))
-        return largest, str(folder / found[1])
-    train = task.train()
+        queue = found[0][:, : max(task.counts)]
+        filled = (queue != 0).any(dim=-1).sum(1).tolist() if queue.dim() == 3 else task.counts
+        pool = FeaturePool(filled if len(filled) == task.n_classes else task.counts, dim, device)
+        pool.load_queue(queue.to(device))
+        return pool, str(folder / found[1])
+    train, pool = task.train(), FeaturePool(task.counts, dim, device)
     _, features = passing(train)
     pool.fill(features, train.labels)
-    if distributed.is_main():
+    if distributed.is_main() and pool.queue_bytes <= MAX_QUEUE_BYTES:
         save_tensor(folder / PLAIN_FEATURES, pool.queue().cpu())
     return pool, f"{folder / PLAIN_FEATURES} (made from the training images)"
 
@@ -170,8 +171,8 @@ def evaluate(
 ) -> list[dict[str, Any]]:
     """Test a network, print the tables and write the result files.
 
-    One metric at one prior exponent goes into `out` itself; several go into `<out>/<metric>-tau<τ>` each, with
-    `all.json` above them.
+    One metric at one prior exponent goes into `out` itself, with pictures; several go into `<out>/<metric>-tau<τ>`
+    each, with `all.json` above them.
 
     Args:
         task: the images.
@@ -220,6 +221,7 @@ def evaluate(
                 task.counts,
                 {**facts, "config": about},
                 device,
+                pictures=len(combinations) == 1,
             )
         )
     if len(combinations) > 1:

@@ -27,12 +27,11 @@ from imood.models import Network
 from imood.pool import FeaturePool
 from imood.synthetic import Outliers
 from imood.validation import Validation
-from imood.weights import BEST, LATEST, save_tensor, save_weights
+from imood.weights import BEST, LATEST, MAX_QUEUE_BYTES, save_tensor, save_weights
 from imood.weights import FEATURES as FEATURE_FILE
 
 LOG_EVERY = 100  # steps
 TALK_EVERY = 10  # steps between which the ranks ask each other whether to stop
-MAX_QUEUE_BYTES = 2 << 30  # a larger feature queue is not written beside the checkpoint
 HISTORIES = ("training_losses", "test_clean_losses", "f1s", "overall_accs", "many_accs", "median_accs", "low_accs")
 
 

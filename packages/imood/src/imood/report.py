@@ -14,6 +14,7 @@ from ood_shared.files import write_text
 from torch import device as Device
 
 from imood import legacy_metrics
+from imood.pictures import write_pictures
 
 METHOD = "imood"
 PAPER = "Liu et al., Rethinking Out-of-Distribution Detection on Imbalanced Data Distribution, NeurIPS 2024"
@@ -143,6 +144,7 @@ def write_metric(
     counts: Sequence[int],
     facts: Mapping[str, Any],
     device: Device,
+    pictures: bool = False,
 ) -> dict[str, Any]:
     """Write the four files of one metric, and return the record of `result.json`.
 
@@ -156,6 +158,7 @@ def write_metric(
         counts: training images of each class.
         facts: the other entries of `result.json`: seed, budget, config, timings, checkpoint_sha256.
         device: of the run.
+        pictures: draw curves and histograms, and write the page.
     """
     truly = {name: (o.scores[o.labels < 0], o.predictions[o.labels < 0]) for name, o in outliers.items()}
     arrays = pack_scores(id_name, (id_test.scores, id_test.labels, id_test.predictions), truly)
@@ -179,6 +182,8 @@ def write_metric(
     write_text(folder / "res.txt", res_txt(summary, layout))
     write_text(folder / "res.csv", res_csv(summary))
     write_result(folder, result, arrays)
+    if pictures:
+        write_pictures(folder, result, arrays)
     return result
 
 

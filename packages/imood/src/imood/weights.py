@@ -22,6 +22,7 @@ from imood.scores import fitting
 
 CLASSIFIERS = ("linear", "fc")
 HEADS = ("aux_linear.", "projection.", "lambda_linear.", "cl_loss_weights")
+MAX_QUEUE_BYTES = 2 << 30  # a larger feature queue (ImageNet has 10 GB) is in the full checkpoint only
 LATEST, BEST, FEATURES, PLAIN_FEATURES = "latest.pth", "best_clean_acc.pth", "id_feats.pth", "id_feat_plain.pt"
 
 

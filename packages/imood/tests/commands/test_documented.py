@@ -56,6 +56,8 @@ def test_a_documented_test_leaves_the_shared_result(place, done, trained):
     assert record["config"]["class_counts"] == [30, 23, 17, 13, 10, 8, 6, 5, 3, 3]
     assert set(record["group_auroc"]) == {"many", "median", "low"}
     assert (arrays["labels"] >= 0).sum() == 60
+    assert all((place / "run" / name).is_file() for name in ("roc.png", "histograms.png"))
+    assert "Outlier sets" in (place / "run/report.html").read_text()
 
 
 def test_all_metrics_and_taus_share_one_pass(place, done, trained, monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from imood import cli
 from imood.images import as_tensor, centre, squeezed
+from imood.models import n_outputs_of
 from imood.settings import Settings, learning_rate_factor
 from imood.views import LARGE, SMALL
 from ood_shared import checkpoints
@@ -70,10 +71,11 @@ def tree(tmp_path_factory):
 
 def trained_for(metric, folder):
     """The folder with the checkpoint of a metric, made once."""
-    outputs = 11 if "bin_disc" in metric else 10
+    n_classes = len(E2E["class_counts"])
+    outputs = n_outputs_of(metric, n_classes)
     at = folder / f"o{outputs}"
     if not at.exists():
-        network = filled(str(E2E["network"]), 10, outputs, torch.float32)
+        network = filled(str(E2E["network"]), n_classes, outputs, torch.float32)
         checkpoints.save(at / "latest.pth", {"model": network.state_dict()})
     return at
 

@@ -6,6 +6,8 @@ import torch
 from imood.longtail import adjustments
 from imood.losses import Objective, training_losses
 from imood.models import build
+from imood.settings import Settings
+from imood.train import make_optimizer
 
 from .conftest import GOLDEN, files, filled, images, weight_rule
 
@@ -61,11 +63,13 @@ def test_forward_passes_are_the_published_ones(golden, case):
 
 
 def optimizer_of(case, network):
-    common = {"lr": float(case["lr"]), "weight_decay": float(case["weight_decay"])}
-    if str(case["optimizer"]) == "adam":
-        return torch.optim.Adam(network.parameters(), **common)
-    momentum, nesterov = float(case["momentum"]), bool(case["nesterov"])
-    return torch.optim.SGD(network.parameters(), momentum=momentum, nesterov=nesterov, **common)
+    settings = Settings(
+        dataset="", model="", counts=(), opt=str(case["optimizer"]), lr=float(case["lr"]),
+        wd=float(case["weight_decay"]), momentum=float(case["momentum"]),
+    )  # fmt: skip
+    found = make_optimizer(network, settings)
+    assert found.defaults.get("nesterov", False) == bool(case["nesterov"])
+    return found
 
 
 @pytest.mark.parametrize("name", STEPS)

@@ -77,7 +77,8 @@ def test_metrics_are_the_published_ones(golden, case):
     found = metrics.evaluate(inside, ood)
     assert found["auroc"] == pytest.approx(float(arrays[f"{case}_auroc"]), abs=1e-9)
     assert found["aupr_out"] == pytest.approx(float(arrays[f"{case}_aupr"]), abs=1e-9)
-    levels = [(0.95, "fpr95", "threshold")] + [(n / 100, f"fpr{n}", f"threshold{n}") for n in (80, 90)]
+    others = [n for (n,) in words("metrics", rf"{case}_threshold(\d+)")]
+    levels = [(0.95, "fpr95", "threshold")] + [(int(n) / 100, f"fpr{n}", f"threshold{n}") for n in others]
     for recall, fpr, threshold in levels:
         value, at = legacy_metrics.fpr_at_nearest_recall(inside, ood, recall)
         assert value == pytest.approx(float(arrays[f"{case}_{fpr}"]), abs=1e-9)
