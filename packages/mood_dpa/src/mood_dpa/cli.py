@@ -147,9 +147,7 @@ def expand_parser() -> Parser:
 
 def subjects_parser() -> Parser:
     """Flags of `mood-dpa subjects`."""
-    parser = Parser(
-        prog="mood-dpa subjects", description="Make subjects from the MNI152 template, with all steps' data."
-    )
+    parser = Parser(prog="mood-dpa subjects", description="Make subjects from the MNI152 template.")
     parser.add_argument("output_dir", help="folder to fill")
     parser.add_argument("--count", type=_positive, default=20, help="subjects (default: 20)")
     parser.add_argument("--side", type=_positive, default=64, help="voxels per side (default: 64)")

@@ -60,9 +60,7 @@ def ensure_subjects(folder: Path, demo: DemoSet) -> None:
     if record.is_file():
         found = json.loads(record.read_text(encoding="utf-8"))
         if found != asdict(demo):
-            raise InputError(
-                f"{folder} holds other subjects ({found}); expected {asdict(demo)}. Choose another folder."
-            )
+            raise InputError(f"{folder} holds other subjects ({found}), not {asdict(demo)}. Choose another.")
         return
     print(f"making {demo.count} subjects from the MNI152 template in {folder} …", flush=True)
     from mood_dpa.prepare import make_synthetic, save_2d

@@ -1,4 +1,4 @@
-"""See `mood_dpa.cli`; `python anomaly_detection/utils/data/create_val_dataset_with_synthetic_anomalies.py --help` lists the flags."""
+"""See `mood_dpa.cli`; `--help` lists the flags."""
 
 import sys
 
