@@ -7,8 +7,8 @@ FOLDER holds `cifar10_imagefolder.tar.gz`, `ood32_tinyimagenet.tar.gz`, `ood32_t
 by the coding). They are unpacked below DIR and listed as OpenOOD lists its sets; then main.py and eval_ood.py run as a
 user would call them, and the tables of all runs go to results/cifar10_cpu.json and its markdown.
 
-Shortened: ResNet-18 with a quarter of the channels, a part of the images of each class, and fewer epochs than the
-paper's 100. A run that is finished is not trained again.
+Shortened: ResNet-18 with a quarter of the channels or `--network lenet`, a part of the images of each class, and fewer
+epochs than the paper's 100. A run that is finished is not trained again.
 """
 
 import argparse
@@ -30,7 +30,6 @@ from ood_shared.errors import InputError
 PACKAGE = Path(__file__).resolve().parents[1]
 SCORES = ("msp", "odin", "iodin", "ebo", "knn", "scale")
 OUTLIERS = {"tinyimagenet": "near", "textures": "far", "scenes": "far"}
-NETWORK = "resnet18_32x32_narrow"
 VAL_PER_CLASS, OOD_VAL = 100, 400  # ID images of each class, and Tiny-ImageNet images, kept for the search
 COMMON = ["--merge_option", "merge", "--num_workers", "0", "--num_gpus", "0"]
 
@@ -41,6 +40,7 @@ def main() -> int:
     parser.add_argument("--work", type=Path, required=True, help="folder for unpacked data and runs")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--methods", nargs="+", default=["base", "ascood"], choices=("base", "ascood"))
+    parser.add_argument("--network", default="resnet18_32x32_narrow", help="backbone; lenet takes a tenth of the time")
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--per-class", type=int, default=1000, help="training images of each class")
     parser.add_argument("--test-per-class", type=int, default=1000, help="ID test images of each class")
@@ -56,35 +56,43 @@ def compare(options: argparse.Namespace) -> int:
     prepare(data, Path("data"), options.per_class, options.test_per_class)
     for method in options.methods:
         for seed in options.seeds:
-            folder = root_of(method, options.epochs) / f"s{seed}"
+            folder = root_of(method, options) / f"s{seed}"
             if not list(folder.glob(f"last_epoch{options.epochs}_*.ckpt")):
-                done(cli.main_main([*command(method, options.epochs), "--seed", str(seed), *COMMON]), "main.py")
+                done(cli.main_main([*command(method, options), "--seed", str(seed), *COMMON]), "main.py")
         wrapper = ["--wrapper-net", "ASCOODNet"] if method == "ascood" else []
-        words = ["--id-data", "configs/datasets/cifar10/local.yml", "--root", str(root_of(method, options.epochs))]
+        words = ["--id-data", "configs/datasets/cifar10/local.yml", "--root", str(root_of(method, options))]
         scores = ["--postprocessor", ",".join(SCORES), "--save-csv", "--save-score", "--device", "cpu"]
         done(cli.eval_main([*words, *wrapper, *scores, "--num-workers", "0"]), "eval_ood.py")
     report(options, output)
     return 0
 
 
-def command(method: str, epochs: int) -> list[str]:
+def command(method: str, options: argparse.Namespace) -> list[str]:
     """The document's CIFAR-10 command (scripts/ood/ascood/cifar10_train_ascood.sh), and the same for cross-entropy."""
     files_of = ["--config", "configs/datasets/cifar10/cifar10.yml"]
     if method == "ascood":
         files_of += ["configs/networks/ascood_net.yml", "configs/pipelines/train/train_ascood.yml"]
-        own = ["--network.backbone.name", NETWORK, "--trainer.trainer_args.ood_type", "shuffle"]
+        own = ["--network.backbone.name", options.network, "--trainer.trainer_args.ood_type", "shuffle"]
         own += ["--trainer.trainer_args.p_inv", "0.15"]
     else:
-        files_of += [f"configs/networks/{NETWORK}.yml", "configs/pipelines/train/baseline.yml"]
+        files_of += [f"configs/networks/{options.network}.yml", "configs/pipelines/train/baseline.yml"]
         own = []
-    return [*files_of, "configs/preprocessors/ascood_preprocessor.yml", *own, "--optimizer.num_epochs", str(epochs)]
+    return [
+        *files_of,
+        "configs/preprocessors/ascood_preprocessor.yml",
+        *own,
+        "--optimizer.num_epochs",
+        str(options.epochs),
+    ]
 
 
-def root_of(method: str, epochs: int) -> Path:
+def root_of(method: str, options: argparse.Namespace) -> Path:
     """Where the command of the method writes its runs."""
     if method == "base":
-        return Path(f"results/cifar10_{NETWORK}_base_e{epochs}_lr0.1_default")
-    return Path(f"results/cifar10_ascood_net_ascood_e{epochs}_lr0.1_w1.0_p0.15_otype_shuffle_nmg_30.0_300.0_default")
+        return Path(f"results/cifar10_{options.network}_base_e{options.epochs}_lr0.1_default")
+    return Path(
+        f"results/cifar10_ascood_net_ascood_e{options.epochs}_lr0.1_w1.0_p0.15_otype_shuffle_nmg_30.0_300.0_default"
+    )
 
 
 def prepare(archives: Path, data: Path, per_class: int, test_per_class: int) -> None:
@@ -144,7 +152,7 @@ def report(options: argparse.Namespace, output: Path) -> None:
         for score in SCORES:
             found = [
                 read_result(path.parent)[0]
-                for path in sorted(root_of(method, options.epochs).glob(f"s*/results/{score}/result.json"))
+                for path in sorted(root_of(method, options).glob(f"s*/results/{score}/result.json"))
             ]
             if not found:
                 continue
@@ -161,11 +169,11 @@ def report(options: argparse.Namespace, output: Path) -> None:
                 },
             }
     setting = {
-        "network": NETWORK,
+        "network": options.network,
         "train_images_per_class": options.per_class,
         "epochs": options.epochs,
         "id_test_images_per_class": options.test_per_class,
-        "commands": {method: " ".join(["main.py", *command(method, options.epochs)]) for method in ("base", "ascood")},
+        "commands": {method: " ".join(["main.py", *command(method, options)]) for method in ("base", "ascood")},
     }
     where = {"hardware": runs.hardware(resolve_device("cpu")), "versions": runs.versions()}
     files.write_json(output, {"setting": setting, "table": table, **where})

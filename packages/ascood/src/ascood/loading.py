@@ -7,7 +7,7 @@ draws of a single image from the run's seed, the epoch and the image's number, w
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from ood_shared import distributed
@@ -47,6 +47,7 @@ def normalised(samples: Samples, chain: Chain) -> Tensor:
     return to_float(decode(samples, chain), chain.mean, chain.std)
 
 
+@runtime_checkable
 class TrainBatches(Protocol):
     """What training needs of its data: (normalised images, labels) on the device, and a position that can be saved."""
 

@@ -1,7 +1,7 @@
 """What tests and benchmarks share: the fill rule of the golden vectors, and the smallest network for ASCOODNet."""
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -37,9 +37,9 @@ def filled(module: nn.Module, salt: int, dtype: torch.dtype = torch.float32) -> 
     return fill_state_dict(module, salt, dtype, fill)
 
 
-def image(shape: tuple[int, ...], seed: int) -> Tensor:
+def image(shape: Iterable[int], seed: int) -> Tensor:
     """Standard normal float32 numbers from a frozen generator."""
-    return torch.from_numpy(np.random.RandomState(seed).standard_normal(size=tuple(shape)).astype(np.float32))
+    return torch.from_numpy(np.random.RandomState(seed).standard_normal(size=tuple(map(int, shape))).astype(np.float32))
 
 
 class Tiny(nn.Module):

@@ -284,3 +284,41 @@ def test_help_is_answered_without_torch(process, name):
 def test_scripts_run_from_any_folder(process, tmp_path, script):
     path = Path(__file__).parents[2] / script
     assert process("python", str(path), "--help", cwd=tmp_path).status == 0
+
+
+RANK_STEPS = """
+import contextlib, sys, torch
+from ascood.fit import update
+from ascood.heads import ASCOODNet
+from ascood.objectives import Pass, base_step
+from ascood.testing import Tiny, filled, image
+from ood_shared import distributed
+
+def steps(network, halves):
+    run = Pass(network, network, contextlib.nullcontext, contextlib.nullcontext, torch.Generator())
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, nesterov=True)
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    for turn in range(3):
+        losses = []
+        for half in halves:
+            images, labels = image((4, 3, 8, 8), 10 * turn + half), torch.tensor([0, 1, 2, 3])
+            losses.append(base_step(run, images, labels)["loss"])
+        update(network, optimizer, scaler, sum(losses) / len(losses))
+    return torch.cat([p.detach().flatten() for p in network.parameters()])
+
+with distributed.setup(torch.device("cpu")):
+    network = filled(ASCOODNet(Tiny(4), 0.5), 1).train()
+    mine = steps(network, [distributed.rank()] if distributed.launched() else [0, 1])
+    if distributed.is_main():
+        torch.save(mine, sys.argv[1])
+"""
+
+
+def test_two_processes_take_the_steps_of_one_that_averages_their_gradients(place, process):
+    Path("steps.py").write_text(RANK_STEPS)
+    assert process("python", "steps.py", "one.pt", cwd=place).status == 0
+    launcher = ["python", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    found = process(*launcher, "steps.py", "two.pt", cwd=place)
+    assert found.status == 0, found.err
+    one, two = (torch.load(name, weights_only=True) for name in ("one.pt", "two.pt"))
+    assert torch.allclose(one, two, rtol=1e-4, atol=1e-5), (one - two).abs().max()  # rounding of the averages

@@ -58,7 +58,7 @@ def test_a_network_has_the_keys_of_the_authors_checkpoints(tag):
 @pytest.mark.parametrize("tag", names(NETWORKS, "*_x_shape"))
 def test_a_network_gives_the_logits_and_features_of_the_reference(tag):
     network = filled(network_of(FACTS["networks"][tag]), FACTS["salt"]["networks"]).eval()
-    x = image(NETWORKS[f"{tag}_x_shape"], int(NETWORKS[f"{tag}_x_seed"]))
+    x = image(NETWORKS[f"{tag}_x_shape"].tolist(), int(NETWORKS[f"{tag}_x_seed"]))
     with torch.no_grad():
         logits, feature = network(x, return_feature=True)
         check_close(logits, NETWORKS[f"{tag}_logits"], 1e-3)
@@ -69,7 +69,7 @@ def test_a_network_gives_the_logits_and_features_of_the_reference(tag):
 @pytest.mark.parametrize("tag", names(NETWORKS, "*_train_logits"))
 def test_feature_lists_thresholds_and_batch_statistics_are_those_of_the_reference(tag):
     network = filled(network_of(FACTS["networks"][tag]), FACTS["salt"]["networks"]).eval()
-    x = image(NETWORKS[f"{tag}_x_shape"], int(NETWORKS[f"{tag}_x_seed"]))
+    x = image(NETWORKS[f"{tag}_x_shape"].tolist(), int(NETWORKS[f"{tag}_x_seed"]))
     prefix = f"{tag}_"
     of_tag = {key.removeprefix(prefix): value for key, value in NETWORKS.items() if key.startswith(prefix)}
     with torch.no_grad():
