@@ -1,12 +1,7 @@
 """Tiny training runs: the training command in this process or as a process of its own."""
 
-import contextlib
-import io
-import os
 import subprocess
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +9,8 @@ import torch
 from know_your_space import cli, paths
 from ood_shared import checkpoints
 from ood_shared.runs import read_metrics
+from ood_shared.testing import commands
+from ood_shared.testing.commands import Outcome
 
 PACKAGE = Path(__file__).parents[1]
 SCRIPT = PACKAGE / "train_in_latent_out_pix.py"
@@ -21,34 +18,10 @@ TINY = ("--layers", "10", "--widen-factor", "1", "--batch_size", "16", "--sample
 PAPER = ("--dist", "--augmix", "--rand_conv")
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a command left on its way out."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def error(self) -> str:
-        """The one line of an error, after checking that it is one line, and of bad input."""
-        assert self.status == 2, (self.status, self.err)
-        lines = self.err.splitlines()
-        assert len(lines) == 1, self.err
-        assert ": error: " in lines[0]
-        return lines[0]
-
-
 def train(*argv: str, epochs: int = 2) -> Outcome:
     """The training command on `data/tiny.npz` of the working folder, with a tiny network."""
     words = ["--in_dataset", "data/tiny.npz", "--epochs", str(epochs), *TINY, *argv]
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            status = cli.main(["train", *words])
-        except SystemExit as stop:  # argparse's way out
-            status = int(stop.code or 0)
-    return Outcome(status, out.getvalue(), err.getvalue())
+    return commands.call(cli.main, "train", *words)
 
 
 def trained(*argv: str, epochs: int = 2) -> Outcome:
@@ -61,16 +34,7 @@ def trained(*argv: str, epochs: int = 2) -> Outcome:
 def start(*argv: str, cwd: Path, epochs: int = 2) -> "subprocess.Popen[str]":
     """The training script as a process."""
     words = ["--in_dataset", "data/tiny.npz", "--epochs", str(epochs), *TINY, *PAPER, *argv]
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    environment |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.Popen(
-        [sys.executable, str(SCRIPT), *words],
-        cwd=cwd,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return commands.start([str(SCRIPT), *words], cwd)
 
 
 def checkpoint(last: bool = True, root: Path | str = ".", name: str = paths.RUN, T: float = 1.0) -> Path:

@@ -4,14 +4,15 @@ import os
 import random
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from ood_shared.testing import commands
+from ood_shared.testing.commands import Outcome, call, clean_environment
 from oodgen import cli
 from PIL import Image
 
@@ -19,24 +20,6 @@ PACKAGE = Path(__file__).parents[1]
 SAME_DRAWS = PACKAGE / "tests" / "same_draws"
 ID, OOD = "./data/train/mnist", "./data/test/fmnist"
 CLASSES = ("a", "b", "c")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a command left on its way out."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def error(self) -> str:
-        """The one line of an error, after checking that it is one line, and of bad input."""
-        assert self.status == 2, (self.status, self.err)
-        lines = self.err.splitlines()
-        assert len(lines) == 1, self.err
-        assert ": error: " in lines[0]
-        return lines[0]
 
 
 def picture(kind: int, generator: np.random.Generator, side: int = 28) -> np.ndarray:
@@ -69,13 +52,11 @@ def write_documented_trees(at: Path, **kwargs: object) -> None:
     write_split(at / OOD / "test", 8, ("x", "y"), seed=2)
 
 
-def clean_environment() -> dict[str, str]:
-    """This process's environment with one thread and no GPU, with the byte code cache (torch is slow without), and with
-    the same draws of seeds in each run.
-    """
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    path = os.pathsep.join([str(SAME_DRAWS), *filter(None, [kept.get("PYTHONPATH")])])
-    return kept | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": path}
+def environment() -> dict[str, str]:
+    """A clean one in which the same seeds are drawn in each run."""
+    return clean_environment(
+        PYTHONPATH=os.pathsep.join([str(SAME_DRAWS), *filter(None, [os.environ.get("PYTHONPATH")])])
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -112,55 +93,41 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+def run() -> Callable[..., Outcome]:
     """`run("train_vae", "--epochs", "2")`: a command in this process."""
-
-    def call(step: str, *argv: str) -> Outcome:
-        capsys.readouterr()
-        try:
-            status = cli.main([step, *argv])
-        except SystemExit as stop:  # argparse's way out
-            status = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return Outcome(status, captured.out, captured.err)
-
-    return call
+    return partial(call, cli.main)
 
 
 @pytest.fixture
 def done(run: Callable[..., Outcome]) -> Callable[..., Outcome]:
     """As `run`, for a command that must succeed."""
 
-    def call(step: str, *argv: str) -> Outcome:
+    def checked(step: str, *argv: str) -> Outcome:
         found = run(step, *argv)
         assert found.status == 0, found.err
         return found
 
-    return call
+    return checked
 
 
 @pytest.fixture(scope="session")
 def start() -> Callable[..., subprocess.Popen[str]]:
     """`start("train_vae.py", "--epochs", "2", cwd=folder)`: a script as a process of its own."""
 
-    def call(script: str, *argv: str, cwd: Path | None = None) -> subprocess.Popen[str]:
-        words = [sys.executable, str(PACKAGE / script), *argv]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen(words, cwd=cwd, env=clean_environment(), **pipes)  # type: ignore[call-overload]
+    def begin(script: str, *argv: str, cwd: Path | None = None) -> subprocess.Popen[str]:
+        return commands.start([str(PACKAGE / script), *argv], cwd, environment())
 
-    return call
+    return begin
 
 
 @pytest.fixture(scope="session")
 def script(start: Callable[..., subprocess.Popen[str]]) -> Callable[..., Outcome]:
     """As `start`, and wait for the end."""
 
-    def call(name: str, *argv: str, cwd: Path | None = None) -> Outcome:
-        process = start(name, *argv, cwd=cwd)
-        out, err = process.communicate(timeout=300)
-        return Outcome(process.returncode, out, err)
+    def run_script(name: str, *argv: str, cwd: Path | None = None) -> Outcome:
+        return commands.finish(start(name, *argv, cwd=cwd))
 
-    return call
+    return run_script
 
 
 @pytest.fixture(scope="session")

@@ -1,21 +1,11 @@
 """Start a script as several processes of one run, on the CPU, the way `torchrun` does."""
 
-import os
 import socket
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-
-@dataclass(frozen=True)
-class Rank:
-    """What one process left."""
-
-    status: int
-    out: str
-    err: str
+from ood_shared.testing.commands import Outcome, clean_environment, finish, start
 
 
 def free_port() -> int:
@@ -48,20 +38,8 @@ def start_ranks(
         cwd: their folder.
         environment: on top of this process's; the GPU is hidden and one thread each is used.
     """
-    base = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    base |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **(environment or {})}
-    port = free_port()
-    return [
-        subprocess.Popen(
-            [sys.executable, *argv],
-            cwd=cwd,
-            env=base | launcher_variables(rank, count, port),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(count)
-    ]
+    base, port = clean_environment(**(environment or {})), free_port()
+    return [start(argv, cwd, base | launcher_variables(rank, count, port)) for rank in range(count)]
 
 
 def run_ranks(
@@ -70,12 +48,11 @@ def run_ranks(
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
     timeout: float = 300,
-) -> list[Rank]:
+) -> list[Outcome]:
     """As `start_ranks`, and wait: what each process left, by rank."""
     processes = start_ranks(argv, count, cwd, environment)
     try:
-        texts = [process.communicate(timeout=timeout) for process in processes]
+        return [finish(process, timeout) for process in processes]
     finally:
         for process in processes:
             process.kill()
-    return [Rank(process.returncode, *text) for process, text in zip(processes, texts, strict=True)]

@@ -1,0 +1,76 @@
+"""Run a package's commands in tests: in this process, or as a process of their own."""
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left on its way out."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The line of an error, after checking that it is one line, and of bad input; warnings may stand before it."""
+        assert self.status == 2, (self.status, self.err)
+        lines = [line for line in self.err.splitlines() if not line.startswith("warning: ")]
+        assert len(lines) == 1, self.err
+        assert ": error: " in lines[0]
+        return lines[0]
+
+
+def call(main: Callable[[list[str]], int], *argv: str) -> Outcome:
+    """A command in this process.
+
+    Args:
+        main: takes the arguments and returns an exit status, or leaves as argparse does.
+        argv: the arguments.
+    """
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            status = main(list(argv))
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+    return Outcome(status, out.getvalue(), err.getvalue())
+
+
+def clean_environment(**changed: str) -> dict[str, str]:
+    """This process's environment with one thread, no GPU and the byte code cache (torch starts slowly without)."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""} | changed
+
+
+def start(
+    words: Sequence[str], cwd: Path | None = None, environment: Mapping[str, str] | None = None
+) -> "subprocess.Popen[str]":
+    """`python words…` as a process, its output in pipes.
+
+    Args:
+        words: a script and its arguments, or `-m module …`.
+        cwd: its folder.
+        environment: `clean_environment()` when None.
+    """
+    return subprocess.Popen(
+        [sys.executable, *words],
+        cwd=cwd,
+        env=dict(clean_environment() if environment is None else environment),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: "subprocess.Popen[str]", timeout: float = 300) -> Outcome:
+    """Wait for the end of a process."""
+    out, err = process.communicate(timeout=timeout)
+    return Outcome(process.returncode, out, err)
