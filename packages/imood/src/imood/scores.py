@@ -98,7 +98,7 @@ class Outputs:
         """
         shares = self._probabilities("gradnorm")
         t = 1 / shares.shape[1] if target is None else target
-        return (shares - t).abs().sum(1) * self.features.double().abs().sum(1)
+        return (shares - t).abs().sum(1) * self.features.abs().sum(1)
 
     def log_beta(self, metric: str, log_prior: Float[Tensor, "1 columns"]) -> Float[Tensor, " n"]:
         """L = ln mean_c (p_c / q_c)."""
