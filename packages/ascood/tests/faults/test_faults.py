@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 import zipfile
 from pathlib import Path
 
@@ -341,3 +342,8 @@ def test_a_list_builder_refuses_names_with_spaces(place, run, make_folder):
     image.rename(image.with_name("with space.png"))
     assert "has a space" in run("build_imglist", "mine", "--name", "mine").error
     assert json.dumps(sorted(p.name for p in place.iterdir())) == '["mine"]'
+
+
+def test_a_score_of_the_library_says_when_it_is_not_installed(trained, run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pytorch_ood.detector.scale", None)
+    assert "pip install pytorch-ood" in run("eval_ood", *EVAL, "--postprocessor", "scale", "--no-aps").error

@@ -7,6 +7,7 @@ turns the sign once, where it computes metrics.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import import_module
 from typing import Any, ClassVar
 
 import torch
@@ -129,6 +130,20 @@ class Score:
     def settings(self) -> dict[str, Any]:
         """Name and hyper-parameters, for fingerprints and results."""
         return {"name": self.name, "args": dict(self.args)}
+
+
+def library(module: str, name: str) -> Any:
+    """A part of pytorch-ood, imported when a score needs it: that takes seconds.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        return getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"This score is computed by pytorch-ood, which lacks {error.name}. pip install pytorch-ood."
+        ) from None
 
 
 def in_rows(inputs: Extract, judge: Callable[[Extract], Judgement], rows: int = ROWS) -> Judgement:

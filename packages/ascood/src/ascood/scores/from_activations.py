@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ascood.scores.base import Bank, Extract, Judgement, Score
+from ascood.scores.base import Bank, Extract, Judgement, Score, library
 
 
 def _energy(logits: Tensor) -> Judgement:
@@ -41,8 +41,7 @@ class ASH(Score):
 
     def judge(self, inputs: Extract) -> Judgement:
         """See `Score.judge`."""
-        from pytorch_ood.detector.ash import ash_b
-
+        ash_b = library("pytorch_ood.detector.ash", "ash_b")
         shaped = ash_b(inputs.features[:, :, None, None], self.fraction("percentile"))
         return _energy(self.bank.last_layer(shaped.flatten(1)))
 
@@ -54,8 +53,7 @@ class Scale(Score):
 
     def judge(self, inputs: Extract) -> Judgement:
         """See `Score.judge`."""
-        from pytorch_ood.detector.scale import scale
-
+        scale = library("pytorch_ood.detector.scale", "scale")
         shaped = scale(inputs.features.contiguous()[:, :, None, None], self.fraction("percentile"))
         return _energy(self.bank.last_layer(shaped.flatten(1)))
 
@@ -70,13 +68,11 @@ class DICE(Score):
 
     def prepare(self) -> None:
         """See `Score.prepare`."""
-        from pytorch_ood.detector import DICE as Library
-
-        library = Library(None, self.bank.weight, self.bank.bias, self.fraction("p"))
-        library.to(self.bank.weight.device)
+        fitted = library("pytorch_ood.detector", "DICE")(None, self.bank.weight, self.bank.bias, self.fraction("p"))
+        fitted.to(self.bank.weight.device)
         train = self.bank.train
-        library.fit_features(train.features, torch.zeros_like(train.labels))
-        self.threshold, self.weight = library.threshold, library.masked_w.to(self.bank.weight.device)
+        fitted.fit_features(train.features, torch.zeros_like(train.labels))
+        self.threshold, self.weight = fitted.threshold, fitted.masked_w.to(self.bank.weight.device)
 
     def judge(self, inputs: Extract) -> Judgement:
         """See `Score.judge`."""

@@ -8,7 +8,7 @@ from ood_shared import scores
 from ood_shared.errors import InputError
 from torch import Tensor
 
-from ascood.scores.base import Bank, Extract, Judgement, Score
+from ascood.scores.base import Bank, Extract, Judgement, Score, library
 
 
 class MSP(Score):
@@ -96,10 +96,8 @@ class KLMatching(Score):
     def fit(self, bank: Bank) -> None:
         """See `Score.fit`."""
         super().fit(bank)
-        from pytorch_ood.detector import KLMatching as Library
-
         classes = bank.val.logits.shape[1]
-        self.library = Library(None).fit_logits(bank.val.logits)
+        self.library = library("pytorch_ood.detector", "KLMatching")(None).fit_logits(bank.val.logits)
         for missing in set(range(classes)) - {int(key) for key in self.library.dists}:
             one_hot = F.one_hot(torch.tensor(missing), classes).to(bank.val.logits)
             self.library.dists[str(missing)] = torch.nn.Parameter(one_hot, requires_grad=False)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ascood.scores.base import Bank, Extract, Judgement, Score
+from ascood.scores.base import Bank, Extract, Judgement, Score, library
 
 
 class ViM(Score):
@@ -17,9 +17,9 @@ class ViM(Score):
 
     def prepare(self) -> None:
         """See `Score.prepare`."""
-        from pytorch_ood.detector import ViM as Library
-
-        self.library = Library(None, _dimension(self, self.bank), self.bank.weight, self.bank.bias)
+        self.library = library("pytorch_ood.detector", "ViM")(
+            None, _dimension(self, self.bank), self.bank.weight, self.bank.bias
+        )
         self.library.to(self.bank.weight.device)
         self.library.fit_features(self.bank.train.features, self.bank.train.labels)
 
