@@ -1,6 +1,6 @@
 """Scores of the logits alone, and gradnorm and t2fnorm, which need little more."""
 
-import warnings
+import sys
 
 import torch
 import torch.nn.functional as F
@@ -162,10 +162,10 @@ class SHE(Score):
         pattern = class_means(train.features[right], train.labels[right], classes)
         lacking = pattern.isnan().any(1)
         if lacking.any():
-            warnings.warn(
-                f"she: {int(lacking.sum())} of {classes} classes have no rightly classified training input; "
+            print(
+                f"warning: she: {int(lacking.sum())} of {classes} classes have no rightly classified training input; "
                 "their pattern is the mean of all their training inputs.",
-                stacklevel=2,
+                file=sys.stderr,
             )
             pattern[lacking] = class_means(train.features, train.labels, classes).nan_to_num()[lacking]
         self.pattern = pattern
