@@ -1,7 +1,7 @@
 """Flags of all scripts and of the console command `mood-dpa`; nothing here imports torch.
 
 `mood-dpa train CONFIG` is `python anomaly_detection/main.py train CONFIG`; beside the documented commands there are
-`simclr`, `expand-cv`, `subjects`, `challenge` and `bench`.
+`rescale`, `simclr`, `synthetic-2d`, `expand-cv`, `subjects`, `challenge` and `bench`.
 """
 
 import argparse
@@ -133,6 +133,17 @@ def simclr_parser() -> Parser:
     return parser
 
 
+def rescale_parser() -> Parser:
+    """Flags of `mood-dpa rescale`."""
+    parser = Parser(prog="mood-dpa rescale", description="Bring volumes of any intensities to [0, 1], by percentiles.")
+    parser.add_argument("-i", "--input_dir", required=True, help="folder with volumes")
+    parser.add_argument("-o", "--output_dir", required=True, help="folder for the results; `_` in names becomes `-`")
+    parser.add_argument("--low", type=float, default=0.1, help="percentile that becomes 0 (default: 0.1)")
+    parser.add_argument("--high", type=float, default=99.9, help="percentile that becomes 1 (default: 99.9)")
+    _small_flags(parser)
+    return parser
+
+
 def expand_parser() -> Parser:
     """Flags of `mood-dpa expand-cv`."""
     parser = Parser(prog="mood-dpa expand-cv", description="Expand the cross-validation grid of an axis.")
@@ -208,6 +219,7 @@ predict_main = _runner("mood_dpa.predict", "predict_step", predict_parser)
 
 COMMANDS: dict[str, Callable[[Sequence[str] | None], int]] = {
     "save-2d": save_2d_main,
+    "rescale": _runner("mood_dpa.prepare", "rescale_step", rescale_parser),
     "folds": folds_main,
     "synthetic": synthetic_main,
     "synthetic-2d": _runner("mood_dpa.prepare", "synthetic_2d_step", synthetic_2d_parser),

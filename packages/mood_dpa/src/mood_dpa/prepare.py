@@ -16,7 +16,7 @@ from mood_dpa.anomalies import add_anomalies_2d, add_anomaly_3d
 from mood_dpa.folds import cases_of, folds_text, make_folds, read_folds
 from mood_dpa.standalone import InputError, MissingFileError, atomic_path, write_text
 from mood_dpa.volume_queue import Writer, read_ahead, report_failures
-from mood_dpa.volumes import base_name, case_id, list_volumes, write_volume
+from mood_dpa.volumes import base_name, case_id, list_volumes, rescaled, write_volume
 
 
 def save_2d_step(options: argparse.Namespace) -> None:
@@ -146,6 +146,21 @@ def synthetic_2d_step(options: argparse.Namespace) -> None:
             base = name.removesuffix(".npy")
             _save_array(images / f"{base}_anom.npy", found.image.astype(np.float16))
             _save_array(masks / f"{base}_anom.npy", found.mask)
+
+
+def rescale_step(options: argparse.Namespace) -> None:
+    """`mood-dpa rescale`: volumes of any intensities to [0, 1], under names that the other steps understand."""
+    failed: list[str] = []
+    paths, output = list_volumes(Path(options.input_dir)), Path(options.output_dir)
+    names = {path.name: f"{base_name(path.name).replace('_', '-')}.nii.gz" for path in paths}
+    if len(set(names.values())) < len(names):
+        raise InputError(f"{options.input_dir}: two volumes have the same name up to the first dot.")
+    if not 0 <= options.low < options.high <= 100:
+        raise InputError(f"--low {options.low} and --high {options.high} are no two rising percentiles.")
+    with Writer() as write:
+        for volume in read_ahead(paths, failed):
+            write(write_volume, output / names[volume.name], rescaled(volume.data, options.low, options.high), volume)
+    report_failures(failed, len(paths) - len(failed))
 
 
 def expand_step(options: argparse.Namespace) -> None:

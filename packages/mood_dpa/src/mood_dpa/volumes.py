@@ -134,6 +134,19 @@ def write_volume(path: Path, data: npt.NDArray[Any], like: Volume | npt.NDArray[
         temporary.write_bytes(content)
 
 
+def rescaled(data: npt.NDArray[Any], low: float = 0.1, high: float = 99.9) -> npt.NDArray[np.float32]:
+    """Intensities in [0, 1]: linear between two percentiles, clipped outside.
+
+    Args:
+        data: any intensities (Hounsfield units, MR signal, …).
+        low: percentile that becomes 0.
+        high: percentile that becomes 1.
+    """
+    bottom, top = (float(value) for value in np.percentile(data, (low, high)))
+    found = np.clip((data - bottom) / max(top - bottom, 1e-12), 0, 1)
+    return found.astype(np.float32)
+
+
 def _check_orientation(path: Path, header: Any, affine: npt.NDArray[Any]) -> None:
     for name in ("sform_code", "qform_code"):
         code = int(header[name])

@@ -1,0 +1,160 @@
+"""Do trained features help? VGG19 trained by SimCLR, random VGG19, and plain L1, compared on the embedded subjects.
+
+    python benchmarks/compare_features.py --seeds 0 1 2 --output results/embedded_subjects.json
+
+Everything but the loss is the same: subjects, anomalies, networks, steps. The seed decides the initial weights, the
+order of the slices and the SimCLR run. Scores are averaged over the models of three axes, as predict_3d does.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mood_dpa import fit
+from mood_dpa.configuration import Config, read_config, train_config
+from mood_dpa.inference_3d import Looking, axis_map, combine
+from mood_dpa.models import load_model
+from mood_dpa.predict import AxisModel, Ensemble
+from mood_dpa.ranking import Ranking, rank_metrics
+from mood_dpa.simclr_train import simclr_config, train_simclr
+from mood_dpa.subjects import DemoSet, ensure_subjects
+from mood_dpa.train import train
+from mood_dpa.volumes import list_volumes, read_volume
+from ood_shared import files, runs
+
+CONFIGS = Path(__file__).parents[1] / "configs" / "embedded"
+SUBJECTS = DemoSet(count=28, test=8, side=64, seed=0)
+LOSSES = ("simclr", "random", "l1")
+SIDE = 32
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=200, help="of each autoencoder")
+    parser.add_argument("--simclr-steps", type=int, default=40)
+    parser.add_argument("--work", type=Path, default=Path("output/compare_features"))
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--output", type=Path, required=True)
+    options = parser.parse_args()
+    device = torch.device(options.device)
+    data = options.work / "subjects"
+    ensure_subjects(data, SUBJECTS)
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in LOSSES}
+    for seed in options.seeds:
+        weights = pretrain(options.work / f"simclr_{seed}", data, seed, options.simclr_steps, device)
+        for name in LOSSES:
+            started = time.perf_counter()
+            ensemble = train_axes(options.work / f"{name}_{seed}", data, name, weights, seed, options.steps, device)
+            row = {"seed": seed, **measure(data, ensemble, device), "seconds": time.perf_counter() - started}
+            found[name].append(row)
+            print(name, row, flush=True)
+            record = {
+                "what": "pixel AP, pixel AUROC and sample AUROC on the embedded subjects with synthetic anomalies",
+                "subjects": vars(SUBJECTS),
+                "steps": options.steps,
+                "simclr_steps": options.simclr_steps,
+                "slice_size": SIDE,
+                "rows": found,
+                "baselines": baselines(data),
+                "hardware": runs.hardware(device),
+                "versions": runs.versions(),
+            }
+            files.write_json(options.output, record)
+
+
+def pretrain(folder: Path, data: Path, seed: int, steps: int, device: torch.device) -> Path:
+    """SimCLR on the slices of all axes; the number of slices is cut so that an epoch has so many steps."""
+    config = simclr_config(read_config(CONFIGS / "simclr.yaml"))
+    config |= {"epochs": 1, "epoch_warmup": 1}
+    for part, share in (("train", steps * config["batch_size"] // 3 + 1), ("val", config["batch_size"])):
+        for axis, entry in enumerate(config["dataset"]["dataset_params"][part]):
+            entry |= {
+                "image_root": str(data / f"2d_axis_{axis}"),
+                "folds_path": str(data / "folds.csv"),
+                "max_dataset_size": share,
+            }
+    path = folder / "checkpoints" / "model.pth"
+    if not path.is_file():
+        train_simclr(config, folder, device, seed=seed)
+    return path
+
+
+def train_axes(
+    folder: Path, data: Path, name: str, weights: Path, seed: int, steps: int, device: torch.device
+) -> Ensemble:
+    """One autoencoder per axis with the given loss."""
+    parts = []
+    for axis in range(3):
+        config = axis_config(axis, data, folder / f"axis_{axis}", seed, steps)
+        kwargs = config["image_rec_loss"]["loss_kwargs"]
+        if name == "l1":
+            config["image_rec_loss"] = {"loss_type": "l1", "loss_kwargs": {}}
+        elif name == "simclr":
+            kwargs["path_to_vgg19_weights"] = str(weights)
+        path = Path(config["checkpoint_root"]) / fit.MODEL
+        if not path.is_file():
+            train(train_config(config), fit.Compute(device))
+        model = load_model(path, volumes=True).to(device)
+        model.loss.reduction = "pixelwise"
+        parts.append(AxisModel(model, axis, Looking(True, SIDE, small_area=100)))
+    return Ensemble(tuple(parts), None, delete_zero_area=True)
+
+
+def axis_config(axis: int, data: Path, folder: Path, seed: int, steps: int) -> Config:
+    config = read_config(CONFIGS / f"axis_{axis}" / "train_config.yaml")
+    config |= {
+        "random_seed": 100 * seed + axis,
+        "checkpoint_root": str(folder),
+        "log_root": str(folder / "logs"),
+        "initial_image_res": SIDE,
+        "iters_per_res": {SIDE: {"stab": steps}},
+        "image_sample_iter": steps,
+        "val_iter": steps // 2,
+    }
+    for part in ("train", "val"):
+        config[f"{part}_dataset"]["dataset_kwargs"] |= {
+            "image_root": str(data / f"2d_axis_{axis}"),
+            "folds_path": str(data / "folds.csv"),
+        }
+    return config
+
+
+def measure(data: Path, ensemble: Ensemble, device: torch.device) -> dict[str, float]:
+    pixels, labels, scores = Ranking(), [], []
+    single = [Ranking() for _ in ensemble.models]
+    for path in list_volumes(data / "test_images"):
+        volume, mask = read_volume(path).data, read_volume(data / "test_masks" / path.name).data > 0.5
+        image = torch.from_numpy(volume).to(device)
+        maps = [axis_map(image, p.model, p.axis, p.looking, tuple(image.shape)) * (image > 0) for p in ensemble.models]
+        for ranking, part in zip(single, maps, strict=True):
+            ranking.add(mask, part.cpu())
+        found = combine(maps)
+        pixels.add(mask, found.cpu())
+        labels.append(bool(mask.any()))
+        scores.append(float(found.max()))
+    of_pixels, of_samples = pixels.metrics(), rank_metrics(labels, scores)
+    return {
+        "pixel_ap": of_pixels.ap,
+        "pixel_auroc": of_pixels.auroc,
+        "sample_auroc": of_samples.auroc,
+        "sample_ap": of_samples.ap,
+        "pixel_ap_single_axes": float(np.mean([ranking.metrics().ap for ranking in single])),
+    }
+
+
+def baselines(data: Path) -> dict[str, float]:
+    """The prevalence of anomalous voxels, and the AP of |v - 0.5| inside the head (the challenge's toy example)."""
+    pixels, positive, total = Ranking(), 0, 0
+    for path in list_volumes(data / "test_images"):
+        volume, mask = read_volume(path).data, read_volume(data / "test_masks" / path.name).data > 0.5
+        pixels.add(mask, np.abs(volume - 0.5) * (volume > 0))
+        positive, total = positive + int(mask.sum()), total + mask.size
+    return {"prevalence": positive / total, "toy_pixel_ap": pixels.metrics().ap}
+
+
+if __name__ == "__main__":
+    main()
