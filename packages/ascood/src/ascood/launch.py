@@ -14,7 +14,7 @@ from ood_shared.errors import InputError
 
 from ascood import config as configs
 from ascood.overrides import DEFAULT_CONFIGS
-from ascood.train import run_pipeline
+from ascood.pipelines import run_pipeline
 
 
 def main(options: argparse.Namespace) -> int:

@@ -1,9 +1,8 @@
-"""The training pipeline of main.py: folder, data, network, trainer, epochs, and the test accuracy at the end."""
+"""Training as a config says: data, network, trainer, epochs, and the test accuracy at the end."""
 
-import argparse
 import contextlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from ood_shared import distributed
-from ood_shared.devices import autocast, make_scaler, maybe_compile, resolve_device, seed_everything
+from ood_shared.devices import autocast, make_scaler, maybe_compile, seed_everything
 from ood_shared.errors import InputError, did_you_mean, unknown
 from ood_shared.runs import Run, refuse_other_settings
 from torch import Tensor, nn
 
 from ascood import config as configs
-from ascood import records
 from ascood.build import network_of_config, parameter_groups, to_device
 from ascood.fit import Job, Standing, fit, restore
 from ascood.loading import TestBatches, train_batches
@@ -113,27 +111,13 @@ def train_sets(
         finally:
             if run is not None:
                 run.close()
-        loss_and_accuracy = evaluate_network(network, test, _labels(test), compute.precision)
+        loss_and_accuracy = evaluate_network(network, test, labels_of(test), compute.precision)
     if writes:
         print(f"Completed! Best accuracy: {100 * standing.best_accuracy:.2f} at epoch {standing.best_epoch}")
         print(f"Test accuracy (last weights): {100 * loss_and_accuracy[1]:.2f}", flush=True)
         trained = {"trainer": configs.get(config, "trainer.name"), "arguments": str(arguments)}
         training_report(folder, standing.history, {**trained, "test_accuracy": loss_and_accuracy[1]}, network, test)
     return network, standing
-
-
-def test_accuracy(config: Config, compute: Compute) -> float:
-    """The pipeline test_acc: accuracy of a pretrained network on the test split."""
-    network = to_device(network_of_config(config["network"], int(config["dataset"]["num_classes"])), compute.device)
-    splits = read_splits(config, ("test",), compute.data_dir)
-    batches = _test_batches(config, splits["test"], test_chain(config["dataset"]), "test", compute)
-    accuracy = evaluate_network(network, batches, _labels(batches), compute.precision)[1]
-    if distributed.is_main():
-        print(f"Test accuracy: {100 * accuracy:.2f}", flush=True)
-    return accuracy
-
-
-test_accuracy.__test__ = False  # type: ignore[attr-defined] # not a test, whatever its name
 
 
 def read_splits(config: Config, names: tuple[str, ...], data_dir: str | None) -> dict[str, Samples]:
@@ -195,7 +179,7 @@ def _prepare(
 ) -> tuple[nn.Module, Job, TestBatches]:
     """Data, network, optimizer and objective, in the original's order: loaders, then weights."""
     device = compute.device
-    name, optimizer = str(configs.get(config, "trainer.name")), _optimizer_settings(config)
+    name, optimizer = str(configs.get(config, "trainer.name")), optimizer_settings(config)
     block = config["dataset"]
     kind = train_kind(str(block["name"]), str(configs.get(config, "preprocessor.name", "base")))
     workers = int(configs.get(config, "num_workers", 0))
@@ -208,7 +192,7 @@ def _prepare(
 
     train_set = batches("train", kind, 1000)
     outliers = batches("oe", "test", 2000) if name in OUTLIER_TRAINERS else None
-    val, test = (_test_batches(config, splits[split], chain, split, compute) for split in ("val", "test"))
+    val, test = (test_batches(config, splits[split], chain, split, compute) for split in ("val", "test"))
 
     network = network_of_config(config["network"], int(block["num_classes"]))
     if compute.sync_batch_norm:
@@ -233,7 +217,7 @@ def _prepare(
     sgd = torch.optim.SGD(
         groups, momentum=optimizer["momentum"], weight_decay=optimizer["weight_decay"], nesterov=nesterov
     )
-    val_labels = _labels(val)
+    val_labels = labels_of(val)
     job = Job(
         folder,
         network,
@@ -251,7 +235,8 @@ def _prepare(
     return network, job, test
 
 
-def _optimizer_settings(config: Config) -> dict[str, Any]:
+def optimizer_settings(config: Config) -> dict[str, Any]:
+    """The values of the `optimizer` block, checked, with the defaults of those that are absent."""
     block = configs.get(config, "optimizer") or {}
     if block.get("name", "sgd") != "sgd":
         raise unknown("optimizer.name", str(block["name"]), ("sgd",))
@@ -275,14 +260,16 @@ def _optimizer_settings(config: Config) -> dict[str, Any]:
     return settings
 
 
-def _test_batches(config: Config, samples: Samples, chain: Chain, split: str, compute: Compute) -> TestBatches:
+def test_batches(config: Config, samples: Samples, chain: Chain, split: str, compute: Compute) -> TestBatches:
+    """Images of a split in order, in batches of its `batch_size`."""
     entry = config["dataset"][split]
     return TestBatches(
         samples, chain, int(entry["batch_size"]), int(configs.get(config, "num_workers", 0)), compute.device
     )
 
 
-def _labels(batches: TestBatches) -> Tensor:
+def labels_of(batches: TestBatches) -> Tensor:
+    """Labels of a set, int64 (n,)."""
     return torch.from_numpy(batches.samples.labels)
 
 
@@ -308,80 +295,3 @@ def _determinism(enabled: bool) -> Any:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
-
-
-def run_pipeline(options: argparse.Namespace, config: Config) -> int:
-    """What main.py does with its resolved config."""
-    gpus = configs.get(config, "num_gpus", 1)
-    gpu = "-1" if gpus == 0 else ("0" if options.device == "auto" and gpus is not None else None)
-    with distributed.setup(resolve_device(options.device, gpu)) as device:
-        compute = Compute(
-            device,
-            options.precision,
-            options.compile,
-            options.log_to,
-            options.resume,
-            options.sync_bn,
-            options.deterministic,
-            options.data_dir,
-        )
-        return _pipeline(config, compute, options)
-
-
-def _pipeline(config: Config, compute: Compute, options: argparse.Namespace) -> int:
-    name = str(configs.get(config, "pipeline.name"))
-    pipelines: dict[str, Callable[[], int]] = {
-        "train": lambda: _train_pipeline(config, compute, options),
-        "train_oe": lambda: _train_pipeline(config, compute, options),
-        "test_acc": lambda: int(test_accuracy(config, compute) < 0),
-        "test_ood": lambda: _test_ood(config, compute, options),
-    }
-    if name not in pipelines:
-        raise unknown("pipeline.name", name, pipelines)
-    return pipelines[name]()
-
-
-def _folder(config: Config, options: argparse.Namespace) -> Path:
-    if options.output_dir is not None:
-        return Path(options.output_dir)
-    if "output_dir" not in config:
-        raise InputError("The config lacks `output_dir`. Put a file of configs/pipelines into --config.")
-    return Path(str(config["output_dir"]))
-
-
-def _open_folder(config: Config, compute: Compute, folder: Path) -> bool:
-    """Enter the folder on rank 0 and tell the others; whether the run goes on."""
-    goes_on = True
-    if distributed.is_main():
-        goes_on = records.enter_folder(folder, str(configs.get(config, "merge_option", "default")), compute.resume)
-        if goes_on and configs.get(config, "save_output", True):
-            folder.mkdir(parents=True, exist_ok=True)
-            records.write_config(folder, config)
-    return all(distributed.gather_objects(goes_on))
-
-
-def _train_pipeline(config: Config, compute: Compute, options: argparse.Namespace) -> int:
-    read_arguments(config)  # refuses before a folder is made
-    _optimizer_settings(config)
-    names = ("train", "val", "test") + (("oe",) if configs.get(config, "trainer.name") in OUTLIER_TRAINERS else ())
-    read_splits(config, names, compute.data_dir)
-    folder = _folder(config, options)
-    if not _open_folder(config, compute, folder):
-        print(f"{folder} is left as it is.")
-        return 0
-    log = folder / "log.txt" if distributed.is_main() and configs.get(config, "save_output", True) else None
-    with records.logged(log, append=compute.resume):
-        train(config, folder, compute)
-    return 0
-
-
-def _test_ood(config: Config, compute: Compute, options: argparse.Namespace) -> int:
-    from ascood.test_pipeline import test_ood
-
-    folder = _folder(config, options)
-    if not _open_folder(config, compute, folder):
-        print(f"{folder} is left as it is.")
-        return 0
-    with records.logged(folder / "log.txt" if distributed.is_main() else None, append=False):
-        test_ood(config, folder, compute)
-    return 0
