@@ -214,3 +214,23 @@ def test_bench_takes_own_folders_of_any_sizes(done, small_bench, tmp_path, monke
     assert "own, train: images of different sizes; their centre squares are taken at 28 x 28." in found.out
     record, _ = read_result(Path("out"))
     assert record["metrics"]["other"]["n_ood"] == 24
+
+
+def test_bench_begins_anew_when_the_encoder_died(done, empty, small_bench, monkeypatch):
+    seen = []
+
+    def dead_with_seed_0(vae, train):
+        seen.append(len(seen))
+        return len(seen) == 1
+
+    monkeypatch.setattr("oodgen.budgeted.all_codes_equal", dead_with_seed_0)
+    found = done("bench", "--id", "digits", "--ood", "uniform", "--seed", "0", "--output-dir", "out")
+    assert "the VAE's encoder died with seed 0; beginning anew" in found.out
+    record, _ = read_result("out")
+    assert record["config"]["vae"]["seed"] == 1000
+
+
+def test_bench_gives_up_when_the_encoder_dies_with_every_seed(run, empty, small_bench, monkeypatch):
+    monkeypatch.setattr("oodgen.budgeted.all_codes_equal", lambda vae, train: True)
+    found = run("bench", "--id", "digits", "--ood", "uniform", "--seed", "0", "--output-dir", "out")
+    assert "died with 4 seeds" in found.error
