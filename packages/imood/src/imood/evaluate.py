@@ -15,7 +15,7 @@ from torch import Tensor
 from imood import longtail
 from imood.images import Images
 from imood.models import Network, build, n_outputs_of
-from imood.pool import FeaturePool
+from imood.pool import FeaturePool, check_queue
 from imood.report import Scored, summarise, table, write_metric
 from imood.scores import ALIASES, METRICS, Outputs, fitting
 from imood.tasks import Task
@@ -131,10 +131,11 @@ def test_pool(passing: Pass, task: Task, dim: int, folder: Path, device: torch.d
     """
     found = read_features(folder)
     if found is not None:
-        queue = found[0][:, : max(task.counts)]
-        filled = (queue != 0).any(dim=-1).sum(1).tolist() if queue.dim() == 3 else task.counts
-        pool = FeaturePool(filled if len(filled) == task.n_classes else task.counts, dim, device)
-        pool.load_queue(queue.to(device))
+        check_queue(found[0], task.n_classes, dim)
+        queue = found[0][:, : max(task.counts)].to(device)
+        occupied = (queue != 0).any(dim=2)  # (C, slots)
+        pool = FeaturePool(occupied.sum(1).tolist(), dim, device)
+        pool.fill(queue[occupied], occupied.nonzero()[:, 0])
         return pool, str(folder / found[1])
     train, pool = task.train(), FeaturePool(task.counts, dim, device)
     _, features = passing(train)

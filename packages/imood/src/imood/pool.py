@@ -135,11 +135,7 @@ class FeaturePool:
         Raises:
             InputError: another number of classes or another length of the vectors.
         """
-        if queue.dim() != 3 or (queue.shape[0], queue.shape[2]) != (self.n_classes, self.rows.shape[1]):
-            raise InputError(
-                f"The feature pool has shape {tuple(queue.shape)}; expected ({self.n_classes}, slots, "
-                f"{self.rows.shape[1]}) for this network and these classes."
-            )
+        check_queue(queue, self.n_classes, self.rows.shape[1])
         largest = int(self.capacities.max())
         for c in range(self.n_classes):
             own = queue[c, :largest]
@@ -201,6 +197,19 @@ class FeaturePool:
             wide = chunk.double()
             self.moments += wide.T @ wide
         self._ready, self._frame = False, None
+
+
+def check_queue(queue: Tensor, n_classes: int, dim: int) -> None:
+    """Refuse queues of another number of classes or another length of the vectors.
+
+    Raises:
+        InputError: says both shapes.
+    """
+    if queue.dim() != 3 or (queue.shape[0], queue.shape[2]) != (n_classes, dim):
+        raise InputError(
+            f"The feature pool has shape {tuple(queue.shape)}; expected ({n_classes}, slots, {dim}) for this network "
+            "and these classes."
+        )
 
 
 def capacities_of(counts: Sequence[int], rule: str) -> list[int]:
