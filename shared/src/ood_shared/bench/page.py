@@ -96,9 +96,9 @@ def _leaderboard(places: Sequence[Entry]) -> list[Section]:
         cells = [_share(entry.means[group][name]) if group in entry.means else "–" for group, name in means]
         behind = "–" if entry.behind is None else _share(entry.behind)
         rows.append([str(place), entry.method, *cells, behind, "–" if entry.p is None else f"{entry.p:.3f}"])
-    apart = "near: the novel classes, kept out of training; far: all other sets. " if groups else ""
+    apart = "near: the novel classes, kept out of training; far: all others; no word: all" if groups else "all"
     note = (
-        f"In %, means over the OOD sets ({apart}columns without a word: all); small: 95 % interval over resampled test "
+        f"In %, means over the OOD sets ({apart}); small: 95 % interval over resampled test "
         "images and seeds. Behind first: difference in mean AUROC to the first row on the same resamples; p: two-sided "
         "bootstrap probability of no difference, not corrected for the number of methods. A click on a head sorts."
     )
