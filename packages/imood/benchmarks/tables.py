@@ -13,17 +13,21 @@ DEFAULT = Path(__file__).parents[1] / "results" / "cifar10_lt.json"
 
 def main() -> None:
     rows = json.loads(Path(sys.argv[1] if len(sys.argv) > 1 else DEFAULT).read_text())["rows"]
-    print("| trained with | score | AUROC | FPR95 | AUROC many / median / low | accuracy | many / median / low |")
-    print("|---|---|---|---|---|---|---|")
+    print(
+        "| trained with | score | AUROC | FPR95 | AUROC many / median / low | accuracy | rejected tail | accepted as head |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
     keys = list(dict.fromkeys((row["trained"], row["score"]) for row in rows))
     for trained, score in keys:
         found = [row for row in rows if (row["trained"], row["score"]) == (trained, score)]
         groups = [mean(row["group_auroc"][name] for row in found) for name in ("many", "median", "low")]
-        accuracies = [mean(row["accuracy_groups"][place] for row in found) for place in range(3)]
+        errors = [
+            mean(mean(cells[place] for cells in row["error_counts"].values()) for row in found) for place in (2, 6)
+        ]
         print(
             f"| `{trained}` | `{score}` | {percent([row['mean']['auroc'] for row in found])} "
             f"| {percent([row['fpr95'] for row in found])} | {' / '.join(f'{100 * v:.1f}' for v in groups)} "
-            f"| {percent([row['accuracy'] for row in found])} | {' / '.join(f'{100 * v:.1f}' for v in accuracies)} |"
+            f"| {percent([row['accuracy'] for row in found])} | {errors[0]:.0f} | {errors[1]:.1f} |"
         )
 
 
