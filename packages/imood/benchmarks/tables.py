@@ -13,9 +13,8 @@ DEFAULT = Path(__file__).parents[1] / "results" / "cifar10_lt.json"
 
 def main() -> None:
     rows = json.loads(Path(sys.argv[1] if len(sys.argv) > 1 else DEFAULT).read_text())["rows"]
-    print(
-        "| trained with | score | AUROC | FPR95 | AUROC many / median / low | accuracy | rejected tail | accepted as head |"
-    )
+    heads = ("trained with", "score", "AUROC", "FPR95", "AUROC many / median / low", "accuracy", "rejected tail")
+    print(f"| {' | '.join(heads)} | accepted as head |")
     print("|---|---|---|---|---|---|---|---|")
     keys = list(dict.fromkeys((row["trained"], row["score"]) for row in rows))
     for trained, score in keys:
