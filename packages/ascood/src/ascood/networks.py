@@ -147,7 +147,7 @@ class TorchvisionResNet(Backbone):
 
 
 class LeNet(Backbone):
-    """Two convolutions and one narrow layer: about 20,000 parameters, for the embedded data."""
+    """Two convolutions and one narrow layer: about 25,000 parameters, for the embedded data."""
 
     def __init__(self, num_classes: int, channels: int = 3) -> None:
         super().__init__()
