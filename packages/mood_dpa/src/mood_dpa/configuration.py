@@ -114,6 +114,7 @@ def train_config(config: Config) -> Config:
         raise InputError("image_rec_loss.loss_kwargs holds mode_3d; in training the top-level key mode_3d decides.")
     sizes = found["batch_sizes"]
     res = found["initial_image_res"]
+    _check_growing(found)
     while res <= found["max_image_res"]:
         if not isinstance(sizes, Mapping) or not isinstance(sizes.get(res), int) or sizes[res] < 1:
             raise InputError(f"batch_sizes has no number for resolution {res}; every power of 2 up to the last needs.")
@@ -207,6 +208,16 @@ def _checked(config: Any, required: tuple[str, ...], optional: Mapping[str, Any]
     if config.get("model_type", "dpa") != "dpa":
         raise InputError(f"model_type is {config['model_type']!r}; only dpa is known.")
     return {**copy.deepcopy(dict(optional)), **config}
+
+
+def _check_growing(found: Config) -> None:
+    for name, value in ((name, found[name]) for name in ("initial_image_res", "max_image_res")):
+        if not isinstance(value, int) or value < 1 or value & (value - 1):
+            raise InputError(f"{name} is {value!r}; it must be a power of 2.")
+    for at, lengths in (found["iters_per_res"] or {}).items():
+        for kind in lengths if isinstance(lengths, Mapping) else [repr(lengths)]:
+            if kind not in ("trns", "stab"):
+                raise InputError(f"iters_per_res: {at} has `{kind}`; known are trns and stab.")
 
 
 def _check_network(entry: Any, side: str, known: tuple[str, ...]) -> None:

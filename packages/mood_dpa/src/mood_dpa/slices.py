@@ -48,7 +48,7 @@ def cut_slices(
     index = np.arange(len(stack))
     if least_pixels is not None:
         index = np.flatnonzero((stack > 0).sum(axis=(1, 2)) >= least_pixels)
-    return index, stack[index]
+    return index, np.ascontiguousarray(stack[index])  # NIfTI data come column by column
 
 
 def _chunks(stack: npt.NDArray[Any], length: int) -> Iterator[npt.NDArray[Any]]:
@@ -83,7 +83,7 @@ class SliceFolder:
             if name in self._packed:
                 base, row = self._packed[name]
                 return np.asarray(_mapped(self.root / f"{base}{STACK}")[row])
-            return np.asarray(np.load(self.root / name, allow_pickle=False))
+            return np.ascontiguousarray(np.load(self.root / name, allow_pickle=False))
         except FileNotFoundError:
             raise MissingFileError(f"{self.root / name} is missing.") from None
         except (ValueError, EOFError, OSError) as error:

@@ -80,11 +80,14 @@ def read_volume(path: Path, dtype: npt.DTypeLike = np.float32) -> Volume:
     if not path.is_file():
         raise MissingFileError(f"Volume {path} is missing.")
     try:
-        image: Any = nibabel.load(path)  # type: ignore[attr-defined]
+        with nibabel.imageglobals.LoggingOutputSuppressor():  # type: ignore[no-untyped-call]
+            image: Any = nibabel.load(path)  # type: ignore[attr-defined]
         if not isinstance(image, nibabel.Nifti1Image):  # type: ignore[attr-defined]
             raise InputError(f"{path} is not a NIfTI volume but {type(image).__name__}.")
         shape, affine, header = image.shape, image.affine, image.header
-        _check_orientation(path, header, affine)
+        with image.file_map["image"].get_prepare_fileobj("rb") as file:
+            raw = type(header).from_fileobj(file, check=False)  # nibabel sets codes that it does not know to 0
+        _check_orientation(path, raw, affine)
         if len(shape) != 3:
             raise InputError(
                 f"{path} has {len(shape)} dimensions {tuple(shape)}; expected one volume with 3. "
