@@ -77,10 +77,14 @@ def ellipsoid_box(
     low = np.clip(np.floor(middle - reach[::-1]) - 1, 0, n).astype(int)
     high = np.clip(np.ceil(middle + reach[::-1]) + 2, low, n).astype(int)
     box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-    grid = np.meshgrid(*(np.arange(a, b) for a, b in zip(low, high, strict=True)), indexing="ij")
-    points = np.stack([axis.ravel() for axis in reversed(grid)]) - origin[:, None]
-    distance = (((turn @ points - (turn @ q)[:, None]) / rho[:, None]) ** 2).sum(0)
-    return box, (distance <= 1).reshape([b - a for a, b in zip(low, high, strict=True)])
+    z, y, x = (np.arange(a, b) - o for a, b, o in zip(low, high, origin[::-1], strict=True))
+    distance = np.zeros([b - a for a, b in zip(low, high, strict=True)])
+    for row, shift, radius in zip(turn, turn @ q, rho, strict=True):  # a sum of one number per index of each axis
+        along = (row[0] * x + (row[1] * y)[:, None])[None] + (row[2] * z)[:, None, None]
+        along -= shift
+        along /= radius
+        distance += np.square(along, out=along)
+    return box, distance <= 1
 
 
 def ellipsoid(

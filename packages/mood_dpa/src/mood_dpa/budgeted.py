@@ -195,7 +195,8 @@ def pretrained(slices: Tensor, steps: int, generator: torch.Generator, compute: 
         views = torch.cat(two_views(images, SIDE, generator))
         with autocast(compute.device, compute.precision):
             z = network(views)[1]
-        loss = nt_xent(*torch.nn.functional.normalize(z.float(), dim=1).chunk(2))
+        zi, zj = torch.nn.functional.normalize(z.float(), dim=1).chunk(2)
+        loss = nt_xent(zi, zj)
         optimizer.zero_grad(set_to_none=True)
         scaler.scale(loss).backward()
         scaler.step(optimizer)

@@ -8,6 +8,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 
 from mood_dpa.standalone import Parser, run_command
@@ -224,7 +225,7 @@ COMMANDS: dict[str, Callable[[Sequence[str] | None], int]] = {
     "synthetic": synthetic_main,
     "synthetic-2d": _runner("mood_dpa.prepare", "synthetic_2d_step", synthetic_2d_parser),
     "simclr": _runner("mood_dpa.simclr_train", "simclr_step", simclr_parser),
-    **{action: _runner(*_STAGES[action], lambda action=action: stage_parser(action)) for action in ACTIONS},
+    **{action: _runner(*_STAGES[action], partial(stage_parser, action)) for action in ACTIONS},
     "predict-3d": predict_main,
     "challenge": _runner("mood_dpa.prepare", "challenge_step", challenge_parser),
     "expand-cv": _runner("mood_dpa.prepare", "expand_step", expand_parser),

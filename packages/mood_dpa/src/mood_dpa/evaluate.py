@@ -70,7 +70,8 @@ def inference_evaluate_3d(
     model = _model(config, features, volumes=True).to(device)
     looking = Looking(bool(config["do_not_process_small_area"]), images.size, float(config["small_area"]), precision)
     target = config["resize_3d_for_evaluation"]
-    pixels, samples, failed = Ranking(), [], []
+    pixels, failed = Ranking(), list[str]()
+    samples: list[tuple[str, bool, float]] = []
     drawn: list[Path] = []
     with Writer() as write:
         for volume in read_ahead(own_share([images.root / name for name in images.names]), failed):

@@ -138,8 +138,8 @@ class PerceptualLoss(nn.Module):
             n, _, *_ = x.shape
             turned_x, turned_y = (t[:, 0].transpose(1, axis + 1) for t in (x, y))  # the axis first
             depth, size = turned_x.shape[1], turned_x.shape[2:]
-            slices = [t.reshape(n * depth, 1, *size) for t in (turned_x, turned_y)]
-            found = self._combine(self._terms(*slices, weights), weights, n, depth, size if maps else None)
+            flat_x, flat_y = (t.reshape(n * depth, 1, *size) for t in (turned_x, turned_y))
+            found = self._combine(self._terms(flat_x, flat_y, weights), weights, n, depth, size if maps else None)
             if maps:
                 found = found.reshape(n, depth, *size).transpose(1, axis + 1).unsqueeze(1)
             total = found if total is None else total + found
@@ -192,7 +192,8 @@ class PerceptualLoss(nn.Module):
             of_y = self.model(self._input(y), layers)
             return {name: self._compare(of_x[name], of_y[name]) for name in layers}
         both = self.model(self._input(torch.cat([x, y.to(x.dtype)])), layers)
-        return {name: self._compare(*both[name].chunk(2)) for name in layers}
+        halves = {name: both[name].chunk(2) for name in layers}
+        return {name: self._compare(of_x, of_y) for name, (of_x, of_y) in halves.items()}
 
     def _input(self, x: Tensor) -> Tensor:
         """Images of about [-1, 1] as VGG19 takes them."""
@@ -210,7 +211,7 @@ class PerceptualLoss(nn.Module):
         return error.square().mean(1), size.detach().square().mean((1, 2, 3))
 
     def _reduce(self, values: Tensor) -> Tensor:
-        return {"mean": torch.mean, "sum": torch.sum}.get(self.reduction, lambda v: v)(values)
+        return _reduced(values, self.reduction)
 
 
 class PlainLoss(nn.Module):
@@ -235,7 +236,7 @@ class PlainLoss(nn.Module):
         if self.reduction == "pixelwise":
             return error
         values = (error if self.power == 1 else error.square()).flatten(1).mean(1)
-        return {"mean": torch.mean, "sum": torch.sum}.get(self.reduction, lambda v: v)(values)
+        return _reduced(values, self.reduction)
 
 
 def make_loss(
@@ -275,6 +276,12 @@ _COMMON = (
     *("weights_per_resolution", "reduction", "use_smooth_pg", "pad_type", "path_to_vgg19_weights"),
     *("normalize_to_vgg_input", "imagenet_pretrained", "mode_3d", "mode_3d_apply_along_axes"),
 )
+
+
+def _reduced(values: Tensor, reduction: str) -> Tensor:
+    if reduction == "mean":
+        return values.mean()
+    return values.sum() if reduction == "sum" else values
 
 
 def _check_names(kwargs: Mapping[str, Any], known: Sequence[str], loss_type: str) -> None:

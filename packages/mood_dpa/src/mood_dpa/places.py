@@ -26,8 +26,11 @@ def settle(config: Config, options: argparse.Namespace) -> Config:
         found["random_seed"] = options.seed
     base = getattr(options, "data_dir", None)
     for key in ("train_dataset", "val_dataset", "test_dataset"):
-        kwargs = (found.get(key) or {}).get("dataset_kwargs")
-        for name in PATHS if isinstance(kwargs, dict) else ():
+        entry = found.get(key)
+        kwargs = entry.get("dataset_kwargs") if isinstance(entry, dict) else None
+        if not isinstance(kwargs, dict):
+            continue
+        for name in PATHS:
             if kwargs.get(name):
                 kwargs[name] = resolve(str(kwargs[name]), base)
     return found

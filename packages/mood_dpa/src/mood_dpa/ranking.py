@@ -9,6 +9,7 @@ AP = sum over thresholds of (R_k - R_{k-1}) P_k; equal scores make one step. AUR
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -161,6 +162,6 @@ def _counts(
 
 def _ordered(scores: npt.NDArray[np.floating], kind: type) -> npt.NDArray[np.unsignedinteger]:
     """Bit patterns as whole numbers in the order of the scores; -0 equals 0."""
-    bits = (scores + scores.dtype.type(0)).view(kind)
+    bits: npt.NDArray[Any] = (scores + scores.dtype.type(0)).view(kind)
     top = kind(1) << kind(bits.dtype.itemsize * 8 - 1)
     return np.where(bits & top, ~bits, bits | top)

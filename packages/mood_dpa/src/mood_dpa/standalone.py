@@ -8,7 +8,7 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,11 +49,11 @@ except ImportError:  # the challenge's container
             """Print one line and leave."""
             self.exit(2, f"{self.prog}: error: {message}\n")
 
-    def did_you_mean(word: str, known: Any, shown: int = 12) -> str:
+    def did_you_mean(word: str, known: Iterable[str], shown: int = 12) -> str:
         """The known words."""
         return f"Known: {', '.join(list(known)[:shown])}."
 
-    def unknown(what: str, found: str, known: Any) -> InputError:
+    def unknown(what: str, found: str, known: Iterable[str]) -> InputError:
         """The error for a name that is not known."""
         return InputError(f"{what} `{found}` is not known. {did_you_mean(found, known)}")
 
@@ -102,7 +102,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     import numpy as np
     import torch
 
-    scalar = np._core.multiarray.scalar
+    scalar = np._core.multiarray.scalar  # type: ignore[attr-defined]
     allowed: list[Any] = [np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType, np.dtypes.Int64DType]
     old_name = (scalar, "numpy.core.multiarray.scalar")
     with torch.serialization.safe_globals([*allowed, scalar, old_name]):
