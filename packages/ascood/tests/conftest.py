@@ -4,34 +4,18 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from ascood import benchmarks, cli
+from ood_shared.testing import commands
+from ood_shared.testing.commands import Outcome
 from PIL import Image
 
 PACKAGE = Path(__file__).parents[1]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a command left on its way out."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def error(self) -> str:
-        """The one line of an error, after checking that it is one line, and of bad input; warnings may stand before."""
-        assert self.status == 2, (self.status, self.err)
-        lines = [line for line in self.err.splitlines() if not line.startswith("warning: ")]
-        assert len(lines) == 1, self.err
-        assert ": error: " in lines[0]
-        return lines[0]
 
 
 def write_images(folder: Path, count: int, generator: np.random.Generator, side: int, level: int) -> list[str]:
@@ -104,20 +88,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def call(capsys: pytest.CaptureFixture[str], name: str, *argv: str) -> Outcome:
-    capsys.readouterr()
-    try:
-        status = cli.main([name, *argv])
-    except SystemExit as stop:  # argparse's way out
-        status = int(stop.code or 0)
-    captured = capsys.readouterr()
-    return Outcome(status, captured.out, captured.err)
-
-
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+def run() -> Callable[..., Outcome]:
     """`run("train", "--config", …)`: a command in this process."""
-    return lambda name, *argv: call(capsys, name, *argv)
+    return partial(commands.call, cli.main)
 
 
 @pytest.fixture
@@ -132,20 +106,15 @@ def done(run: Callable[..., Outcome]) -> Callable[..., Outcome]:
     return done
 
 
-def clean_environment() -> dict[str, str]:
-    """This process's environment with one thread and no GPU, and the byte code cache, without which torch is slow."""
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    path = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", "")])
-    return kept | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "CUDA_VISIBLE_DEVICES": "", "PATH": path}
-
-
 @pytest.fixture(scope="session")
 def start() -> Callable[..., subprocess.Popen[str]]:
-    """`start("python", "main.py", …, cwd=folder)`: a process of its own."""
+    """`start("python", "main.py", …, cwd=folder)`: a process of its own; scripts find this Python first."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
     def start(*words: str, cwd: Path | None = None) -> subprocess.Popen[str]:
+        environment = commands.clean_environment(OMP_WAIT_POLICY="PASSIVE", PATH=path)
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL, "text": True}
-        return subprocess.Popen(list(words), cwd=cwd, env=clean_environment(), **pipes)  # type: ignore[call-overload]
+        return subprocess.Popen(list(words), cwd=cwd, env=environment, **pipes)  # type: ignore[call-overload]
 
     return start
 
@@ -155,9 +124,7 @@ def process(start: Callable[..., subprocess.Popen[str]]) -> Callable[..., Outcom
     """As `start`, and wait for the end."""
 
     def process(*words: str, cwd: Path | None = None) -> Outcome:
-        started = start(*words, cwd=cwd)
-        out, err = started.communicate(timeout=300)
-        return Outcome(started.returncode, out, err)
+        return commands.finish(start(*words, cwd=cwd))
 
     return process
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 from ood_shared import checkpoints, distributed
+from ood_shared.bench.material import as_uint8, make_result, print_metrics, read_material
 from ood_shared.bench.schema import pack_scores, write_result
-from ood_shared.datasets import ImageSet, fit, hold_out, load
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError
 
@@ -17,13 +17,13 @@ from ascood.bench import Schedule
 from ascood.evaluator import Evaluator
 from ascood.preprocessing import Chain, normalisation
 from ascood.records import BEST
-from ascood.results import make_result
+from ascood.results import METHOD, PAPER
 from ascood.samples import Samples
 from ascood.scores.catalogue import make_score
 from ascood.suites import Source, Suite
 from ascood.train import Compute, train_sets
 
-SIZE, NOVEL = 32, "novel"
+SIZE = 32
 FULL_EPOCHS = 100  # of the paper, CIFAR
 VAL_SHARE = 10  # one of so many training images is kept for validation
 ARGS = {"w": 1.0, "sigma": 0.5, "p_inv": 0.15, "alpha_max": 300.0, "alpha_min": 30.0}  # the document's CIFAR-10 command
@@ -70,6 +70,8 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
         )
         result = make_result(
             packed,
+            method=METHOD,
+            paper=PAPER,
             seed=options.seed,
             budget=options.budget,
             config={"train": config, "score": score.settings(), "novel_classes": options.novel_classes},
@@ -83,8 +85,7 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
         )
         if distributed.is_main():
             write_result(folder, result, packed)
-            for name, entries in result["metrics"].items():
-                print(f"{name:<12} AUROC {entries['auroc']['value']:.4f}  FPR95 {entries['fpr95']['value']:.4f}")
+            print_metrics(result)
 
 
 def make_config(options: argparse.Namespace, schedule: Schedule, images: int, classes: int) -> dict[str, Any]:
@@ -116,39 +117,22 @@ def _data(
     options: argparse.Namespace, schedule: Schedule, generator: torch.Generator
 ) -> tuple[Samples, Samples, Samples, list[Samples]]:
     """Training, validation and test images of the ID set, and the outlier sets, RGB at 32 pixels, cut to the budget."""
-    train, test = (_load(options.id, split, options.data_dir) for split in ("train", "test"))
-    if train.classes != test.classes:
-        raise InputError(f"--id {options.id}: train and test have different classes; both need the same.")
-    novel = []
-    if options.novel_classes:
-        train, test, left_out = hold_out(train, test, options.novel_classes.split(","))
-        novel = [_samples(NOVEL, _cut(left_out, schedule.test_images, generator)).as_outliers()]
-    names = [name for name in options.ood.split(",") if name]
-    if not names or len(set(names)) != len(names):
-        raise InputError(f"--ood `{options.ood}` names no set, or one more than once.")
-    train = _cut(train, schedule.train_images, generator)
-    held = torch.randperm(len(train), generator=generator)
-    count = max(1, len(train) // VAL_SHARE)
+    material = read_material(options, SIZE, 3, generator, schedule.train_images, schedule.test_images)
+    held = torch.randperm(len(material.train), generator=generator)
+    count = max(1, len(held) // VAL_SHARE)
+    train, val = held[count:].sort().values, held[:count].sort().values
     outliers = [
-        _samples(name, _cut(_load(name, "test", options.data_dir), schedule.test_images, generator)).as_outliers()
-        for name in names
+        _samples(name, images, torch.zeros(len(images), dtype=torch.int64)).as_outliers()
+        for name, images in material.ood.items()
     ]
     return (
-        _samples("train", train.select(held[count:].sort().values.numpy())),
-        _samples("val", train.select(held[:count].sort().values.numpy())),
-        _samples("test", _cut(test, schedule.test_images, generator)),
-        novel + outliers,
+        _samples("train", material.train[train], material.train_labels[train]),
+        _samples("val", material.train[val], material.train_labels[val]),
+        _samples("test", material.test, material.test_labels),
+        outliers,
     )
 
 
-def _load(name: str, split: str, data_dir: str | None) -> ImageSet:
-    """RGB at 32 pixels; sets of one size are decoded as they are and resized with antialiasing."""
-    return fit(load(name, split, data_dir, size=SIZE, channels=3), SIZE, 3)
-
-
-def _cut(images: ImageSet, limit: int | None, generator: torch.Generator) -> ImageSet:
-    return images if limit is None or len(images) <= limit else images.subset(limit, generator)
-
-
-def _samples(name: str, images: ImageSet) -> Samples:
-    return Samples(name, images.labels, name, (), images.images)
+def _samples(name: str, images: torch.Tensor, labels: torch.Tensor) -> Samples:
+    pixels = np.ascontiguousarray(as_uint8(images).permute(0, 2, 3, 1).numpy())  # (n, 32, 32, 3)
+    return Samples(name, labels.numpy(), name, (), pixels)

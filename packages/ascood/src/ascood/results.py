@@ -3,52 +3,16 @@
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
-from ood_shared import runs
-from ood_shared.bench.schema import measure, pack_scores, write_result
-from ood_shared.devices import peak_memory
+from ood_shared.bench.material import make_result
+from ood_shared.bench.schema import pack_scores, write_result
 
 from ascood.evaluator import Evaluator
 from ascood.scores.base import Score
 
 METHOD = "ascood"
 PAPER = "Regmi, Image-based Outlier Synthesis With Training Data, arXiv 2411.10794"
-
-
-def make_result(
-    arrays: Mapping[str, np.ndarray],
-    *,
-    seed: int,
-    budget: str,
-    config: Mapping[str, Any],
-    timings: Mapping[str, float | None],
-    device: torch.device,
-    checkpoint: str | None,
-) -> dict[str, Any]:
-    """The entries of `result.json`, with 95 % bootstrap intervals drawn from `seed`."""
-    found, accuracy = measure(arrays, np.random.default_rng(seed))
-    id_name, *ood_names = arrays["names"].tolist()
-    versions = runs.versions()
-    return {
-        "method": METHOD,
-        "paper": PAPER,
-        "id_dataset": id_name,
-        "ood_datasets": ood_names,
-        "seed": seed,
-        "budget": budget,
-        "config": dict(config),
-        "metrics": found,
-        "id_accuracy": accuracy,
-        "timings": {"train_seconds": None, "train_step_seconds": None, "score_seconds_per_1000": None, **timings},
-        "peak_memory_bytes": peak_memory(device),
-        "hardware": runs.hardware(device),
-        "versions": versions,
-        "commit": versions["commit"],
-        "checkpoint_sha256": checkpoint,
-    }
 
 
 def shared_arrays(evaluator: Evaluator, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -74,6 +38,8 @@ def write_run_result(
     seed = int(folder.name[1:]) if folder.name[1:].isdecimal() else 0
     result = make_result(
         packed,
+        method=METHOD,
+        paper=PAPER,
         seed=seed,
         budget="full",
         config={"score": score.settings(), "wrapper": options.wrapper_net, "aps": options.aps},

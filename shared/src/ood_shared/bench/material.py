@@ -109,7 +109,7 @@ def make_result(
     config: Mapping[str, Any],
     timings: Mapping[str, float | None],
     device: torch.device,
-    checkpoint: Path,
+    checkpoint: Path | str,
 ) -> dict[str, Any]:
     """The entries of `result.json`, with 95 % bootstrap intervals drawn from `seed`.
 
@@ -120,9 +120,9 @@ def make_result(
         seed: of the run.
         budget: of the run.
         config: settings that decided the result.
-        timings: seconds by name; `train_seconds` and `train_step_seconds` are null when not given.
+        timings: seconds by name; those that are not given are null.
         device: that the run used.
-        checkpoint: file of the weights that were scored.
+        checkpoint: file of the weights that were scored, or its SHA-256.
     """
     metrics, accuracy = measure(arrays, np.random.default_rng(seed))
     id_name, *ood_names = arrays["names"].tolist()
@@ -137,12 +137,12 @@ def make_result(
         "config": dict(config),
         "metrics": metrics,
         "id_accuracy": accuracy,
-        "timings": {"train_seconds": None, "train_step_seconds": None, **timings},
+        "timings": {"train_seconds": None, "train_step_seconds": None, "score_seconds_per_1000": None, **timings},
         "peak_memory_bytes": peak_memory(device),
         "hardware": runs.hardware(device),
         "versions": versions,
         "commit": versions["commit"],
-        "checkpoint_sha256": checkpoints.sha256(checkpoint),
+        "checkpoint_sha256": checkpoint if isinstance(checkpoint, str) else checkpoints.sha256(checkpoint),
     }
 
 
@@ -150,6 +150,19 @@ def print_metrics(result: Mapping[str, Any]) -> None:
     """One line for each outlier set."""
     for name, cells in result["metrics"].items():
         print(f"{name:<12} AUROC {cells['auroc']['value']:.4f}  FPR95 {cells['fpr95']['value']:.4f}")
+
+
+def as_uint8(images: Tensor) -> UInt8[Tensor, "n channels side side"]:
+    """Images as they are, noise rounded to grey levels, for packages that know no other images.
+
+    Raises:
+        InputError: values outside of [0, 1], which `sphere` has.
+    """
+    if images.dtype == torch.uint8:
+        return images
+    if images.min() < 0 or images.max() > 1:
+        raise InputError("`sphere` has values outside of [0, 1], which this method cannot take. Leave it out of --ood.")
+    return (255 * images).round().to(torch.uint8)
 
 
 def _names(text: str) -> list[str]:
