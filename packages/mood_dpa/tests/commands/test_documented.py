@@ -166,7 +166,7 @@ def test_inference_of_two_processes_equals_one(prepared: Path, tmp_path: Path, d
     assert (tmp_path / "one" / "scores.csv").read_text() == (tmp_path / "two" / "scores.csv").read_text()
 
 
-def test_simclr_writes_features_that_training_takes_and_resumes(prepared: Path, tmp_path: Path, done) -> None:
+def test_simclr_resumed_equals_simclr_unbroken(prepared: Path, tmp_path: Path, done) -> None:
     config = read_config(PACKAGE / "configs" / "embedded" / "simclr.yaml")
     config |= {"batch_size": 4, "epochs": 1, "model": {"base_model": "resnet18", "out_dim": 8}}
     params = config["dataset"]["dataset_params"]
@@ -178,8 +178,11 @@ def test_simclr_writes_features_that_training_takes_and_resumes(prepared: Path, 
     done("simclr", tmp_path / "short.yaml", "--output-dir", tmp_path / "runs", "--device", "cpu")
     write_config(tmp_path / "short.yaml", {**config, "epochs": 2})
     done("simclr", tmp_path / "short.yaml", "--output-dir", tmp_path / "runs", "--device", "cpu", "--resume")
-    folder = tmp_path / "runs" / "short" / "checkpoints"
-    assert {path.name for path in folder.iterdir()} == {"model.pth", "config.yaml"}
+    folder = tmp_path / "runs" / "short"
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"model.pth", "config.yaml"}
+    done("simclr", tmp_path / "short.yaml", "--output-dir", tmp_path / "whole", "--device", "cpu")
+    one, two = (load_checkpoint(at / "checkpoint.pt")["network"] for at in (folder, tmp_path / "whole" / "short"))
+    assert all(torch.equal(one[key], two[key]) for key in one)
 
 
 def test_bench_keeps_the_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, done) -> None:

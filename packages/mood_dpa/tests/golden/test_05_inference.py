@@ -56,6 +56,20 @@ def map_of(models: dict, file: str, axis: int, small: bool, size: int | None) ->
     return _MAPS[key]
 
 
+@pytest.fixture(autouse=True)
+def _each_map_once(models: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Predictions share the maps of one axis between cases; the networks need not run again for each."""
+    volumes = {ARRAYS[f"vol/{file}"].tobytes(): file for file in FILES}
+
+    def cached(volume: torch.Tensor, model: Model, axis: int, looking: Looking, target: tuple) -> torch.Tensor:
+        file = volumes[volume.numpy().tobytes()]
+        size = None if target == tuple(volume.shape) else target[0]
+        assert model is models[axis][0]
+        return map_of(models, file, axis, looking.skip_small, size)
+
+    monkeypatch.setattr("mood_dpa.predict.axis_map", cached)
+
+
 def key_of(case: dict, file: str) -> str:
     return case["index_true_key"] if file in (case.get("index_true_files") or []) else case["key"]
 
