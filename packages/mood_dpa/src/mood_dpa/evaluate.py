@@ -66,7 +66,7 @@ def inference_evaluate_3d(
         features: VGG19 in place of the configuration's.
     """
     root = Path(config["results_root"])
-    images = Images(config["test_dataset"])
+    images = Images(config["test_dataset"], seed=0)
     model = _model(config, features, volumes=True).to(device)
     looking = Looking(bool(config["do_not_process_small_area"]), images.size, float(config["small_area"]), precision)
     target = config["resize_3d_for_evaluation"]
@@ -101,7 +101,7 @@ def evaluate(
     Leaves in results_root `sample/<name>.txt`, on request `pixel/<name>.npy` (NIfTI for volumes), and `scores.csv`.
     """
     root = Path(config["results_root"])
-    images = Images(config["test_dataset"])
+    images = Images(config["test_dataset"], seed=0)
     model = _model(config, features, volumes=images.volumes).to(device)
     if not images.volumes and model.config.get("mode_3d"):
         raise InputError("The model was trained on volumes (mode_3d); test_dataset.dataset_type must be nifti3d.")

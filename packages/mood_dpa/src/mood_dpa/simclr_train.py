@@ -43,13 +43,13 @@ RUN, MODEL = "runs", "model.pth"
 class Slices:
     """The slices of several data set entries, as one."""
 
-    def __init__(self, entries: list[dict[str, Any]], size: int) -> None:
+    def __init__(self, entries: list[dict[str, Any]], size: int, seed: int) -> None:
         self.parts = []
         for kwargs in entries:
             # channels3 makes 8-bit RGB of a slice; a grey view with three equal channels is the same, without the copy
             kept = {k: v for k, v in kwargs.items() if k in DATASET_KWARGS and k != "channels3"}
             entry = {"dataset_type": "numpy2d", "dataset_kwargs": kept, "transform_kwargs": {"normalize": False}}
-            self.parts.append(Images(entry))
+            self.parts.append(Images(entry, seed))
         self.size = size
         self.index = [(part, i) for part, images in enumerate(self.parts) for i in range(len(images))]
 
@@ -132,7 +132,7 @@ def train_simclr(
     seed_everything(seed)
     params = config["dataset"]["dataset_params"]
     size, rank, world = input_size(params), distributed.rank(), distributed.world_size()
-    train, val = (Slices(params[name], size) for name in ("train", "val"))
+    train, val = (Slices(params[name], size, seed) for name in ("train", "val"))
     batch = min(int(config["batch_size"]), len(train))
     if min(batch, len(val)) < 2:
         raise InputError(f"SimCLR needs at least 2 slices to train and to validate, found {len(train)} and {len(val)}.")
