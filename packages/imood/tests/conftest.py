@@ -1,12 +1,10 @@
 """Small CIFAR trees in the original form, and ways to run the commands on them."""
 
-import os
 import pickle
 import random
 import subprocess
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,29 +12,13 @@ import pytest
 import torch
 from imood import cli
 from ood_shared.files import write_text
+from ood_shared.testing import commands
+from ood_shared.testing.commands import Outcome
 from PIL import Image
 
 PACKAGE = Path(__file__).parents[1]
 SETS = ("texture", "svhn", "cifar100", "tin", "lsun", "places365")
 SMALL = ("--gpu", "cpu", "--width", "4", "-b", "16", "--tb", "50", "--rho", "0.1", "--seed", "3")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a command left on its way out."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def error(self) -> str:
-        """The one line of an error, after checking that it is one line, and of bad input."""
-        assert self.status == 2, (self.status, self.out, self.err)
-        lines = [line for line in self.err.splitlines() if not line.startswith("warning: ")]
-        assert len(lines) == 1, self.err
-        assert ": error: " in lines[0]
-        return lines[0]
 
 
 def colours(labels: np.ndarray, n_classes: int, seed: int) -> np.ndarray:
@@ -97,12 +79,6 @@ def write_data(root: Path, per_class: int = 30, n_aux: int = 64) -> Path:
     return root
 
 
-def clean_environment() -> dict[str, str]:
-    """This process's environment with one thread and no GPU, and with the byte code cache (torch is slow without)."""
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return kept | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-
-
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     """As the processes have it: the order of a sum depends on the number of threads, and waiting ones are slow."""
@@ -149,19 +125,9 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+def run() -> Callable[..., Outcome]:
     """`run("train", "-e", "2")`: a command in this process."""
-
-    def call(step: str, *argv: str) -> Outcome:
-        capsys.readouterr()
-        try:
-            status = cli.main([step, *argv])
-        except SystemExit as stop:  # argparse's way out
-            status = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return Outcome(status, captured.out, captured.err)
-
-    return call
+    return partial(commands.call, cli.main)
 
 
 @pytest.fixture
@@ -180,21 +146,17 @@ def done(run: Callable[..., Outcome]) -> Callable[..., Outcome]:
 def start() -> Callable[..., "subprocess.Popen[str]"]:
     """`start("train.py", "-e", "2", cwd=folder)`: a script as a process of its own."""
 
-    def call(script: str, *argv: str, cwd: Path | None = None) -> "subprocess.Popen[str]":
-        words = [sys.executable, str(PACKAGE / script), *argv]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen(words, cwd=cwd, env=clean_environment(), **pipes)  # type: ignore[call-overload]
+    def begin(script: str, *argv: str, cwd: Path | None = None) -> "subprocess.Popen[str]":
+        return commands.start([str(PACKAGE / script), *argv], cwd)
 
-    return call
+    return begin
 
 
 @pytest.fixture(scope="session")
 def script(start: Callable[..., "subprocess.Popen[str]"]) -> Callable[..., Outcome]:
     """As `start`, and wait for the end."""
 
-    def call(name: str, *argv: str, cwd: Path | None = None) -> Outcome:
-        process = start(name, *argv, cwd=cwd)
-        out, err = process.communicate(timeout=300)
-        return Outcome(process.returncode, out, err)
+    def run_script(name: str, *argv: str, cwd: Path | None = None) -> Outcome:
+        return commands.finish(start(name, *argv, cwd=cwd))
 
-    return call
+    return run_script

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
-from ood_shared.cli import Parser, add_shared_flags, parse_seed_number, run_command
+from ood_shared.bench.flags import bench_parser
+from ood_shared.cli import Parser, run_command
 
 
 @dataclass(frozen=True)
@@ -35,20 +36,13 @@ SCHEDULES = {
 
 
 def make_parser() -> Parser:
-    """Flags of the bench contract."""
-    parser = Parser(prog="imood bench", description="Train within a budget and score outlier sets.")
-    parser.add_argument("--id", required=True, help="in-distribution set: a known name or a path")
-    parser.add_argument("--ood", required=True, help="outlier sets: known names or paths, separated by commas")
-    parser.add_argument("--novel-classes", default=None, help="classes kept out of training, tested as the set novel")
-    parser.add_argument(
-        "--budget", default="smoke", choices=tuple(SCHEDULES), help="smoke: 45 s, quick: 10 min, full: the paper's"
-    )
+    """Flags of the bench contract, and how long the tail is and which loss is taken."""
+    parser = bench_parser("imood")
     parser.add_argument(
         "--imbalance_ratio", "--rho", type=float, default=None,
         help="smallest over largest class of the training set; 1 cuts nothing (default: 0.1, with full 0.01)",
     )  # fmt: skip
     parser.add_argument("--ood_metric", default="ada_bin_disc", help="training loss (default: ada_bin_disc)")
-    add_shared_flags(parser, seed=parse_seed_number, seed_default=0)
     return parser
 
 

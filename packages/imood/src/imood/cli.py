@@ -7,8 +7,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from ood_shared.cli import Parser, add_shared_flags, deferred, parse_seed_number, run_command
-from ood_shared.errors import did_you_mean
+from ood_shared.cli import Parser, add_shared_flags, deferred, dispatch, parse_seed_number, run_command
 
 from imood import bench, modes
 
@@ -217,17 +216,7 @@ COMMANDS: dict[str, Callable[[Sequence[str] | None], int]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The console command `imood`."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    if not words:
-        print(f"imood: error: no command given. Known: {', '.join(COMMANDS)}.", file=sys.stderr)
-        return 2
-    if words[0] in {"-h", "--help"}:
-        print(f"usage: imood {{{','.join(COMMANDS)}}} …\n\nEach command answers --help.")
-        return 0
-    if words[0] not in COMMANDS:
-        print(f"imood: error: command `{words[0]}` is not known. {did_you_mean(words[0], COMMANDS)}", file=sys.stderr)
-        return 2
-    return COMMANDS[words[0]](words[1:])
+    return dispatch("imood", COMMANDS, argv)
 
 
 def _data_flags(group: "argparse._ArgumentGroup", workers: int) -> None:

@@ -6,8 +6,7 @@ import sys
 import pytest
 from imood import cli
 from ood_shared.bench.schema import read_result
-
-from ..conftest import clean_environment
+from ood_shared.testing.commands import clean_environment
 
 
 @pytest.mark.parametrize("step", ["train", "test", "bench"])
