@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from mood_dpa import fit
-from mood_dpa.configuration import train_config
+from mood_dpa.configuration import train_config, write_config
 from mood_dpa.fit import Compute, Trainer
 from mood_dpa.models import build_families, load_model
 from mood_dpa.perceptual import make_loss
@@ -172,3 +172,28 @@ def test_a_trained_model_loads_with_another_loss_without_its_vgg_file(prepared: 
     assert load_model(tmp_path / "model.tar", {"loss_type": "l1", "loss_kwargs": {}}).resolution == 8
     with pytest.raises(InputError, match=r"nowhere\.tar is missing"):
         load_model(tmp_path / "model.tar")
+
+
+def test_autoencoders_of_volumes_train_and_are_evaluated(prepared: Path, tmp_path: Path, done) -> None:
+    config = small_train_config(prepared, mode_3d=True)
+    config |= {"checkpoint_root": str(tmp_path / "checkpoints"), "log_root": str(tmp_path / "logs")}
+    config |= {"batch_sizes": {4: 2, 8: 2}}
+    weights = {res: {"img_weight": 1, "feature_weights": {}} for res in (4, 8)}
+    config["image_rec_loss"] = {
+        "loss_type": "relative_perceptual_L1",
+        "loss_kwargs": {"weights_per_resolution": weights, "normalize_to_vgg_input": False},
+    }
+    for part in ("train", "val"):
+        config[f"{part}_dataset"]["dataset_type"] = "nifti3d"
+        config[f"{part}_dataset"]["dataset_kwargs"]["image_root"] = str(prepared / "volumes")
+    train(train_config(config), CPU)
+    entry = config["val_dataset"]
+    entry["dataset_kwargs"] |= {"image_root": str(prepared / "images"), "mask_root": str(prepared / "masks")}
+    evaluation = {
+        **{"verbose": False, "test_batch_size": 2, "results_root": str(tmp_path / "r"), "save_inference": True},
+        **{"score_reduction": "max", "test_dataset": entry},
+        "test_model_path": str(tmp_path / "checkpoints" / fit.MODEL),
+    }
+    write_config(tmp_path / "evaluate.yaml", evaluation)
+    done("evaluate", tmp_path / "evaluate.yaml", "--device", "cpu")
+    assert len(list((tmp_path / "r" / "pixel").glob("*.nii.gz"))) == 4
