@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 out=${1:-gpu-checks}
 mkdir -p "$out"
-packages="oodgen know_your_space"
+packages="oodgen know_your_space imood ascood mood_dpa"
 PYTHONPATH=$PWD/shared/src
 for package in $packages; do PYTHONPATH=$PYTHONPATH:$PWD/packages/$package/src; done
 export PYTHONPATH
@@ -13,9 +13,12 @@ python3 -c "import torch; assert torch.cuda.is_available(), 'no CUDA device'; pr
 python3 -m pytest -q -m gpu shared/tests
 for package in $packages; do
     python3 -m pytest -q -m gpu "packages/$package/tests"
+    own=""
+    if [ "$package" = ascood ]; then own="--postprocessor ebo"; fi  # the default asks for pytorch-ood
     for flags in "--precision fp32" "--precision bf16 --compile"; do
         python3 -m "$package.bench" --id digits --ood textures,faces,photos,letters,gaussian,uniform --device cuda \
-            --budget smoke $flags --output-dir "$out/$package-$(tr -d ' -' <<< "$flags")"
+            --budget smoke $flags $own --output-dir "$out/$package-$(tr -d ' -' <<< "$flags")"
     done
 done
 python3 packages/know_your_space/benchmarks/bench_step.py --device cuda --output "$out/know_your_space-step.json"
+python3 packages/imood/benchmarks/bench_methods.py --device cuda --out "$out/imood-speed.json"

@@ -43,9 +43,11 @@ def shuffle_tiles(
             f"Images of {height} x {width} pixels cannot be cut into {permutations.shape[1]} equal tiles: "
             f"both sides must be divisible by the number of tiles along them."
         )
-    cut = images.unflatten(3, (tiles, -1)).unflatten(2, (tiles, -1))  # (n, c, row, y, column, x)
-    numbered = cut.permute(0, 2, 4, 1, 3, 5).flatten(1, 2)  # (n, tiles squared, c, y, x)
-    places = permutations.to(images.device) + tiles**2 * torch.arange(n, device=images.device).unsqueeze(1)
-    laid = numbered.flatten(0, 1).index_select(0, places.flatten()).view(n, tiles, tiles, channels, *cut.shape[3::2])
-    # (n, column, row, c, y, x): the first tile index runs along the columns
-    return laid.permute(0, 3, 2, 4, 1, 5).reshape(images.shape)
+    high, wide, device = height // tiles, width // tiles, images.device
+    corner = torch.arange(tiles, device=device)
+    corners = (corner[:, None] * high * width + corner * wide).flatten()  # first pixel of each tile, row by row
+    inside = torch.arange(high, device=device)[:, None] * width + torch.arange(wide, device=device)
+    # (n, row, y, column, x): the first tile index of `permutations` runs along the columns
+    starts = corners[permutations.to(device)].view(n, tiles, tiles).transpose(1, 2)
+    source = (starts[:, :, None, :, None] + inside[:, None, :]).reshape(n, 1, height * width)
+    return images.flatten(2).gather(2, source.expand(-1, channels, -1)).view_as(images)
