@@ -5,6 +5,7 @@ The challenge's container runs this with `ood_shared` absent and everything but 
 """
 
 import argparse
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,7 +146,8 @@ def predict_folder(
     if drawn:
         from mood_dpa.pictures import write_page
 
-        write_page(output / "report.html", "Anomaly maps", drawn)
+        rank = os.environ.get("RANK", "0") if os.environ.get("WORLD_SIZE", "1") != "1" else ""
+        write_page(output / f"report{rank}.html", "Anomaly maps", drawn)
     report_failures(failed, len(paths) - len(failed))
 
 

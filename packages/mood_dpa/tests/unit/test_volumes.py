@@ -5,6 +5,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from mood_dpa.volume_queue import own_share
 from mood_dpa.volumes import case_id, list_volumes, read_volume, rescaled, write_volume
 from ood_shared.errors import InputError
 
@@ -61,3 +62,13 @@ def test_other_than_three_dimensions_are_refused(shape: tuple, tmp_path: Path) -
     nibabel.save(nibabel.Nifti1Image(np.zeros(shape, np.float32), np.eye(4)), tmp_path / "x.nii.gz")
     with pytest.raises(InputError, match="dimensions"):
         read_volume(tmp_path / "x.nii.gz")
+
+
+def test_processes_of_a_torchrun_divide_the_volumes(monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [Path(f"{n}.nii.gz") for n in range(7)]
+    found = []
+    for rank in range(3):
+        monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setenv("WORLD_SIZE", "3")
+        found += own_share(paths)
+    assert sorted(found) == paths

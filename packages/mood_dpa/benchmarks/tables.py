@@ -1,0 +1,64 @@
+"""The tables of the README, from the files in results/: python benchmarks/tables.py"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+RESULTS = Path(__file__).parents[1] / "results"
+NAMES = {
+    "simclr": "perceptual, VGG19 trained by SimCLR (the method)",
+    "random": "perceptual, random VGG19",
+    "l1": "plain L1 reconstruction",
+}
+
+
+def subjects() -> str:
+    record = json.loads((RESULTS / "embedded_subjects.json").read_text())
+    lines = [
+        "| loss | pixel AP | pixel AP, single axes | pixel AUROC | sample AUROC | seeds |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, rows in record["rows"].items():
+        cells = [spread([row[key] for row in rows]) for key in KEYS]
+        lines.append(f"| {NAMES[name]} | {' | '.join(cells)} | {len(rows)} |")
+    base = record["baselines"]
+    lines.append("")
+    lines.append(
+        f"Mean (least to greatest). {100 * base['prevalence']:.2f} % of the voxels are anomalous, which is the pixel "
+        f"AP of chance; the challenge's toy baseline |v - 0.5| has {base['toy_pixel_ap']:.3f}."
+    )
+    return "\n".join(lines)
+
+
+KEYS = ("pixel_ap", "pixel_ap_single_axes", "pixel_auroc", "sample_auroc")
+
+
+def spread(values: list[float]) -> str:
+    return f"{np.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
+
+
+def speed() -> str:
+    lines = ["| measured | ratio | wanted |", "|---|---|---|"]
+    for name, rows in SPEED.items():
+        path = RESULTS / f"{name}.json"
+        record = json.loads(path.read_text()) if path.is_file() else None
+        for key, what, wanted in rows:
+            value = "not measured" if record is None else f"{record[key]:.3g}"
+            lines.append(f"| {what} | {value} | {wanted} |")
+    return "\n".join(lines)
+
+
+SPEED = {
+    "bench_drawing_and_ap": (
+        ("drawing_ratio", "one ellipsoid in 128³: in its box, times as fast as on the whole grid", "≥ 50"),
+        ("ap_ratio", "AP of 128³ float16 scores: by counting, times as fast as scikit-learn", "≥ 10"),
+    ),
+    "bench_step": (("ratio", "training step, over the bare networks", "≤ 1.08"),),
+    "bench_volume": (
+        ("share_not_networks", "save_2D and three-axis inference of 128³: share that is not the networks", "≤ 0.1"),
+    ),
+}
+
+if __name__ == "__main__":
+    print(subjects(), speed(), sep="\n\n")
