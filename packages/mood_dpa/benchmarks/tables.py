@@ -1,4 +1,4 @@
-"""The tables of the README, from the files in results/: python benchmarks/tables.py"""
+"""Write the tables of the README from the files in results/: python benchmarks/tables.py"""
 
 import json
 from pathlib import Path
@@ -60,5 +60,16 @@ SPEED = {
     ),
 }
 
+
+def main() -> None:
+    readme = RESULTS.parent / "README.md"
+    text = readme.read_text()
+    for name, table in (("subjects", subjects()), ("speed", speed())):
+        start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+        head, rest = text.split(start)
+        text = f"{head}{start}\n{table}\n{end}{rest.split(end)[1]}"
+    readme.write_text(text)
+
+
 if __name__ == "__main__":
-    print(subjects(), speed(), sep="\n\n")
+    main()
