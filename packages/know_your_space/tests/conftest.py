@@ -1,5 +1,6 @@
 """Nothing random leaks from one test to the next."""
 
+from collections.abc import Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -55,3 +56,14 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, builders: ModuleType)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     return tmp_path
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As in the processes that tests start: Adam makes a step of the learning rate out of the last bit of a gradient
+    near 0, and threads change that bit.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -96,15 +96,6 @@ def halves(order: torch.Tensor) -> list[torch.Tensor]:
     return [even[0::2], even[1::2]]
 
 
-@pytest.fixture
-def one_thread():
-    """As the two processes: Adam makes a step of the learning rate out of the last bit of a gradient near 0."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def test_both_end_with_the_weights_of_averaged_half_batches(ended, one_thread):
     network, queue = averaged_by_hand(ended[0])
     for rank in range(2):

@@ -65,7 +65,7 @@ def test_queues_are_part_of_the_checkpoint(place, runs):
     assert float(state["queue"]["features"].abs().sum()) > 0
 
 
-def test_a_killed_process_goes_on_from_its_last_epoch(place, runs):
+def test_a_killed_process_goes_on_from_its_last_epoch(place, runs, one_thread):
     runs.trained("--ckpt_name", "whole", epochs=5)
     process = runs.start(cwd=place, epochs=5)
     checkpoint = runs.run_folder() / "checkpoint.pt"
