@@ -83,7 +83,7 @@ def test_a_run_of_two_processes_that_is_terminated_goes_on_where_it_was(place, s
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL], ids=["terminated", "killed"])
-def test_a_process_that_is_stopped_and_resumed_has_the_weights_of_one_that_was_not(place, start, done, sent):
+def test_a_process_that_is_stopped_and_resumed_has_the_weights_of_one_that_was_not(place, start, script, sent):
     words = [*SMALL, "--ds", "cifar10", "-e", "4", "--ood_metric", "ada_maha"]
     process = start("train.py", *words, "--output-dir", "cut", cwd=place)
     for line in process.stdout:
@@ -92,8 +92,8 @@ def test_a_process_that_is_stopped_and_resumed_has_the_weights_of_one_that_was_n
             break
     process.communicate(timeout=120)
     assert process.returncode == (143 if sent == signal.SIGTERM else -9)
-    done("train", *words, "--output-dir", "cut", "--resume")
-    done("train", *words, "--output-dir", "whole")
+    assert script("train.py", *words, "--output-dir", "cut", "--resume", cwd=place).status == 0
+    assert script("train.py", *words, "--output-dir", "whole", cwd=place).status == 0
     one, other = (load_file(place / name / "latest.pth") for name in ("whole", "cut"))
     assert all(torch.equal(value, other["model"][key]) for key, value in one["model"].items())
     assert one["training_losses"] == other["training_losses"]
