@@ -95,15 +95,9 @@ def run() -> Callable[..., Outcome]:
 
 
 @pytest.fixture
-def done(run: Callable[..., Outcome]) -> Callable[..., Outcome]:
+def done() -> Callable[..., Outcome]:
     """As `run`, for a command that must succeed."""
-
-    def done(name: str, *argv: str) -> Outcome:
-        found = run(name, *argv)
-        assert found.status == 0, found.err
-        return found
-
-    return done
+    return partial(commands.succeed, cli.main)
 
 
 @pytest.fixture(scope="session")

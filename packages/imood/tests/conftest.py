@@ -131,15 +131,9 @@ def run() -> Callable[..., Outcome]:
 
 
 @pytest.fixture
-def done(run: Callable[..., Outcome]) -> Callable[..., Outcome]:
+def done() -> Callable[..., Outcome]:
     """As `run`, for a command that must succeed."""
-
-    def call(step: str, *argv: str) -> Outcome:
-        found = run(step, *argv)
-        assert found.status == 0, found.err
-        return found
-
-    return call
+    return partial(commands.succeed, cli.main)
 
 
 @pytest.fixture(scope="session")

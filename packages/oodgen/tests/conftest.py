@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from ood_shared.testing import commands
-from ood_shared.testing.commands import Outcome, call, clean_environment
+from ood_shared.testing.commands import Outcome, clean_environment
 from oodgen import cli
 from PIL import Image
 
@@ -95,19 +95,13 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def run() -> Callable[..., Outcome]:
     """`run("train_vae", "--epochs", "2")`: a command in this process."""
-    return partial(call, cli.main)
+    return partial(commands.call, cli.main)
 
 
 @pytest.fixture
-def done(run: Callable[..., Outcome]) -> Callable[..., Outcome]:
+def done() -> Callable[..., Outcome]:
     """As `run`, for a command that must succeed."""
-
-    def checked(step: str, *argv: str) -> Outcome:
-        found = run(step, *argv)
-        assert found.status == 0, found.err
-        return found
-
-    return checked
+    return partial(commands.succeed, cli.main)
 
 
 @pytest.fixture(scope="session")

@@ -82,10 +82,11 @@ def _resample_counts(
     rows = max(1, CELLS // (n_id + n_ood))
     for start in range(0, resamples, rows):
         chunk = min(rows, resamples - start)
-        yield _counts(id_stream, chunk, n_id), _counts(ood_stream, chunk, n_ood)
+        yield draw_counts(id_stream, chunk, n_id), draw_counts(ood_stream, chunk, n_ood)
 
 
-def _counts(stream: np.random.Generator, rows: int, n: int) -> Int[np.ndarray, "rows n"]:
+def draw_counts(stream: np.random.Generator, rows: int, n: int) -> Int[np.ndarray, "rows n"]:
+    """How often each of `n` scores is in each of `rows` resamples of `n`, with replacement."""
     drawn = stream.integers(0, n, size=(rows, n))
     drawn += np.arange(rows)[:, None] * n  # each row counts in cells of its own
     return np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)

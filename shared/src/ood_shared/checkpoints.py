@@ -4,7 +4,7 @@ import hashlib
 import pickle
 import random
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,19 @@ def load(path: Path) -> dict[str, Any]:
     if not isinstance(state, Mapping):
         raise InputError(f"{path} holds a {type(state).__name__}, expected a dictionary of weights.")
     return dict(state)
+
+
+def load_parts(path: Path, parts: Iterable[str], advice: str = "Start anew without --resume.") -> dict[str, Any]:
+    """The checkpoint of a training, which has all the parts; other errors as `load`.
+
+    Raises:
+        InputError: a part is missing; `advice` says what to do then.
+    """
+    state = load(path)
+    lacking = next((name for name in parts if name not in state), None)
+    if lacking is not None:
+        raise InputError(f"{path} is no checkpoint of a training: it lacks `{lacking}`. {advice}")
+    return state
 
 
 def _broken(path: Path) -> InputError:

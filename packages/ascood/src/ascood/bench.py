@@ -5,14 +5,12 @@
 Images become RGB at 32 pixels. Here are the flags and the schedules; `budgeted` does the work and brings torch.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 
-from ood_shared.bench.flags import bench_parser
-from ood_shared.cli import Parser, run_command
+from ood_shared.bench.flags import bench_parser, run_bench
+from ood_shared.cli import Parser
 
 
 @dataclass(frozen=True)
@@ -44,11 +42,7 @@ def make_parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`python -m ascood.bench`."""
-
-    def command(options: argparse.Namespace) -> None:
-        import_module("ascood.budgeted").bench(options, SCHEDULES[options.budget])
-
-    return run_command(command, make_parser(), argv)
+    return run_bench("ascood.budgeted", SCHEDULES, make_parser(), argv)
 
 
 if __name__ == "__main__":

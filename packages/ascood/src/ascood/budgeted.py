@@ -81,7 +81,7 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
                 "score_seconds_per_1000": 1000 * seconds / len(packed["scores"]),
             },
             device=device,
-            checkpoint=checkpoints.sha256(best),
+            checkpoint=identity["weights"],
         )
         if distributed.is_main():
             write_result(folder, result, packed)

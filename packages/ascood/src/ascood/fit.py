@@ -71,12 +71,7 @@ def restore(job: Job, resume: bool) -> Standing:
     path = _checkpoint(job)
     if not resume or not path.is_file():
         return Standing()
-    state = checkpoints.load(path)
-    lacking = [name for name in PARTS if name not in state]
-    if lacking:
-        raise InputError(
-            f"{path} is no checkpoint of a training: it lacks `{lacking[0]}`. Start anew without --resume."
-        )
+    state = checkpoints.load_parts(path, PARTS)
     checkpoints.load_weights(job.network, state["network"], path)
     job.optimizer.load_state_dict(state["optimizer"])
     job.scaler.load_state_dict(state["scaler"])

@@ -6,14 +6,12 @@ Images become 32 x 32 RGB and the training set long-tailed. Here are the flags a
 work and brings torch.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 
-from ood_shared.bench.flags import bench_parser
-from ood_shared.cli import Parser, run_command
+from ood_shared.bench.flags import bench_parser, run_bench
+from ood_shared.cli import Parser
 
 
 @dataclass(frozen=True)
@@ -48,11 +46,7 @@ def make_parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`python -m imood.bench`."""
-
-    def command(options: argparse.Namespace) -> None:
-        import_module("imood.budgeted").bench(options, SCHEDULES[options.budget])
-
-    return run_command(command, make_parser(), argv)
+    return run_bench("imood.budgeted", SCHEDULES, make_parser(), argv)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import torch
 from ood_shared import checkpoints
+from ood_shared.bench.flags import NOVEL
+from ood_shared.bench.material import print_metrics, set_names
 from ood_shared.datasets import ImageSet, hold_out
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError
@@ -24,7 +26,6 @@ from imood.train import train
 from imood.validation import Pass
 from imood.weights import LATEST
 
-NOVEL = "novel"
 FULL_EPOCHS = 180
 EPOCH_STEPS = 24  # least steps of an epoch when the budget is limited
 
@@ -35,10 +36,7 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
         raise InputError("--output-dir is missing: the folder for result.json, scores.npz and the trained network.")
     folder, device = Path(options.output_dir), resolve_device(options.device)
     ratio = schedule.ratio if options.imbalance_ratio is None else options.imbalance_ratio
-    names = [name for name in options.ood.split(",") if name]
-    if not names or len(set(names)) != len(names):
-        raise InputError(f"--ood `{options.ood}` names no set, or one more than once.")
-    task = _task(options, schedule, ratio, names, device)
+    task = _task(options, schedule, ratio, set_names(options.ood), device)
     settings = _settings(options, schedule, task, ratio)
 
     started = time.perf_counter()
@@ -69,8 +67,7 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
     }
     summary = summarise(id_test, outliers, task.counts)
     result = write_metric(folder, summary, task.layout, options.id, id_test, outliers, task.counts, facts, device)
-    for name, cells in result["metrics"].items():
-        print(f"{name:<12} AUROC {cells['auroc']['value']:.4f}  FPR95 {cells['fpr95']['value']:.4f}")
+    print_metrics(result)
 
 
 def _task(

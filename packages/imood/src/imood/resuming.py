@@ -45,10 +45,7 @@ def restore(job: Job, settings: Settings, folder: Path | None) -> Progress:
 
 
 def _restore_all(job: Job, path: Path) -> Progress:
-    state = checkpoints.load(path)
-    lacking = [name for name in PARTS if name not in state]
-    if lacking:
-        raise InputError(f"{path} is no checkpoint of a training: it lacks `{lacking[0]}`. Delete it, or start anew.")
+    state = checkpoints.load_parts(path, PARTS, "Delete it, or start anew.")
     if "cl_loss_weights" in state["network"] and "cl_loss_weights" not in job.network.state_dict():
         job.network.register_buffer("cl_loss_weights", state["network"]["cl_loss_weights"].to(job.device))
     checkpoints.load_weights(job.network, state["network"], path)

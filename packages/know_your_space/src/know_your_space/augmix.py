@@ -16,7 +16,7 @@ from ood_shared.errors import InputError
 from torch import Tensor
 
 from know_your_space.operators import ON_CANVAS, OPERATORS, apply_operators
-from know_your_space.transforms import MEAN, SIDE, STD, AffineDraws, draw_affine, random_affine, resize
+from know_your_space.transforms import SIDE, AffineDraws, channel_scale, draw_affine, random_affine, resize
 
 CHAINS, DEPTH = 3, 3
 CANVAS, MILD_CANVAS = 32, 224  # sides of the canvas for severities from 5 on, and below
@@ -129,5 +129,5 @@ def _mix(small: Tensor, draws: AugMixDraws) -> Tensor:
     mixed = small[:n].float().mul_(shares[:, 0])
     for i in range(CHAINS):
         mixed.addcmul_(chains[:, i].float(), shares[:, i + 1])
-    mean, std = (torch.tensor(v, device=device)[:, None, None] for v in (MEAN, STD))
+    mean, std = channel_scale(device)
     return mixed.sub_(mean).div_(std)

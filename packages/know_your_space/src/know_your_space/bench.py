@@ -6,14 +6,11 @@ Images of any colour and size become 32 x 32 RGB, the network's input. `smoke` a
 fewer steps; `full` is the paper's. Here are the flags and the schedules; `budgeted` does the work and brings torch.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 
-from ood_shared.bench.flags import bench_parser
-from ood_shared.cli import run_command
+from ood_shared.bench.flags import bench_parser, run_bench
 
 
 @dataclass(frozen=True)
@@ -40,11 +37,7 @@ SCHEDULES = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`python -m know_your_space.bench`."""
-
-    def command(options: argparse.Namespace) -> None:
-        import_module("know_your_space.budgeted").bench(options, SCHEDULES[options.budget])
-
-    return run_command(command, bench_parser("know_your_space"), argv)
+    return run_bench("know_your_space.budgeted", SCHEDULES, bench_parser("know_your_space"), argv)
 
 
 if __name__ == "__main__":

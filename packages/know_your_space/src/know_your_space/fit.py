@@ -158,7 +158,7 @@ def _finish_epoch(job: Job, run: Run, progress: Progress) -> None:
         f"Train Bal Acc: {train_accuracy:.3f}\tLoss In: {ce:.3f}\tLoss Margin: {inliers + outliers:.3f}"
     )
     lr = job.optimizer.param_groups[0]["lr"]
-    synchronise_buffers(job.network)
+    distributed.broadcast(job.network)  # the running statistics of rank 0, which are those that are saved
     job.network.eval()
     with torch.inference_mode():
         found = job.validate()
@@ -183,12 +183,6 @@ def _finish_epoch(job: Job, run: Run, progress: Progress) -> None:
 def _plain(value: float) -> float | None:
     """JSON has no NaN."""
     return None if math.isnan(value) else value
-
-
-def synchronise_buffers(network: nn.Module) -> None:
-    """Give every rank the running statistics of rank 0, which are those that are saved."""
-    if distributed.world_size() > 1:
-        distributed.broadcast(network)
 
 
 def _write_models(job: Job, progress: Progress, accuracy: float) -> None:
@@ -241,10 +235,7 @@ def restore(job: Job, path: Path) -> Progress:
     Raises:
         InputError: the file is damaged, of something else, or of another number of processes.
     """
-    state = checkpoints.load(path)
-    lacking = [name for name in PARTS if name not in state]
-    if lacking:
-        raise InputError(f"{path} is no checkpoint of a training: it lacks `{lacking[0]}`. Pass --restart.")
+    state = checkpoints.load_parts(path, PARTS, "Pass --restart.")
     if len(state["ranks"]) != distributed.world_size():
         raise InputError(
             f"{path} was written by {len(state['ranks'])} processes, now there are {distributed.world_size()}. "

@@ -22,29 +22,13 @@ from torch import Tensor
 from know_your_space.augmix import augmix, canvas_side, draw_augmix
 from know_your_space.jigsaw import TILES, draw_permutations, shuffle_tiles
 from know_your_space.randconv import ROWS, SIZES, draw_kernel, draw_rows, random_convolution
+from know_your_space.settings import SPACES
 from know_your_space.transforms import draw_affine, training_transform
 
 OPERATORS = ("augmix_jigsaw", "jigsaw", "augmix")
-SPACES = ("latent", "pixel", "none")
 INLIER_SEVERITY = 3
 
 Pixels = UInt8[Tensor, "batch 3 height width"]
-
-
-def chosen_operators(augmix: bool, jigsaw: bool) -> tuple[str, ...]:
-    """The operators that the flags `--augmix` (which implies the shuffle) and `--jigsaw` choose.
-
-    Raises:
-        InputError: neither. The original then trains with clean training images as outliers, which contradicts its own
-            cross-entropy.
-    """
-    chosen = ("augmix_jigsaw",) * augmix + ("jigsaw",) * jigsaw
-    if not chosen:
-        raise InputError(
-            "No outlier operator is chosen, which would make outliers of clean training images. "
-            "Pass --augmix (the paper), --jigsaw, or both."
-        )
-    return chosen
 
 
 def latent_tails(inlier_space: str, outlier_space: str) -> tuple[str | None, str | None]:

@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING
 
 import torch
 from ood_shared import plots
-from torch import Tensor
 
+from know_your_space.data import Part
 from know_your_space.inliers import draw_latent
 from know_your_space.outliers import latent_tails, pixel_inliers, pixel_outliers
 from know_your_space.queues import LatentQueue
 from know_your_space.randconv import draw_kernel, random_convolution
 from know_your_space.settings import TrainSettings
-from know_your_space.transforms import MEAN, STD, evaluation_transform
+from know_your_space.transforms import channel_scale, evaluation_transform
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,18 +20,19 @@ COLUMNS = 8
 SHOWN = 250  # latent samples and features of each class in the map, at most
 
 
-def sample_rows(images: Tensor, settings: TrainSettings, seed: int) -> "Figure":
+def sample_rows(part: Part, settings: TrainSettings, seed: int) -> "Figure":
     """Training images, and below each what is made of it: outliers, convolved ones, pixel inliers.
 
     Rows of things that the settings do not use are left out.
 
     Args:
-        images: uint8 (n, 3, h, w), as stored.
+        part: training images; shown as stored, also where the ID images have reversed channels.
         settings: of the run.
         seed: picks images and draws; the run's own generators are left alone.
     """
     generator = torch.Generator().manual_seed(seed)
-    chosen = images[torch.randperm(len(images), generator=generator)[:COLUMNS]].cpu()
+    chosen = part.images[torch.randperm(len(part), generator=generator)[:COLUMNS]].cpu()
+    chosen = chosen.flip(1) if part.reversed else chosen
     rows, titles = [evaluation_transform(chosen)], ["training image"]
     if settings.outlier_space == "pixel":
         for operator in settings.operators:
@@ -44,7 +45,7 @@ def sample_rows(images: Tensor, settings: TrainSettings, seed: int) -> "Figure":
     if settings.inlier_space == "pixel":
         rows.append(pixel_inliers(chosen, generator))
         titles.append("mild AugMix")
-    mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
+    mean, std = channel_scale(torch.device("cpu"))
     # the title stands above the first image of its row
     labels = [title if column == 0 else "" for title in titles for column in range(len(chosen))]
     return plots.image_grid(torch.cat(rows) * std + mean, titles=labels, columns=len(chosen))

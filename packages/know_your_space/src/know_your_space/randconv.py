@@ -17,7 +17,7 @@ from jaxtyping import Float, Int64
 from ood_shared.errors import InputError
 from torch import Tensor
 
-from know_your_space.transforms import MEAN, STD
+from know_your_space.transforms import channel_scale
 
 SIZES = (9, 11, 13, 15, 17, 19)
 CHANNELS = 3
@@ -56,7 +56,7 @@ def random_convolution(images: Float[Tensor, "batch 3 h w"], kernel: Kernel) -> 
 
 def valid_range() -> tuple[Float[Tensor, "3 1 1"], Float[Tensor, "3 1 1"]]:
     """Normalised values of black and of white, by channel."""
-    mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
+    mean, std = channel_scale(torch.device("cpu"))
     return (0 - mean) / std, (1 - mean) / std
 
 

@@ -68,12 +68,29 @@ class TrainSettings:
         if not self.temperature > 0:
             raise InputError(f"--T {self.temperature} is not a temperature; expected a number above 0.")
         if self.outlier_space == "pixel" and not self.operators:
-            raise InputError(
-                "No outlier operator is chosen, which would make outliers of clean training images. Pass --augmix "
-                "(the paper), --jigsaw, or both; or --outlier_space latent or none."
-            )
+            raise _no_operator()
 
     @property
     def latent(self) -> bool:
         """Whether inliers or outliers come from the class Gaussians, which wait for full queues."""
         return "latent" in (self.inlier_space, self.outlier_space)
+
+
+def chosen_operators(augmix: bool, jigsaw: bool) -> tuple[str, ...]:
+    """The operators that the flags `--augmix` (which implies the shuffle) and `--jigsaw` choose.
+
+    Raises:
+        InputError: neither. The original then trains with clean training images as outliers, which contradicts its own
+            cross-entropy.
+    """
+    chosen = ("augmix_jigsaw",) * augmix + ("jigsaw",) * jigsaw
+    if not chosen:
+        raise _no_operator()
+    return chosen
+
+
+def _no_operator() -> InputError:
+    return InputError(
+        "No outlier operator is chosen, which would make outliers of clean training images. Pass --augmix "
+        "(the paper), --jigsaw, or both; or --outlier_space latent or none."
+    )

@@ -18,7 +18,7 @@ from know_your_space.epochs import say
 from know_your_space.fit import Job, Progress, fit, restore, restore_three_keys
 from know_your_space.job import Compute, Place, make_job
 from know_your_space.models import WideResNet
-from know_your_space.settings import TrainSettings
+from know_your_space.settings import TrainSettings, chosen_operators
 from know_your_space.training_data import TrainingData, training_data
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ def settings_of(options: argparse.Namespace, n_classes: int, seed: int) -> Train
     """
     if options.model_type != "wrn":
         raise unknown("--model_type", options.model_type, ["wrn"])
+    wanted = options.outlier_space == "pixel" or options.augmix or options.jigsaw
+    operators = chosen_operators(options.augmix, options.jigsaw) if wanted else ()
     return TrainSettings(
         n_classes=n_classes,
         model_type=options.model_type,
@@ -70,7 +72,7 @@ def settings_of(options: argparse.Namespace, n_classes: int, seed: int) -> Train
         beta1=options.beta1,
         inlier_space=options.inlier_space,
         outlier_space=options.outlier_space,
-        operators=("augmix_jigsaw",) * options.augmix + ("jigsaw",) * options.jigsaw,
+        operators=operators,
         augmix_severity=options.augmix_severity,
         augmix_canvas=options.augmix_canvas,
         rand_conv=options.rand_conv,
@@ -121,8 +123,7 @@ def train(
             f"{place.best.parent} holds a finished run ({progress.epoch} of {settings.epochs} epochs). "
             "Pass more --epochs to go on, or --restart to begin anew."
         )
-    stored = data.train.images.flip(1) if data.train.reversed else data.train.images
-    _draw(place.folder / SAMPLES, lambda: pictures.sample_rows(stored, settings, settings.seed))
+    _draw(place.folder / SAMPLES, lambda: pictures.sample_rows(data.train, settings, settings.seed))
     try:
         seconds = fit(job, run, progress)
     finally:

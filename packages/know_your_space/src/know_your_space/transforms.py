@@ -80,8 +80,14 @@ def normalise(pixels: UInt8[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch 3 h 
 
 def normalise_unit(images: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch 3 h w"]:
     """(images - mean) / std, of float images in the scale of [0, 1]."""
-    mean, std = (torch.tensor(values, device=images.device)[:, None, None] for values in (MEAN, STD))
+    mean, std = channel_scale(images.device)
     return (images - mean) / std
+
+
+def channel_scale(device: torch.device) -> tuple[Float[Tensor, "3 1 1"], Float[Tensor, "3 1 1"]]:
+    """Mean and standard deviation of the normalisation, by channel."""
+    mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (MEAN, STD))
+    return mean, std
 
 
 def random_affine(pixels: Pixels, draws: AffineDraws) -> Pixels:

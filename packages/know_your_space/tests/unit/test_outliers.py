@@ -8,13 +8,13 @@ import torch.nn.functional as F
 from know_your_space.jigsaw import draw_permutations, shuffle_tiles
 from know_your_space.outliers import (
     OPERATORS,
-    chosen_operators,
     convolved_outliers,
     latent_tails,
     pixel_inliers,
     pixel_outliers,
 )
 from know_your_space.randconv import draw_kernel, random_convolution, valid_range
+from know_your_space.settings import chosen_operators
 from know_your_space.transforms import MEAN, STD
 from ood_shared.errors import InputError
 from torch import Tensor

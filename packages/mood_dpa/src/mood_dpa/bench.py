@@ -9,14 +9,11 @@ reconstruction error, that of a volume the maximum of its map averaged over thre
 Here are the flags and the schedules; `budgeted` does the work and brings torch.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 
-from ood_shared.bench.flags import bench_parser
-from ood_shared.cli import run_command
+from ood_shared.bench.flags import bench_parser, run_bench
 
 
 @dataclass(frozen=True)
@@ -51,11 +48,7 @@ SCHEDULES = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`python -m mood_dpa.bench`."""
-
-    def command(options: argparse.Namespace) -> None:
-        import_module("mood_dpa.budgeted").bench(options, SCHEDULES[options.budget])
-
-    return run_command(command, bench_parser("mood-dpa"), argv)
+    return run_bench("mood_dpa.budgeted", SCHEDULES, bench_parser("mood-dpa"), argv)
 
 
 if __name__ == "__main__":

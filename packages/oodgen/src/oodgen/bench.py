@@ -6,14 +6,11 @@ Images of any colour, and of any one size, become 28 x 28 grey. The default mode
 the budget. Here are the flags and the schedules; `budgeted` does the work and brings torch.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 
-from ood_shared.bench.flags import bench_parser
-from ood_shared.cli import run_command
+from ood_shared.bench.flags import bench_parser, run_bench
 
 
 @dataclass(frozen=True)
@@ -37,11 +34,7 @@ SCHEDULES = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`python -m oodgen.bench`."""
-
-    def command(options: argparse.Namespace) -> None:
-        import_module("oodgen.budgeted").bench(options, SCHEDULES[options.budget])
-
-    return run_command(command, bench_parser("oodgen"), argv)
+    return run_bench("oodgen.budgeted", SCHEDULES, bench_parser("oodgen"), argv)
 
 
 if __name__ == "__main__":

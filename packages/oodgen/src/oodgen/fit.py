@@ -120,12 +120,7 @@ def restore(job: Job, resume: bool) -> Progress:
         for old in [*job.folder.glob("model_*.pth"), job.folder / MODEL, path]:
             old.unlink(missing_ok=True)
         return Progress()
-    state = checkpoints.load(path)
-    lacking = [name for name in PARTS if name not in state]
-    if lacking:
-        raise InputError(
-            f"{path} is no checkpoint of a training: it lacks `{lacking[0]}`. Start anew without --resume."
-        )
+    state = checkpoints.load_parts(path, PARTS)
     checkpoints.load_weights(job.network, state["network"], path)
     job.optimizer.load_state_dict(state["optimizer"])
     job.scaler.load_state_dict(state["scaler"])

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from ood_shared.datasets import ImageSet, load, resize
-from ood_shared.errors import InputError, ManySizesError
+from ood_shared.datasets import ImageSet, load, load_any_size, resize
+from ood_shared.errors import InputError
 
 from oodgen.data import SIDE, Pixels, as_pixels, write_tree
 
@@ -20,7 +20,8 @@ def prepare_step(options: argparse.Namespace) -> None:
             raise InputError(f"{folder / split} is there already. Remove it, or choose another folder.")
     splits = {}
     for split in ("train", "test"):
-        images = (load_any_size if options.resize else load)(options.name, split, options.data_dir)
+        where = (options.name, split, options.data_dir)
+        images = load_any_size(*where, SIDE) if options.resize else load(*where)
         splits[split] = fit_28(images) if options.resize else as_pixels(images)
         print(f"{split}: {len(images)} images of {len(images.classes)} classes ({images.licence})")
     for split, pixels in splits.items():
@@ -41,15 +42,6 @@ def folder_names(classes: tuple[str, ...]) -> tuple[str, ...]:
         return names
     width = len(str(len(names) - 1))
     return tuple(f"{index:0{width}d}-{name}".rstrip("-") for index, name in enumerate(names))
-
-
-def load_any_size(name: str, split: str, data_dir: str | None) -> ImageSet:
-    """A split of a set; images that differ in size come as their centre squares, reduced or enlarged to 28 x 28."""
-    try:
-        return load(name, split, data_dir)
-    except ManySizesError:
-        print(f"{name}, {split}: images of different sizes; their centre squares are taken at {SIDE} x {SIDE}.")
-        return load(name, split, data_dir, size=SIDE)
 
 
 def fit_28(images: ImageSet, native: tuple[int, int] | None = None) -> Pixels:

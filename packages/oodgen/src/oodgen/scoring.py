@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from ood_shared.bench.material import NOISE_COUNTS, SPHERE_MARGIN, largest_norm
-from ood_shared.datasets import NOISE, load, make_noise
+from ood_shared.datasets import NOISE, load, load_any_size, make_noise
 from ood_shared.datasets.own import looks_like_path
 from ood_shared.devices import autocast, module_device
 from ood_shared.metrics import evaluate
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from oodgen.classifier import OutlierClassifier
 from oodgen.data import SIDE, as_pixels, read_outlier_folder
-from oodgen.prepare import fit_28, load_any_size
+from oodgen.prepare import fit_28
 from oodgen.scores import batch_averaged_auroc, confidence, ood_score
 
 SCORE_CHUNK = 1000
@@ -59,7 +59,7 @@ def outlier_set(
         radius = largest_norm(train) + SPHERE_MARGIN
         return OutlierSet(name, make_noise(name, NOISE_COUNTS[name], (1, SIDE, SIDE), generator, radius))
     if native is not None:
-        return OutlierSet(name, fit_28(load_any_size(name, "test", data_dir), native).images)
+        return OutlierSet(name, fit_28(load_any_size(name, "test", data_dir, SIDE), native).images)
     if looks_like_path(name) and (Path(name) / "test").is_dir():
         return OutlierSet(name, read_outlier_folder(name).images)
     return OutlierSet(name, as_pixels(load(name, "test", data_dir)).images)

@@ -7,14 +7,11 @@ each detector. The detectors are those of pytorch-ood. Here are the flags and th
 work.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 
-from ood_shared.bench.flags import bench_parser
-from ood_shared.cli import run_command
+from ood_shared.bench.flags import bench_parser, run_bench
 
 DETECTORS = ("msp", "max_logit", "energy", "odin", "knn", "mahalanobis", "vim", "react")
 
@@ -44,11 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--detectors", default=",".join(DETECTORS), metavar="A,B", help=f"of {', '.join(DETECTORS)} (default: all)"
     )
-
-    def command(options: argparse.Namespace) -> None:
-        import_module("ood_shared.bench.baseline_runs").bench(options, SCHEDULES[options.budget])
-
-    return run_command(command, parser, argv)
+    return run_bench("ood_shared.bench.baseline_runs", SCHEDULES, parser, argv)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import numpy as np
 from ood_shared import files
 from ood_shared.bench import leaderboard, methods, page, summary
 from ood_shared.bench.fields import CONVENTION, SCHEMA_VERSION
-from ood_shared.bench.flags import BUDGETS
+from ood_shared.bench.flags import BUDGETS, NOVEL
 from ood_shared.bench.jobs import Ended, Run, perform, say
 from ood_shared.cli import Parser, add_shared_flags, parse_seed_number, run_command
 from ood_shared.errors import InputError, unknown
@@ -31,7 +31,6 @@ DEFAULT_ID, DEFAULT_NOVEL = "digits", "7,8,9"
 DEFAULT_OOD = "textures,faces,letters,gaussian,uniform"
 DEFAULT_FOLDER = "ood-bench-report"
 REPORT, RESULTS, LEADERBOARD = "report.html", "results.json", "leaderboard"
-NOVEL = "novel"  # the one OOD set that is near
 
 
 def main(argv: Sequence[str] | None = None) -> int:

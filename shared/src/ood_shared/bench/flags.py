@@ -1,11 +1,37 @@
-"""The flags of the bench contract, the same for every package; without torch.
+"""The flags of the bench contract and the command that reads them, the same for every package; without torch.
 
 python -m <package>.bench --id NAME|PATH --ood NAME|PATH,… --seed N --budget smoke|quick|full --output-dir DIR
 """
 
-from ood_shared.cli import Parser, add_shared_flags, parse_seed_number
+import argparse
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+
+from ood_shared.cli import Parser, add_shared_flags, parse_seed_number, run_command
 
 BUDGETS = ("smoke", "quick", "full")
+NOVEL = "novel"  # name of the OOD set of classes that are kept out of training
+
+
+def run_bench(
+    work: str,
+    schedules: Mapping[str, object],
+    parser: argparse.ArgumentParser,
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Answer the command; returns its exit status.
+
+    Args:
+        work: module with `bench(options, schedule)`, imported when the flags are good: `--help` does not wait for it.
+        schedules: by budget.
+        parser: of `bench_parser`, with what the package adds.
+        argv: arguments without the program's name; `sys.argv[1:]` when None.
+    """
+
+    def command(options: argparse.Namespace) -> None:
+        import_module(work).bench(options, schedules[options.budget])
+
+    return run_command(command, parser, argv)
 
 
 def bench_parser(package: str) -> Parser:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ood_shared.bench.fields import Record, ScoreArrays, split_scores
-from ood_shared.bootstrap import CELLS, percentile_interval
+from ood_shared.bootstrap import CELLS, draw_counts, percentile_interval
 from ood_shared.ranking import id_side, metrics_of_counts, ood_side, rank
 
 METRICS = ("auroc", "aupr_in", "aupr_out", "fpr95", "fpr95_id_positive")
@@ -180,18 +180,12 @@ def _resample(scores: ScoreArrays, seed: int, root: int, resamples: int) -> dict
         rows = max(1, CELLS // (len(id_scores) + len(values)))
         for start in range(0, resamples, rows):
             count = min(rows, resamples - start)
-            id_counts = _counts(id_stream, count, len(id_scores))[:, up]
-            ood_counts = _counts(ood_stream, count, len(values))[:, down]
+            id_counts = draw_counts(id_stream, count, len(id_scores))[:, up]
+            ood_counts = draw_counts(ood_stream, count, len(values))[:, down]
             for metric, chunk in metrics_of_counts(sides, id_counts, ood_counts).items():
                 if metric in METRICS:
                     found.setdefault((name, metric), []).append(chunk)
     return {key: np.concatenate(chunks) for key, chunks in found.items()}
-
-
-def _counts(stream: np.random.Generator, rows: int, n: int) -> npt.NDArray[np.intp]:
-    drawn = stream.integers(0, n, size=(rows, n))
-    drawn += np.arange(rows)[:, None] * n  # each row counts in cells of its own
-    return np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)
 
 
 def _entry(method: str, table: _Table, first: _Table | None) -> Entry:

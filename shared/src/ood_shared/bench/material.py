@@ -12,12 +12,12 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from ood_shared import checkpoints, runs
+from ood_shared.bench.flags import NOVEL
 from ood_shared.bench.schema import measure
-from ood_shared.datasets import NOISE, ImageSet, hold_out, load, make_noise, resize
+from ood_shared.datasets import NOISE, ImageSet, hold_out, load_any_size, make_noise, resize
 from ood_shared.devices import peak_memory
-from ood_shared.errors import InputError, ManySizesError
+from ood_shared.errors import InputError
 
-NOVEL = "novel"
 NOISE_COUNTS = {"gaussian": 10_000, "uniform": 10_000, "sphere": 2000}
 SPHERE_MARGIN = 2.0  # added to the largest norm of a training image
 
@@ -67,7 +67,7 @@ def read_material(
     Raises:
         InputError: an unknown set, differing classes in train and test, or no outlier set.
     """
-    train, test = (_any_size(options.id, split, options.data_dir, side) for split in ("train", "test"))
+    train, test = (load_any_size(options.id, split, options.data_dir, side) for split in ("train", "test"))
     if train.classes != test.classes:
         raise InputError(f"--id {options.id}: train and test have different classes; both need the same.")
     height, width = train.images.shape[1:3]
@@ -81,12 +81,12 @@ def read_material(
     (train_images, train_labels), (test_images, test_labels) = found[-2:]
     ood = {NOVEL: found[0][0]} if held is not None else {}
     drawn = {}
-    for name in _names(options.ood):
+    for name in set_names(options.ood):
         if name in NOISE:
             shape, radius = (channels, side, side), largest_norm(train_images) + SPHERE_MARGIN
             drawn[name] = make_noise(name, NOISE_COUNTS[name], shape, generator, radius)
         else:
-            outliers = _any_size(name, "test", options.data_dir, side)
+            outliers = load_any_size(name, "test", options.data_dir, side)
             drawn[name] = resize(outliers.images, (side, side), channels=channels, native=native)
     for name, images in drawn.items():
         ood[name] = images[_chosen(len(images), test_limit, generator)]
@@ -165,20 +165,16 @@ def as_uint8(images: Tensor) -> UInt8[Tensor, "n channels side side"]:
     return (255 * images).round().to(torch.uint8)
 
 
-def _names(text: str) -> list[str]:
+def set_names(text: str) -> list[str]:
+    """The names in `--ood`.
+
+    Raises:
+        InputError: none, or one more than once.
+    """
     names = [name for name in text.split(",") if name]
     if not names or len(set(names)) != len(names):
         raise InputError(f"--ood `{text}` names no set, or one more than once.")
     return names
-
-
-def _any_size(name: str, split: str, data_dir: str | None, side: int) -> ImageSet:
-    """A split of a set; images that differ in size come as their centre squares, reduced or enlarged to `side`."""
-    try:
-        return load(name, split, data_dir)
-    except ManySizesError:
-        print(f"{name}, {split}: images of different sizes; their centre squares are taken at {side} x {side}.")
-        return load(name, split, data_dir, size=side)
 
 
 def _cut(

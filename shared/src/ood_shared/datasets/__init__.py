@@ -8,7 +8,7 @@ no files; `mnist_family`, `catalogue`, `photographs` and `medical` are the publi
 from ood_shared.datasets.embedded import EMBEDDED_OOD
 from ood_shared.datasets.imageset import SPLITS, ImageSet, hold_out
 from ood_shared.datasets.noise import NOISE, make_noise
-from ood_shared.datasets.registry import known_names, load
+from ood_shared.datasets.registry import known_names, load, load_any_size
 from ood_shared.datasets.resizing import fit, luma, resize
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "hold_out",
     "known_names",
     "load",
+    "load_any_size",
     "luma",
     "make_noise",
     "resize",

@@ -12,7 +12,7 @@ from ood_shared.datasets.noise import NOISE, load_noise
 from ood_shared.datasets.own import KINDS, load_path, looks_like_path
 from ood_shared.datasets.photographs import PHOTOGRAPHS, load_photographs
 from ood_shared.datasets.resizing import fit
-from ood_shared.errors import InputError, unknown
+from ood_shared.errors import InputError, ManySizesError, unknown
 
 ALIASES = {"fashionmnist": "fmnist", "fashion-mnist": "fmnist", "cifar-10": "cifar10", "cifar-100": "cifar100"}
 
@@ -73,3 +73,12 @@ def load(
         start = Path(root).expanduser() if root is not None else None
         return load_path(Path(name_or_path).expanduser(), split, start, size, channels)
     raise InputError(f"{unknown('Dataset', name_or_path, known_names())} The path of own data would also do: {KINDS}.")
+
+
+def load_any_size(name_or_path: str, split: str, root: str | Path | None, side: int) -> ImageSet:
+    """As `load`; images that differ in size come as their centre squares, reduced or enlarged to `side`, and a line."""
+    try:
+        return load(name_or_path, split, root)
+    except ManySizesError:
+        print(f"{name_or_path}, {split}: images of different sizes; their centre squares are taken at {side} x {side}.")
+        return load(name_or_path, split, root, size=side)

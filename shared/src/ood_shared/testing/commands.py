@@ -44,6 +44,13 @@ def call(main: Callable[[list[str]], int], *argv: str) -> Outcome:
     return Outcome(status, out.getvalue(), err.getvalue())
 
 
+def succeed(main: Callable[[list[str]], int], *argv: str) -> Outcome:
+    """As `call`, for a command that must succeed."""
+    found = call(main, *argv)
+    assert found.status == 0, found.err
+    return found
+
+
 def clean_environment(**changed: str) -> dict[str, str]:
     """This process's environment with one thread, no GPU and the byte code cache (torch starts slowly without)."""
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
