@@ -13,6 +13,7 @@ from ood_shared.errors import InputError
 SCHEMA_VERSION = 1
 CONVENTION = "higher = more OOD"
 RESULT, SCORES = "result.json", "scores.npz"
+PICTURES = "pictures.npz"  # optional
 TOLERANCE = 1e-6  # between a metric in result.json and the same from scores.npz
 
 Record = dict[str, Any]
