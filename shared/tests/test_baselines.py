@@ -8,19 +8,20 @@ import pytest
 import torch
 from ood_shared.backbone import SmallResNet
 from ood_shared.bench import baseline_runs, baselines, command, methods
+from ood_shared.bench.common import Common
 from ood_shared.bench.material import Material
 from ood_shared.bench.schema import read_result
 from ood_shared.errors import InputError
 from ood_shared.scores import energy, max_logit, msp
 
-SMALL = baselines.Schedule(120, 40, 20, 24, 1, 2e-3)
+SMALL = Common(120, 40, 20, 24, "smallresnet10")
 OPTIONS = argparse.Namespace(seed=0, precision="fp32", compile=False)
 
 
 @pytest.fixture
 def small(monkeypatch, tmp_path):
     """A schedule of seconds; the test runs in an empty folder."""
-    monkeypatch.setitem(baselines.SCHEDULES, "smoke", SMALL)
+    monkeypatch.setitem(baselines.COMMON, "smoke", SMALL)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

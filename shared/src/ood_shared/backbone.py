@@ -2,16 +2,18 @@
 `--backbone common`, so that a comparison is one of methods and not of networks.
 
 Pre-activation blocks in three stages of 16, 32 and 64 channels, average pooling, one linear layer: 78 thousand
-parameters with one block a stage. Source of the blocks: He et al., *Identity Mappings*, ECCV 2016.
+parameters with one block a stage, 272 thousand with three. Source of the blocks: He et al., *Identity
+Mappings*, ECCV 2016.
 """
 
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ood_shared.errors import InputError
+from ood_shared.errors import InputError, unknown
 
 WIDTHS = (16, 32, 64)
+NETWORKS = {"smallresnet10": 1, "smallresnet22": 3}  # blocks in each stage, by name; the number counts the layers
 
 
 class Block(nn.Module):
@@ -50,7 +52,7 @@ class SmallResNet(nn.Module):
         super().__init__()
         if min(n_classes, channels, blocks) < 1:
             raise InputError(f"A network needs 1 class, channel and block or more, got {n_classes, channels, blocks}.")
-        self.n_classes, self.feature_dim = n_classes, WIDTHS[-1]
+        self.n_classes, self.feature_dim, self.per_stage = n_classes, WIDTHS[-1], blocks
         self.conv = nn.Conv2d(channels, WIDTHS[0], 3, 1, 1, bias=False)
         stages, width = [], WIDTHS[0]
         for number, wide in enumerate(WIDTHS):
@@ -61,11 +63,40 @@ class SmallResNet(nn.Module):
         self.bn = nn.BatchNorm2d(width)
         self.fc = nn.Linear(width, n_classes)
 
+    def maps(self, images: Float[Tensor, "batch channels height width"]) -> list[Tensor]:
+        """Feature maps after the first convolution and after each stage; the last one normalised and activated."""
+        found = [self.conv(images)]
+        for stage in range(len(WIDTHS)):
+            first = stage * self.per_stage
+            found.append(self.blocks[first : first + self.per_stage](found[-1]))
+        found[-1] = F.relu(self.bn(found[-1]))
+        return found
+
     def features(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch features"]:
         """Penultimate features, 64 of them, not negative."""
-        return F.relu(self.bn(self.blocks(self.conv(images)))).mean(dim=(2, 3))
+        return self.maps(images)[-1].mean(dim=(2, 3))
 
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
         """Logits."""
         logits: Tensor = self.fc(self.features(images))
         return logits
+
+
+def build_common(name: str, n_classes: int, channels: int = 3) -> SmallResNet:
+    """A network of `NETWORKS` with PyTorch's initial weights, from the global generator.
+
+    Raises:
+        InputError: the name is not known.
+    """
+    return SmallResNet(n_classes, channels, blocks_of(name))
+
+
+def blocks_of(name: str) -> int:
+    """Blocks in each stage of a network of `NETWORKS`.
+
+    Raises:
+        InputError: the name is not known.
+    """
+    if name not in NETWORKS:
+        raise unknown("common network", name, NETWORKS)
+    return NETWORKS[name]

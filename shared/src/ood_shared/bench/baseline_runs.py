@@ -16,9 +16,10 @@ from torch import Tensor
 
 from ood_shared import checkpoints
 from ood_shared.augment import random_crop
-from ood_shared.backbone import SmallResNet
-from ood_shared.bench.baselines import DETECTORS, Schedule
-from ood_shared.bench.material import Material, make_result, print_metrics, read_material
+from ood_shared.backbone import SmallResNet, build_common
+from ood_shared.bench.baselines import DETECTORS
+from ood_shared.bench.common import LR, Common
+from ood_shared.bench.material import Material, facts_of, make_result, print_metrics, read_material
 from ood_shared.bench.schema import pack_scores, write_result
 from ood_shared.devices import autocast, maybe_compile, resolve_device, seed_everything
 from ood_shared.errors import InputError, unknown
@@ -40,7 +41,7 @@ PAPERS = {
 }
 
 
-def bench(options: argparse.Namespace, schedule: Schedule) -> None:
+def bench(options: argparse.Namespace, schedule: Common) -> None:
     """Train, pass every set once, write the results of the detectors."""
     if options.output_dir is None:
         raise InputError("--output-dir is missing: the folder for the results and the trained network.")
@@ -94,29 +95,31 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
 
 def train(
     material: Material,
-    schedule: Schedule,
+    schedule: Common,
     options: argparse.Namespace,
     device: torch.device,
     generator: torch.Generator,
 ) -> SmallResNet:
     """A classifier by cross-entropy: Adam, a rate that falls along a cosine, crops shifted by up to two pixels."""
     seed_everything(options.seed)
-    network = SmallResNet(len(material.classes), CHANNELS, schedule.blocks).to(device)
+    network = build_common(schedule.network, len(material.classes), CHANNELS).to(device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     forward = maybe_compile(network, options.compile)
-    optimizer = torch.optim.Adam(network.parameters(), lr=schedule.lr)
-    decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, schedule.steps)
+    optimizer = torch.optim.Adam(network.parameters(), lr=LR)
+    epochs = schedule.epochs(len(material.train))
     batches = DeviceLoader(
         material.train.to(device),
         material.train_labels.to(device),
-        schedule.batch_size,
+        min(schedule.batch_size, len(material.train)),
         shuffle=True,
         drop_last=True,
         generator=generator,
     )
+    steps = epochs * len(batches)
+    decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     network.train()
     step = 0
-    while step < schedule.steps:
+    for _ in range(epochs):
         for images, labels, _ in batches:
             x = normalised(random_crop(images, PADDING, generator))
             with autocast(device, options.precision):
@@ -127,9 +130,7 @@ def train(
             decay.step()
             step += 1
             if step % 100 == 0:
-                print(f"step {step}/{schedule.steps}  loss {loss.item():.4f}", flush=True)
-            if step == schedule.steps:
-                break
+                print(f"step {step}/{steps}  loss {loss.item():.4f}", flush=True)
     return network.eval()
 
 
@@ -214,14 +215,9 @@ DETECT: Mapping[str, Callable[[SmallResNet, tuple[Tensor, Tensor], Tensor], Scor
 }
 
 
-def _config(
-    schedule: Schedule, network: SmallResNet, material: Material, options: argparse.Namespace
-) -> dict[str, Any]:
+def _config(schedule: Common, network: SmallResNet, material: Material, options: argparse.Namespace) -> dict[str, Any]:
     return {
-        "backbone": "common",
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "epochs": round(schedule.steps * schedule.batch_size / len(material.train), 1),
-        "extra_data": None,
+        **facts_of("common", network, schedule.epochs(len(material.train))),
         "n_train": len(material.train),
         "novel_classes": options.novel_classes,
         **vars(schedule),

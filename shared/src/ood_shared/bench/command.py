@@ -20,8 +20,9 @@ import numpy as np
 
 from ood_shared import files
 from ood_shared.bench import leaderboard, methods, page, summary
+from ood_shared.bench.common import BACKBONES
 from ood_shared.bench.fields import CONVENTION, SCHEMA_VERSION
-from ood_shared.bench.flags import BUDGETS, NOVEL
+from ood_shared.bench.flags import BUDGETS, NOVEL, add_backbone_flag
 from ood_shared.bench.jobs import Ended, Run, perform, say
 from ood_shared.cli import Parser, add_shared_flags, parse_seed_number, run_command
 from ood_shared.errors import InputError, unknown
@@ -53,6 +54,7 @@ def _parser() -> Parser:
         f"(default: {DEFAULT_NOVEL} of {DEFAULT_ID}, none of other sets)",
     )
     add("--budget", choices=BUDGETS, default="smoke", help="length of training; full is the paper's (default: smoke)")
+    add_backbone_flag(group)
     seeds = group.add_mutually_exclusive_group()
     seeds.add_argument("--seeds", type=_seeds, metavar="0,1,2", help="run every method once with each (default: 0)")
     seeds.add_argument("--seed", type=parse_seed_number, metavar="N", help="the same as --seeds N")
@@ -91,9 +93,9 @@ def _settle_novel(options: argparse.Namespace) -> None:
 def _plan(chosen: Sequence[methods.Source], options: argparse.Namespace, folder: Path) -> list[Run]:
     """Every method with every seed. Flags of the user that are not given are not passed on."""
     shared = ["--id", options.id, "--ood", ",".join(options.ood), "--budget", options.budget]
-    for flag in ("novel_classes", "device", "precision", "data_dir"):
+    for flag in ("novel_classes", "backbone", "device", "precision", "data_dir"):
         value = getattr(options, flag)
-        if value is not None and value != {"device": "auto", "precision": "fp32"}.get(flag):
+        if value is not None and value != {"backbone": BACKBONES[0], "device": "auto", "precision": "fp32"}.get(flag):
             shared += [f"--{flag.replace('_', '-')}", value]
     for flag in ("compile", "debug"):
         shared += [f"--{flag}"] if getattr(options, flag) else []
@@ -152,7 +154,7 @@ def _write_results(ended: Sequence[Ended], folder: Path, command_line: str, sett
 
 
 def _settings(options: argparse.Namespace, chosen: Sequence[methods.Source]) -> dict[str, Any]:
-    names = ("novel_classes", "budget", "device", "precision", "compile", "data_dir")
+    names = ("novel_classes", "budget", "backbone", "device", "precision", "compile", "data_dir")
     return {
         "methods": [method for source in chosen for method in source.methods],
         "id": options.id,

@@ -1,7 +1,7 @@
 """What a bench run trains on and scores: one ID set, its novel classes, outlier sets, all in one size and colour."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
 from ood_shared import checkpoints, runs
 from ood_shared.bench.flags import NOVEL
@@ -144,6 +144,22 @@ def make_result(
         "commit": versions["commit"],
         "checkpoint_sha256": checkpoint if isinstance(checkpoint, str) else checkpoints.sha256(checkpoint),
     }
+
+
+def facts_of(
+    backbone: str, network: nn.Module | Iterable[nn.Module], epochs: float, extra_data: str | None = None
+) -> dict[str, Any]:
+    """What a method used, for its `config`: the report shows it beside the result.
+
+    Args:
+        backbone: `common`, `paper`, or the words for a method without a classifier.
+        network: what was trained, one or several.
+        epochs: passes over the ID training images.
+        extra_data: what was trained on beyond these and what is made of them; None for nothing.
+    """
+    networks = [network] if isinstance(network, nn.Module) else network
+    parameters = sum(parameter.numel() for part in networks for parameter in part.parameters())
+    return {"backbone": backbone, "parameters": parameters, "epochs": epochs, "extra_data": extra_data}
 
 
 def print_metrics(result: Mapping[str, Any]) -> None:
