@@ -44,6 +44,17 @@ def test_means_are_over_sets_and_seeds():
     assert entry.seeds == 2
 
 
+def test_every_set_has_its_own_interval_and_their_mean_is_that_of_all():
+    runs = [result("a", 1.0, seed) for seed in (0, 1)]
+    (entry,) = entries(*runs)
+    assert list(entry.sets) == ["novel", "far"]
+    assert entry.sets["novel"] == entry.means["near"]
+    for name in board.METRICS:
+        each = [entry.sets[ood][name] for ood in entry.sets]
+        assert entry.means["all"][name].value == pytest.approx(np.mean([share.value for share in each]))
+        assert all(share.low < share.value < share.high for share in each)
+
+
 def test_without_near_sets_there_is_one_group():
     (entry,) = entries(result("a", 1.0, sets=("x", "y")))
     assert list(entry.means) == ["all"]
@@ -95,6 +106,10 @@ def test_json_and_csv_hold_the_same():
     assert [row["method"] for row in rows] == [entry["method"] for entry in plain] == ["strong", "weak"]
     assert float(rows[1]["near_fpr95"]) == pytest.approx(plain[1]["means"]["near"]["fpr95"]["value"], abs=1e-6)
     assert rows[0]["behind_first"] == ""
+    far = plain[0]["sets"]["far"]["aupr_in"]
+    assert [float(rows[0][f"far:aupr_in{end}"]) for end in ("", "_low", "_high")] == pytest.approx(
+        [far["value"], far["low"], far["high"]], abs=1e-6
+    )
     assert float(rows[1]["behind_first"]) == pytest.approx(plain[1]["auroc_behind_first"]["value"], abs=1e-6)
 
 

@@ -48,6 +48,7 @@ class Entry:
         method: its name.
         seeds: how many runs it had.
         means: by group of OOD sets and metric; groups without sets are absent.
+        sets: by OOD set and metric, the mean over the seeds.
         behind: mean AUROC of the first method minus this one's; None for the first and for methods that saw others.
         p: of `behind`, two-sided.
     """
@@ -55,6 +56,7 @@ class Entry:
     method: str
     seeds: int
     means: Mapping[str, Mapping[str, Share]]
+    sets: Mapping[str, Mapping[str, Share]]
     behind: Share | None = None
     p: float | None = None
 
@@ -77,7 +79,7 @@ def leaderboard(
         return []
     root = int(generator.integers(2**63))
     tables = {method: _Table(found, near, root, resamples) for method, found in runs.items()}
-    order = sorted(tables, key=lambda method: -tables[method].value("all", "auroc"))
+    order = sorted(tables, key=lambda method: -tables[method].value(tables[method].sets, "auroc"))
     first = tables[order[0]]
     return [_entry(method, tables[method], None if number == 0 else first) for number, method in enumerate(order)]
 
@@ -89,9 +91,8 @@ def as_json(entries: Sequence[Entry]) -> list[dict[str, Any]]:
             "place": place,
             "method": entry.method,
             "seeds": entry.seeds,
-            "means": {
-                group: {name: share.record() for name, share in found.items()} for group, found in entry.means.items()
-            },
+            "means": _plain(entry.means),
+            "sets": _plain(entry.sets),
             "auroc_behind_first": None if entry.behind is None else entry.behind.record(),
             "p": entry.p,
         }
@@ -105,21 +106,27 @@ def as_csv(entries: Sequence[Entry]) -> str:
     import io
 
     groups = [group for group in GROUPS if any(group in entry.means for entry in entries)]
-    names = [(group, name, end) for group in groups for name in METRICS for end in ("value", "low", "high")]
+    sets = dict.fromkeys(ood for entry in entries for ood in entry.sets)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    head = [f"{group}_{name}" + ("" if end == "value" else f"_{end}") for group, name, end in names]
-    writer.writerow(["place", "method", "seeds", *head, "behind_first", "behind_low", "behind_high", "p"])
+    tested = ["behind_first", "behind_low", "behind_high", "p"]
+    of_groups = [f"{group}_{name}{end}" for group in groups for name in METRICS for end in ("", "_low", "_high")]
+    of_sets = [f"{ood}:{name}{end}" for ood in sets for name in METRICS for end in ("", "_low", "_high")]
+    writer.writerow(["place", "method", "seeds", *of_groups, *tested, *of_sets])
     for place, entry in enumerate(entries, 1):
-        shares = [entry.means.get(group, {}).get(name) for group, name, _ in names]
-        cells = [
-            "" if share is None else f"{getattr(share, end):.6f}"
-            for share, (_, _, end) in zip(shares, names, strict=True)
-        ]
-        behind = ["", "", ""] if entry.behind is None else [f"{v:.6f}" for v in entry.behind.record().values()]
+        means = [cell for group in groups for name in METRICS for cell in _cells(entry.means.get(group, {}).get(name))]
+        each = [cell for ood in sets for name in METRICS for cell in _cells(entry.sets.get(ood, {}).get(name))]
         p = "" if entry.p is None else f"{entry.p:.4f}"
-        writer.writerow([place, entry.method, entry.seeds, *cells, *behind, p])
+        writer.writerow([place, entry.method, entry.seeds, *means, *_cells(entry.behind), p, *each])
     return text.getvalue()
+
+
+def _plain(shares: Mapping[str, Mapping[str, Share]]) -> dict[str, dict[str, dict[str, float]]]:
+    return {key: {name: share.record() for name, share in found.items()} for key, found in shares.items()}
+
+
+def _cells(share: Share | None) -> list[str]:
+    return ["", "", ""] if share is None else [f"{part:.6f}" for part in (share.value, share.low, share.high)]
 
 
 class _Table:
@@ -148,15 +155,22 @@ class _Table:
         picks = stream.integers(0, len(runs), size=(len(runs), resamples))
         self._weights = np.stack([(picks == row).mean(axis=0) for row in range(len(runs))])  # (seeds, resamples)
 
-    def value(self, group: str, name: str) -> float:
+    def value(self, sets: Sequence[str], name: str) -> float:
         """Mean over sets and seeds."""
-        return float(np.mean([self._values[ood, name] for ood in self.groups[group]]))
+        return float(np.mean([self._values[ood, name] for ood in sets]))
 
-    def resampled(self, group: str, name: str) -> npt.NDArray[np.float64]:
+    def resampled(self, sets: Sequence[str], name: str) -> npt.NDArray[np.float64]:
         """The same of every resample, (resamples,)."""
-        together = np.mean([self._samples[ood, name] for ood in self.groups[group]], axis=0)
+        together = np.mean([self._samples[ood, name] for ood in sets], axis=0)
         mean: npt.NDArray[np.float64] = (together * self._weights).sum(axis=0)
         return mean
+
+    def shares(self, sets: Sequence[str]) -> dict[str, Share]:
+        """Every metric with its interval."""
+        return {
+            name: Share(self.value(sets, name), *percentile_interval(self.resampled(sets, name), LEVEL))
+            for name in METRICS
+        }
 
     def saw_the_same(self, other: "_Table") -> bool:
         """Whether both methods scored the same images, as far as labels and numbers tell."""
@@ -189,17 +203,12 @@ def _resample(scores: ScoreArrays, seed: int, root: int, resamples: int) -> dict
 
 
 def _entry(method: str, table: _Table, first: _Table | None) -> Entry:
-    means = {
-        group: {
-            name: Share(table.value(group, name), *percentile_interval(table.resampled(group, name), LEVEL))
-            for name in METRICS
-        }
-        for group in table.groups
-    }
+    means = {group: table.shares(sets) for group, sets in table.groups.items()}
+    each = {ood: table.shares([ood]) for ood in table.sets}
     if first is None or not table.saw_the_same(first):
-        return Entry(method, len(table.seeds), means)
-    differences = first.resampled("all", "auroc") - table.resampled("all", "auroc")
-    value = first.value("all", "auroc") - table.value("all", "auroc")
+        return Entry(method, len(table.seeds), means, each)
+    differences = first.resampled(first.sets, "auroc") - table.resampled(table.sets, "auroc")
+    value = first.value(first.sets, "auroc") - table.value(table.sets, "auroc")
     tail = min(np.count_nonzero(differences <= 0), np.count_nonzero(differences >= 0))
     p = min(1.0, 2 * (1 + tail) / (1 + len(differences)))
-    return Entry(method, len(table.seeds), means, Share(value, *percentile_interval(differences, LEVEL)), p)
+    return Entry(method, len(table.seeds), means, each, Share(value, *percentile_interval(differences, LEVEL)), p)

@@ -1,7 +1,7 @@
 """Where a method fails, as pictures: the ID images with the highest scores and the OOD images with the lowest.
 
-    write_result(folder, result, arrays)
     write_pictures(folder, arrays, {options.id: material.test, **material.ood}, material.classes)
+    write_result(folder, result, arrays)  # last: where it stands, the run is complete
 
 `pictures.npz` is optional: a method on volumes leaves none. It stands beside `scores.npz` and must come from the same
 scores; this is checked when it is written and again when it is read. Pictures are kept small, for a page.
