@@ -13,6 +13,8 @@ from ood_shared.bench import command, methods, page, processes, schema, summary
 from ood_shared.errors import InputError
 from ood_shared.report import PNG_SIGNATURE
 
+RUN_FILES = ("log.txt", "outcome.json", "request.json", "result.json", "scores.npz")
+
 # A method without any import of the project, so that the tests are quick: it copies a result that the test has made.
 FAKE_BENCH = """
 import argparse, json, pathlib, shutil, subprocess, sys, time
@@ -149,6 +151,7 @@ def test_without_any_method_one_line_says_so(monkeypatch, capsys, tmp_path):
 def test_all_installed_methods_run_when_none_is_named(site, monkeypatch):
     both = [install(site, name) for name in ("fake_b", "fake_a")]
     monkeypatch.setattr(methods, "installed", lambda: {"fake_b": "fake_b.bench", "fake_a": "fake_a.bench"})
+    monkeypatch.setattr(methods, "_has_library", lambda: False)  # the baselines would train
     assert bench() == 0
     assert [len(calls(package)) for package in both] == [1, 1]
 
@@ -172,7 +175,7 @@ def test_a_run_leaves_report_results_and_the_files_of_the_method(site, tmp_path,
     install(site, "fake_a")
     assert bench("--methods", "fake_a") == 0
     names = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
-    of_the_run = {f"fake_a/seed-0/{name}" for name in ("log.txt", "request.json", "result.json", "scores.npz")}
+    of_the_run = {f"fake_a/seed-0/{name}" for name in RUN_FILES}
     assert names == {"report.html", "results.json", "leaderboard.json", "leaderboard.csv"} | of_the_run
     assert "report: out/report.html" in capsys.readouterr().out
 
@@ -263,10 +266,19 @@ def test_seeds_are_brought_together_as_mean_and_range(site, tmp_path, capsys):
     assert f"{100 * np.mean(values):.1f} ({100 * min(values):.1f}–{100 * max(values):.1f})" in capsys.readouterr().out
 
 
-def test_seed_is_one_of_seeds(site):
-    package = install(site, "fake_a", behaviours=("ok", "ok"))
-    bench("--methods", "fake_a", "--seed", "1")
-    assert calls(package)[0][calls(package)[0].index("--seed") + 1] == "1"
+@pytest.mark.parametrize(
+    ("flags", "seeds"),
+    [
+        ([], ["0"]),
+        (["--seeds", "3"], ["0", "1", "2"]),
+        (["--seeds", "2,0"], ["2", "0"]),
+        (["--seed", "2"], ["2"]),
+    ],
+)
+def test_seeds_is_a_number_of_seeds_or_a_list_and_seed_is_one(site, flags, seeds):
+    package = install(site, "fake_a", behaviours=("ok", "ok", "ok"))
+    assert bench("--methods", "fake_a", *flags) == 0
+    assert [call[call.index("--seed") + 1] for call in calls(package)] == seeds
 
 
 def test_the_report_refers_to_nothing_outside_and_holds_every_section(site, tmp_path, drawn):
@@ -321,7 +333,7 @@ record |= dict.fromkeys(("peak_memory_bytes", "commit", "checkpoint_sha256"))
 write_result(options.output_dir, record | {"hardware": {}, "versions": {}}, scores)
 """
     install(site, "own", behaviours=(), bench=program)
-    assert bench("--methods", "own", "--budget", "quick", "--seeds", "3") == 0
+    assert bench("--methods", "own", "--budget", "quick", "--seed", "3") == 0
     (run,) = json.loads((tmp_path / "out" / "results.json").read_text())["runs"]
     assert (run["results"][0]["budget"], run["results"][0]["ood_datasets"]) == ("quick", ["gaussian", "uniform"])
 
@@ -414,7 +426,9 @@ def test_resume_with_another_request_starts_anew(site):
         (["--ood", "faces,,photos"], "separated by single commas"),
         (["--ood", "faces,faces"], "different names"),
         (["--seeds", "0,x"], "`x` is not a seed"),
-        (["--seeds", "0", "--seed", "1"], "not allowed with"),
+        (["--seeds", "2", "--seed", "1"], "not allowed with"),
+        (["--seeds", "0"], "`0` is not a number of seeds from 1 to 1000. --seed 0 runs once with that seed"),
+        (["--seeds", "3,3"], "different names"),
         (["--budget", "fast"], "--budget `fast` is not known"),
         (["--launcher", "slurm"], "unknown argument `--launcher`"),
     ],

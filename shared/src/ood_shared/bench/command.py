@@ -1,7 +1,7 @@
 """`ood-bench`: train and compare the methods on the same data, and write one report.
 
     ood-bench                                           # all methods on embedded data
-    ood-bench --methods oodgen --id ./my_scans --ood ./other_site,gaussian --seeds 0,1,2 --budget quick
+    ood-bench --methods oodgen --id ./my_scans --ood ./other_site,gaussian --seeds 3 --budget quick
 
 Each method runs as a process, `python -m <package>.bench`, one after the other, so that their times compare. A method
 that fails does not stop the others; the exit status is then 1.
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ood_shared import files
-from ood_shared.bench import leaderboard, methods, page, summary
+from ood_shared.bench import leaderboard, locks, methods, page, summary
 from ood_shared.bench.common import BACKBONES
 from ood_shared.bench.fields import CONVENTION, SCHEMA_VERSION
 from ood_shared.bench.flags import BUDGETS, NOVEL, add_backbone_flag
@@ -31,6 +31,8 @@ from ood_shared.report import write_report
 DEFAULT_ID, DEFAULT_NOVEL = "digits", "7,8,9"
 DEFAULT_OOD = "textures,faces,letters,gaussian,uniform"
 DEFAULT_FOLDER = "ood-bench-report"
+LOCK_SECONDS = 1.0  # for an ood-bench that is just ending
+MOST_SEEDS = 1000  # a larger --seeds is taken for a seed
 REPORT, RESULTS, LEADERBOARD = "report.html", "results.json", "leaderboard"
 
 
@@ -56,8 +58,13 @@ def _parser() -> Parser:
     add("--budget", choices=BUDGETS, default="smoke", help="length of training; full is the paper's (default: smoke)")
     add_backbone_flag(group)
     seeds = group.add_mutually_exclusive_group()
-    seeds.add_argument("--seeds", type=_seeds, metavar="0,1,2", help="run every method once with each (default: 0)")
-    seeds.add_argument("--seed", type=parse_seed_number, metavar="N", help="the same as --seeds N")
+    seeds.add_argument(
+        "--seeds",
+        type=_seeds,
+        metavar="N|A,B,…",
+        help="how many seeds to run every method with, 0 to N-1, or a list of at least two seeds (default: 1)",
+    )
+    seeds.add_argument("--seed", type=parse_seed_number, metavar="SEED", help="run every method once, with this seed")
     add("--output-dir", default=DEFAULT_FOLDER, metavar="DIR", help=f"of all files (default: ./{DEFAULT_FOLDER})")
     add_shared_flags(parser, seed=None, skip=("output-dir", "log-to"))
     return parser
@@ -72,9 +79,10 @@ def _bench(command_line: str, options: argparse.Namespace) -> int:
     runs = _plan(chosen, options, folder)
     absent = methods.not_built() if options.methods is None else []
     later = f"; not built yet: {', '.join(absent)}" if absent else ""
-    say(f"{len(runs)} run(s): {'; '.join(map(str, runs))}{later}")
-    ended = [perform(run, f"[{number}/{len(runs)}]", options.resume) for number, run in enumerate(runs, 1)]
-    return _conclude(ended, folder, command_line, _settings(options, chosen))
+    with locks.held(folder, LOCK_SECONDS):
+        say(f"{len(runs)} run(s): {'; '.join(map(str, runs))}{later}")
+        ended = [perform(run, f"[{number}/{len(runs)}]", options.resume) for number, run in enumerate(runs, 1)]
+        return _conclude(ended, folder, command_line, _settings(options, chosen))
 
 
 def _settle_novel(options: argparse.Namespace) -> None:
@@ -176,7 +184,15 @@ def _words(text: str) -> list[str]:
 
 
 def _seeds(text: str) -> list[int]:
-    return [parse_seed_number(word) for word in _words(text)]
+    """A number of seeds, or the seeds themselves."""
+    found = [parse_seed_number(word) for word in _words(text)]
+    if len(found) > 1:
+        return found
+    if not 1 <= found[0] <= MOST_SEEDS:
+        raise argparse.ArgumentTypeError(
+            f"`{text}` is not a number of seeds from 1 to {MOST_SEEDS}. --seed {text} runs once with that seed"
+        )
+    return list(range(found[0]))
 
 
 def _check_set(word: str) -> None:

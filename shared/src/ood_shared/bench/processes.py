@@ -1,4 +1,4 @@
-"""One method as a process: its output goes to a log file, its end is reported, and it never outlives this program."""
+"""One command as a process: its output goes to a log file, its end is reported, and it never outlives this program."""
 
 import os
 import shlex
@@ -6,65 +6,76 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ood_shared.bench import guard
+from ood_shared.bench.guard import GRACE_SECONDS
 from ood_shared.process import calm_threads
 
 LOG = "log.txt"
-GRACE_SECONDS = 15.0  # between SIGTERM, which saves, and SIGKILL
 POLL_SECONDS = 0.1
 TAIL_LINES = 12
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a process ended: exit status, duration in seconds, and the log it left."""
+    """How a process ended: exit status (negative: by that signal) and duration in seconds."""
 
     status: int
     seconds: float
-    log: Path
 
 
 def run(
-    module: str,
-    arguments: Sequence[str],
-    folder: Path,
+    command: Sequence[str],
+    log: Path,
+    environment: Mapping[str, str] | None = None,
     tick: Callable[[float], None] | None = None,
+    inherit: Sequence[int] = (),
 ) -> Outcome:
-    """Run `python -m module arguments` to its end, with its output in `folder/log.txt`.
+    """Run a command to its end, with its output in a log.
 
-    Whatever ends the wait early (Ctrl-C, SIGTERM, an error) first ends the process and all that it started.
+    Whatever ends the wait early (Ctrl-C, SIGTERM, an error) first ends the process and all that it started. When this
+    program is killed, a guard does that.
 
     Args:
-        module: the module to run.
-        arguments: its command line.
-        folder: where the log goes; made when missing.
+        command: program and arguments.
+        log: written anew; its folder is made when missing.
+        environment: variables of the process; those of this one when None.
         tick: called about every second with the seconds passed.
+        inherit: handles of files that the process keeps open.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    log = folder / LOG
-    command = [sys.executable, "-m", module, *arguments]
+    log.parent.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    calm_threads(environment)
+    variables = {**(os.environ if environment is None else environment), "PYTHONUNBUFFERED": "1"}
+    calm_threads(variables)
     with log.open("w", encoding="utf-8") as output:
-        output.write(f"$ {shlex.join(['python', *command[1:]])}\n")
+        output.write(f"$ {shlex.join([Path(command[0]).name, *command[1:]])}\n")
         output.flush()
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            start_new_session=True,  # Ctrl-C reaches this program only, which then ends the whole group
+        leader = subprocess.Popen(
+            [sys.executable, "-I", "-S", guard.__file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            process_group=0,  # Ctrl-C reaches this program only, which then ends the whole group
         )
+        child = None
         try:
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=variables,
+                process_group=leader.pid,
+                pass_fds=tuple(inherit),
+            )
+            _tell(leader, child.pid)
             _wait(child, start, tick)
         finally:
-            _end(child)
-    return Outcome(child.returncode, time.monotonic() - start, log)
+            _end(leader, child)
+    return Outcome(child.returncode, time.monotonic() - start)
 
 
 def last_lines(log: Path, count: int = TAIL_LINES) -> list[str]:
@@ -84,6 +95,14 @@ def describe(status: int) -> str:
         return f"ended by signal {-status}"
 
 
+def _tell(leader: subprocess.Popen[bytes], process: int) -> None:
+    """Name the process to the guard; the pipe stays open for as long as this program lives."""
+    if leader.stdin is None:
+        raise RuntimeError("the guard has no standard input")
+    leader.stdin.write(str(process).encode())
+    leader.stdin.flush()
+
+
 def _wait(child: subprocess.Popen[bytes], start: float, tick: Callable[[float], None] | None) -> None:
     said = 0
     while child.poll() is None:
@@ -97,22 +116,26 @@ def _wait(child: subprocess.Popen[bytes], start: float, tick: Callable[[float], 
             continue
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
+def _end(leader: subprocess.Popen[bytes], child: subprocess.Popen[bytes] | None) -> None:
     """End the process group: SIGTERM and time to save, then SIGKILL, also to what an ended process left behind."""
     try:
-        if child.poll() is None:
-            _signal_group(child, signal.SIGTERM)
+        if child is not None and child.poll() is None:
+            _signal_group(leader, signal.SIGTERM)
             child.wait(timeout=GRACE_SECONDS)
     except subprocess.TimeoutExpired:
         pass
     finally:
-        _signal_group(child, signal.SIGKILL)
-        child.wait()
+        _signal_group(leader, signal.SIGKILL)
+        if child is not None:
+            child.wait()
+        leader.wait()
+        if leader.stdin is not None:
+            leader.stdin.close()
 
 
-def _signal_group(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
+def _signal_group(leader: subprocess.Popen[bytes], number: signal.Signals) -> None:
     try:
-        os.killpg(child.pid, number)  # the child leads its group
+        os.killpg(leader.pid, number)
     except ProcessLookupError:
         pass
     except PermissionError:  # macOS, when only a zombie is left in the group

@@ -1,0 +1,85 @@
+"""Folders that one program at a time writes to, also across the machines of a cluster.
+
+A lock is an flock on a file in the folder. The system releases it when the last process that has it is gone, however
+that ended, so none is left behind by a kill. A process that is started with the lock's handle has it too: a method that
+outlives the program that started it keeps its folder.
+"""
+
+import errno
+import fcntl
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ood_shared.errors import InputError
+
+LOCK = ".lock"
+POLL_SECONDS = 0.05
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+
+
+class Busy(InputError):
+    """Another process has the folder."""
+
+
+@contextmanager
+def held(folder: Path, patience: float) -> Iterator[int]:
+    """Inside the block no other process has `folder`; the value is the handle that a started process may inherit.
+
+    Args:
+        folder: made when missing. The file `.lock` in it is removed at the end.
+        patience: seconds to wait for another process.
+
+    Raises:
+        Busy: another process still has it then.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / LOCK
+    handle = _acquire(path, time.monotonic() + patience)
+    try:
+        os.truncate(handle, 0)
+        os.write(handle, f"process {os.getpid()} on {platform.node()}".encode())
+        yield handle
+    finally:
+        path.unlink(missing_ok=True)  # before it is released: who waits for this file will look for a new one
+        os.close(handle)
+
+
+def _acquire(path: Path, deadline: float) -> int:
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            if _try(handle, path) and _is_at(handle, path):
+                return handle
+            holder = os.pread(handle, 200, 0).decode("utf-8", "replace")
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
+        if time.monotonic() > deadline:
+            raise Busy(f"{path.parent} is in use by another ood-bench or a method of it ({holder or 'just started'}).")
+        time.sleep(POLL_SECONDS)
+
+
+def _try(handle: int, path: Path) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):  # the latter on some network file systems
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        print(f"warning: {path.parent} is on a file system without locks; use it in one place only.", file=sys.stderr)
+    return True
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    """Whether the file is still the one at the path: the last holder may have removed it."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
