@@ -2,13 +2,16 @@
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from ood_shared import checkpoints, distributed
-from ood_shared.bench.material import as_uint8, make_result, print_metrics, read_material
+from ood_shared.bench.common import COMMON, Common
+from ood_shared.bench.material import Material, as_uint8, facts_of, make_result, print_metrics, read_material
+from ood_shared.bench.pictures import write_pictures
 from ood_shared.bench.schema import pack_scores, write_result
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError
@@ -39,7 +42,10 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
     with distributed.setup(resolve_device(options.device)) as device:
         compute = Compute(device, options.precision, options.compile, options.log_to, options.resume)
         generator = torch.Generator().manual_seed(options.seed)
-        train, val, test, outliers = _data(options, schedule, generator)
+        if options.backbone == "common":
+            schedule = _in_common(schedule, COMMON[options.budget])
+        material = read_material(options, SIZE, 3, generator, schedule.train_images, schedule.test_images)
+        train, val, test, outliers = _samples_of(material, generator)
         config = make_config(options, schedule, len(train), int(train.labels.max()) + 1)
         folder = Path(options.output_dir)
         mean, std = normalisation("unknown")
@@ -74,7 +80,8 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
             paper=PAPER,
             seed=options.seed,
             budget=options.budget,
-            config={"train": config, "score": score.settings(), "novel_classes": options.novel_classes},
+            config=facts_of(options.backbone, network, config["optimizer"]["num_epochs"])
+            | {"train": config, "score": score.settings(), "novel_classes": options.novel_classes},
             timings={
                 "train_seconds": train_seconds,
                 "train_step_seconds": standing.step_seconds,
@@ -84,8 +91,21 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
             checkpoint=identity["weights"],
         )
         if distributed.is_main():
+            write_pictures(folder, packed, {options.id: material.test, **material.ood}, material.classes)
             write_result(folder, result, packed)
             print_metrics(result)
+
+
+def _in_common(schedule: Schedule, common: Common) -> Schedule:
+    """The schedule with the network, images and length that all methods have in common."""
+    return replace(
+        schedule,
+        network=common.network,
+        train_images=common.train_images,
+        test_images=common.test_images,
+        steps=common.steps,
+        batch_size=common.batch_size,
+    )
 
 
 def make_config(options: argparse.Namespace, schedule: Schedule, images: int, classes: int) -> dict[str, Any]:
@@ -113,11 +133,8 @@ def make_config(options: argparse.Namespace, schedule: Schedule, images: int, cl
     }
 
 
-def _data(
-    options: argparse.Namespace, schedule: Schedule, generator: torch.Generator
-) -> tuple[Samples, Samples, Samples, list[Samples]]:
-    """Training, validation and test images of the ID set, and the outlier sets, RGB at 32 pixels, cut to the budget."""
-    material = read_material(options, SIZE, 3, generator, schedule.train_images, schedule.test_images)
+def _samples_of(material: Material, generator: torch.Generator) -> tuple[Samples, Samples, Samples, list[Samples]]:
+    """Training, validation and test images of the ID set, and the outlier sets."""
     held = torch.randperm(len(material.train), generator=generator)
     count = max(1, len(held) // VAL_SHARE)
     train, val = held[count:].sort().values, held[:count].sort().values

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from ood_shared.backbone import NETWORKS, SmallResNet
 from ood_shared.errors import InputError, unknown
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock as TorchvisionBlock
@@ -167,6 +168,18 @@ class LeNet(Backbone):
         return [images, first, second, F.relu(self.bn3(self.conv3(second)))]
 
 
+class CommonNetwork(Backbone, SmallResNet):
+    """The network that `ood-bench` gives to every method, with this package's interface."""
+
+    def __init__(self, num_classes: int, channels: int = 3, blocks: int = 1) -> None:
+        super().__init__(num_classes, channels, blocks)
+        self.feature_size = self.feature_dim
+
+    def stages(self, images: Tensor) -> list[Tensor]:
+        """See `Backbone.stages`; three layers."""
+        return self.maps(images)
+
+
 def make_backbone(name: str, num_classes: int) -> Backbone:
     """A backbone with fresh weights.
 
@@ -183,12 +196,14 @@ def make_backbone(name: str, num_classes: int) -> Backbone:
         return ResNet18_32x32(num_classes, width=16)
     if name == "lenet":
         return LeNet(num_classes)
+    if name in NETWORKS:
+        return CommonNetwork(num_classes, blocks=NETWORKS[name])
     if name == "resnet18_224x224":
         return TorchvisionResNet(TorchvisionBlock, [2, 2, 2, 2], num_classes)
     return TorchvisionResNet(Bottleneck, [3, 4, 6, 3], num_classes)
 
 
-BACKBONES = ("resnet18_32x32", "resnet18_224x224", "resnet50", "lenet", "resnet18_32x32_narrow")
+BACKBONES = ("resnet18_32x32", "resnet18_224x224", "resnet50", "lenet", "resnet18_32x32_narrow", *NETWORKS)
 
 
 def count_parameters(module: nn.Module) -> int:

@@ -13,6 +13,8 @@ from typing import cast
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from ood_shared.backbone import NETWORKS as COMMON_NETWORKS
+from ood_shared.backbone import SmallResNet
 from ood_shared.errors import unknown
 from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck, ResNet
@@ -108,6 +110,26 @@ class CifarResNet(Heads):
         return self.linear(features), features
 
 
+class CommonNetwork(SmallResNet, Heads):
+    """The network that `ood-bench` gives to every method, with the heads of this one."""
+
+    def __init__(self, n_classes: int, n_outputs: int, blocks: int) -> None:
+        super().__init__(n_outputs, 3, blocks)
+        self.add_heads(self.feature_dim, n_classes)
+
+    @property
+    def classifier(self) -> nn.Linear:
+        """The layer from features to logits."""
+        return self.fc
+
+    def forward(  # type: ignore[override]
+        self, images: Float[Tensor, "n 3 h w"]
+    ) -> tuple[Float[Tensor, "n outputs"], Float[Tensor, "n dim"]]:
+        """Logits and features of images in [0, 1]."""
+        features = self.features(images)
+        return self.fc(features), features
+
+
 class ImageNetResNet50(ResNet, Heads):
     """torchvision's ResNet-50 v1.5 with the heads of the method."""
 
@@ -129,7 +151,7 @@ class ImageNetResNet50(ResNet, Heads):
         return self.classifier(features), features
 
 
-Network = CifarResNet | ImageNetResNet50
+Network = CifarResNet | ImageNetResNet50 | CommonNetwork
 
 
 def n_outputs_of(metric: str, n_classes: int) -> int:
@@ -141,7 +163,7 @@ def build(name: str, n_classes: int, n_outputs: int, width: int = WIDTH) -> Netw
     """A network by its name, with PyTorch's initial weights.
 
     Args:
-        name: one of `NETWORKS`.
+        name: one of `NETWORKS`, or a common network of `ood-bench`.
         n_classes: C.
         n_outputs: columns of the classifier, see `n_outputs_of`.
         width: channels of the first stage of ResNet18 and ResNet34; 64 in the paper.
@@ -151,6 +173,8 @@ def build(name: str, n_classes: int, n_outputs: int, width: int = WIDTH) -> Netw
     """
     if name == "ResNet50":
         return ImageNetResNet50(n_classes, n_outputs)
+    if name in COMMON_NETWORKS:
+        return CommonNetwork(n_classes, n_outputs, COMMON_NETWORKS[name])
     if name not in BLOCKS:
         raise unknown("--model", name, NETWORKS)
     return CifarResNet(name, n_classes, n_outputs, width)

@@ -10,7 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from ood_shared.bench.material import Material, make_result, print_metrics, read_material
+from ood_shared.bench.common import COMMON, Common
+from ood_shared.bench.material import Material, facts_of, make_result, print_metrics, read_material
+from ood_shared.bench.pictures import write_pictures
 from ood_shared.bench.schema import pack_scores, write_result
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError
@@ -27,6 +29,8 @@ from know_your_space.train import train
 from know_your_space.training_data import TrainingData
 from know_your_space.transforms import SIDE
 
+LEAST_EPOCHS = 2  # the queues fill in the first
+
 
 def bench(options: argparse.Namespace, schedule: Schedule) -> None:
     """Train, then score; leaves `result.json` and `scores.npz` in `--output-dir`."""
@@ -35,8 +39,10 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
     device = resolve_device(options.device)
     compute = Compute(device, options.precision, options.compile, options.log_to)
     generator = torch.Generator().manual_seed(options.seed)
-    material = read_material(options, SIDE, 3, generator, schedule.train_images, schedule.test_images)
-    settings = settings_for(schedule, material, options.seed)
+    common = COMMON[options.budget] if options.backbone == "common" else None
+    limits = common or schedule
+    material = read_material(options, SIDE, 3, generator, limits.train_images, limits.test_images)
+    settings = settings_for(schedule, common, material, options.seed)
     folder = Path(options.output_dir)
     place = Place(folder / "know_your_space-ckpt.pth.tar", folder / "know_your_space-ckpt_last.pth.tar")
 
@@ -63,7 +69,9 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
         paper=PAPER,
         seed=options.seed,
         budget=options.budget,
-        config={**asdict(settings), "n_train": len(material.train), "novel_classes": options.novel_classes},
+        config=facts_of(options.backbone, network, settings.epochs)
+        | asdict(settings)
+        | {"n_train": len(material.train), "novel_classes": options.novel_classes},
         timings={
             "train_seconds": train_seconds,
             "train_step_seconds": min(seconds) / steps if seconds else None,
@@ -72,25 +80,31 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
         device=device,
         checkpoint=place.last,
     )
+    write_pictures(folder, arrays, {options.id: material.test, **material.ood}, material.classes)
     write_result(folder, result, arrays)
     print_metrics(result)
 
 
-def settings_for(schedule: Schedule, material: Material, seed: int) -> TrainSettings:
-    """The paper's settings, with the schedule's network and length.
+def settings_for(schedule: Schedule, common: Common | None, material: Material, seed: int) -> TrainSettings:
+    """The paper's settings, with the network and length of the schedule, or of all methods in common.
 
     Queues that would not fill in the first of the epochs are made shorter: without full queues nothing is calibrated.
     """
     n, n_classes = len(material.train), len(material.classes)
-    per_epoch = -(-n // schedule.batch_size)
-    epochs = TrainSettings.epochs if schedule.steps is None else max(2, round(schedule.steps / per_epoch))
+    if common is not None:
+        model, batch_size, epochs = common.network, common.batch_size, max(LEAST_EPOCHS, common.epochs(n))
+    else:
+        model, batch_size, epochs = "wrn", schedule.batch_size, TrainSettings.epochs
+        if schedule.steps is not None:
+            epochs = max(LEAST_EPOCHS, round(schedule.steps / -(-n // batch_size)))
     return TrainSettings(
         n_classes=n_classes,
+        model_type=model,
         layers=schedule.layers,
         widen_factor=schedule.widen_factor,
         droprate=schedule.droprate,
         epochs=epochs,
-        batch_size=schedule.batch_size,
+        batch_size=batch_size,
         sample_number=max(2, min(schedule.sample_number, n // (2 * n_classes))),
         lr=schedule.lr,
         seed=seed,

@@ -6,10 +6,12 @@ those of the authors' released checkpoints. `resnet.py` has the ResNet-50 varian
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from ood_shared.backbone import NETWORKS, SmallResNet
 from ood_shared.errors import InputError, unknown
 from torch import Tensor, nn
 
@@ -133,12 +135,24 @@ class GodinWideResNet(WideResNet):
         return godin_logits(self.features(images), self.fc.weight, self.g)
 
 
+class CommonNetwork(SmallResNet):
+    """The network that `ood-bench` gives to every method, with this package's interface."""
+
+    def forward(  # type: ignore[override]
+        self, images: Float[Tensor, "batch 3 h w"]
+    ) -> tuple[Float[Tensor, "batch classes"], Float[Tensor, "batch features"]]:
+        """Logits and features. `fc` alone maps features, real or drawn, to logits."""
+        features = self.features(images)
+        return self.fc(features), features
+
+
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "wrn": WideResNet,
     "wrn_godin": GodinWideResNet,
     "resnet50_small": SmallResNet50,
     "resnet50_small_godin": SmallGodinResNet50,
     "resnet50": StandardResNet50,
+    **{name: partial(CommonNetwork, blocks=blocks) for name, blocks in NETWORKS.items()},
 }
 
 

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 from ood_shared import checkpoints
-from ood_shared.bench.material import make_result, print_metrics, read_material
+from ood_shared.bench.common import COMMON
+from ood_shared.bench.material import facts_of, make_result, print_metrics, read_material
+from ood_shared.bench.pictures import write_pictures
 from ood_shared.bench.schema import pack_scores, write_result
 from ood_shared.devices import autocast, make_scaler, resolve_device, seed_everything
 from ood_shared.errors import InputError
@@ -37,6 +39,7 @@ PAPER = (
     "Autoencoders, IEEE Access 2021; MOOD 2020, third place of the pixel task"
 )
 SIDE = 32
+NO_CLASSIFIER = "autoencoder"
 EMBEDDED, SYNTHETIC = "mni152", "synthetic"
 SUBJECT_SIDE = 64
 LEAST_SHARE = 1 / 16  # of a slice that is positive, for training on it
@@ -122,7 +125,8 @@ Run = tuple[dict[str, Any], dict[str, Any], dict[str, float | None], Path]
 def bench_images(options: argparse.Namespace, schedule: Schedule, compute: Compute, folder: Path) -> Run:
     """Sets of images: one autoencoder, the score is the relative perceptual error."""
     generator = torch.Generator().manual_seed(options.seed)
-    material = read_material(options, SIDE, 1, generator, schedule.train_images, schedule.test_images)
+    limits = COMMON[options.budget] if options.backbone == "common" else schedule
+    material = read_material(options, SIDE, 1, generator, limits.train_images, limits.test_images)
     started = time.perf_counter()
     features = pretrained(material.train, schedule.simclr_steps, generator, compute)
     model, seconds = fit_autoencoder(material.train, features, schedule, schedule.steps, generator, compute, folder)
@@ -135,7 +139,10 @@ def bench_images(options: argparse.Namespace, schedule: Schedule, compute: Compu
         {name: (image_scores(model, images, compute), None) for name, images in material.ood.items()},
     )
     score_seconds = time.perf_counter() - started
-    config = {"n_train": len(material.train), "side": SIDE, "novel_classes": options.novel_classes}
+    write_pictures(folder, arrays, {options.id: material.test, **material.ood}, material.classes)
+    epochs = round(schedule.steps * schedule.batch_size / len(material.train), 1)
+    config = facts_of(NO_CLASSIFIER, [model.encoder, model.decoder], epochs)
+    config |= {"n_train": len(material.train), "side": SIDE, "novel_classes": options.novel_classes}
     return arrays, config, _timings(train_seconds, seconds, score_seconds, len(arrays["scores"])), folder / fit.MODEL
 
 
@@ -176,7 +183,9 @@ def bench_volumes(options: argparse.Namespace, schedule: Schedule, compute: Comp
         {name: (score(found), None) for name, found in outliers.items()},
     )
     score_seconds = time.perf_counter() - started
-    config = {"n_train": len(train), "side": SIDE, "axes": [0, 1, 2]}
+    networks = [net for part in parts for net in (part.model.encoder, part.model.decoder)]
+    epochs = round(schedule.steps * schedule.batch_size / sum(map(len, slices)), 1)
+    config = facts_of(NO_CLASSIFIER, networks, epochs) | {"n_train": len(train), "side": SIDE, "axes": [0, 1, 2]}
     timings = _timings(train_seconds, seconds, score_seconds, len(arrays["scores"]))
     return arrays, config, timings, folder / "axis_0" / fit.MODEL
 

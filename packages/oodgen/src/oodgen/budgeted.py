@@ -6,7 +6,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from ood_shared.bench.material import make_result, print_metrics, read_material
+from ood_shared.bench.common import COMMON
+from ood_shared.bench.material import facts_of, make_result, print_metrics, read_material
+from ood_shared.bench.pictures import write_pictures
 from ood_shared.bench.schema import write_result
 from ood_shared.devices import module_device, resolve_device
 from ood_shared.errors import InputError
@@ -24,6 +26,7 @@ from oodgen.vae import ConditionalVAE
 
 FULL_VAE_EPOCHS, FULL_CLASSIFIER_EPOCHS = 100, 200  # the documented ones
 VAE_BATCH, CLASSIFIER_BATCH = 128, 256
+COMMON_LR = 0.5  # of Adadelta
 RESTARTS, SEED_STEP, PROBED = 4, 1000, 64
 
 
@@ -35,7 +38,9 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
         resolve_device(options.device), options.precision, options.compile, options.log_to, options.resume
     )
     generator = torch.Generator().manual_seed(options.seed)
-    material = read_material(options, SIDE, 1, generator, schedule.train_images, schedule.test_images)
+    common = COMMON[options.budget] if options.backbone == "common" else None
+    limits = common or schedule
+    material = read_material(options, SIDE, 1, generator, limits.train_images, limits.test_images)
     train = Pixels(material.train, material.train_labels, material.classes)
     test = Pixels(material.test, material.test_labels, material.classes)
     folder = Path(options.output_dir)
@@ -48,14 +53,21 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
     generation = GenerationSettings()
     made = make_outliers(vae, train, train, generation, generator)
     made_test = make_outliers(vae, test, train, generation, generator) if _has_pairs(test) else made
-    epochs = _epochs(schedule.classifier_steps, len(train) + len(made.images), CLASSIFIER_BATCH, FULL_CLASSIFIER_EPOCHS)
+    n_mixed = len(train) + len(made.images)
+    if common is None:
+        batch_size, lr = CLASSIFIER_BATCH, schedule.lr
+        epochs = _epochs(schedule.classifier_steps, n_mixed, batch_size, FULL_CLASSIFIER_EPOCHS)
+    else:  # as many steps as the others, with as many ID images in each
+        batch_size, lr = round(common.batch_size * n_mixed / len(train)), COMMON_LR
+        epochs = common.epochs(len(train))
     weight = schedule.ood_weight or ood_weight_from_counts(len(train), n, len(made.images))
     settings = ClassifierSettings(
         n,
+        architecture="doc" if common is None else common.network,
         epochs=epochs,
-        batch_size=CLASSIFIER_BATCH,
+        batch_size=batch_size,
         save_every=epochs,
-        lr=schedule.lr,
+        lr=lr,
         ood_weight=weight,
         seed=options.seed,
     )
@@ -71,14 +83,15 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
     }
     arrays = score_arrays(options.id, id_logits, test.labels, ood_logits, "one_minus_ood")
     score_seconds = time.perf_counter() - started
-    steps = max(1, len(mixed) // CLASSIFIER_BATCH)
+    steps = max(1, len(mixed) // batch_size)
     result = make_result(
         arrays,
         method=METHOD,
         paper=PAPER,
         seed=options.seed,
         budget=options.budget,
-        config={"vae": asdict(vae_settings), "generation": asdict(generation), "classifier": asdict(settings)}
+        config=facts_of(options.backbone, [vae, network], epochs)
+        | {"vae": asdict(vae_settings), "generation": asdict(generation), "classifier": asdict(settings)}
         | {"n_train": len(train), "novel_classes": options.novel_classes},
         timings={
             "train_seconds": train_seconds,
@@ -88,6 +101,7 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
         device=compute.device,
         checkpoint=folder / "classifer" / "model.pth",
     )
+    write_pictures(folder, arrays, {options.id: material.test, **material.ood}, material.classes)
     write_result(folder, result, arrays)
     print_metrics(result)
 

@@ -8,9 +8,13 @@ notebooks. Their losses give class n a weight of its own:
     double    as the default, with softmax(p) in place of p   (the documented program; cannot fall below log(e+n) - 1)
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
+from ood_shared.backbone import NETWORKS, SmallResNet
 from ood_shared.errors import InputError, unknown
 from torch import Tensor, nn
 
@@ -94,13 +98,30 @@ class PaperClassifier(OutlierClassifier):
         return self.fc2(self.drop2(self.features(x)))
 
 
+class CommonClassifier(OutlierClassifier):
+    """The network that `ood-bench` gives to every method, with one output more: 77,307 parameters for 10 classes."""
+
+    def __init__(self, n_classes: int = 10, blocks: int = 1) -> None:
+        super().__init__(n_classes)
+        self.network = SmallResNet(n_classes + 1, 1, blocks)
+
+    def features(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch 64"]:
+        """Penultimate features, after the ReLU and averaged over the map."""
+        return self.network.features(_as_images(x))
+
+    def logits(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch outputs"]:
+        """Unnormalised scores of the n classes and, last, of the outlier class."""
+        return self.network.fc(self.features(x))
+
+
 def build_classifier(architecture: str, n_classes: int = 10) -> OutlierClassifier:
-    """A new network: `doc` is `Classifier`, `paper` is `PaperClassifier`.
+    """A new network: `doc` is `Classifier`, `paper` is `PaperClassifier`; a name of `NETWORKS` is that of `ood-bench`.
 
     Raises:
         InputError: the architecture is not known.
     """
-    kinds = {"doc": Classifier, "paper": PaperClassifier}
+    kinds: dict[str, Callable[[int], OutlierClassifier]] = {"doc": Classifier, "paper": PaperClassifier}
+    kinds |= {name: partial(CommonClassifier, blocks=blocks) for name, blocks in NETWORKS.items()}
     if architecture not in kinds:
         raise unknown("classifier architecture", architecture, kinds)
     return kinds[architecture](n_classes)

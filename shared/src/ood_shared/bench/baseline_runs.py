@@ -20,6 +20,7 @@ from ood_shared.backbone import SmallResNet, build_common
 from ood_shared.bench.baselines import DETECTORS
 from ood_shared.bench.common import LR, Common
 from ood_shared.bench.material import Material, facts_of, make_result, print_metrics, read_material
+from ood_shared.bench.pictures import write_pictures
 from ood_shared.bench.schema import pack_scores, write_result
 from ood_shared.devices import autocast, maybe_compile, resolve_device, seed_everything
 from ood_shared.errors import InputError, unknown
@@ -88,6 +89,7 @@ def bench(options: argparse.Namespace, schedule: Common) -> None:
             device=device,
             checkpoint=folder / CHECKPOINT,
         )
+        write_pictures(folder / word, arrays, sets, material.classes)
         write_result(folder / word, result, arrays)
         print(f"{word}:")
         print_metrics(result)

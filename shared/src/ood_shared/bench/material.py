@@ -33,6 +33,7 @@ class Material:
         test_labels: int64.
         classes: names of the ID classes.
         ood: outlier sets by name, the novel classes first: uint8, or float32 in the scale of [0, 1] for noise.
+        native: height and width of the ID images as they were stored, at most `side`; to reduce other images by.
     """
 
     train: UInt8[Tensor, "n channels side side"] = field(repr=False)
@@ -41,6 +42,7 @@ class Material:
     test_labels: Int64[Tensor, " m"] = field(repr=False)
     classes: tuple[str, ...]
     ood: Mapping[str, Tensor] = field(repr=False)
+    native: tuple[int, int] = (0, 0)
 
 
 def read_material(
@@ -90,7 +92,7 @@ def read_material(
             drawn[name] = resize(outliers.images, (side, side), channels=channels, native=native)
     for name, images in drawn.items():
         ood[name] = images[_chosen(len(images), test_limit, generator)]
-    return Material(train_images, train_labels, test_images, test_labels, train.classes, ood)
+    return Material(train_images, train_labels, test_images, test_labels, train.classes, ood, native)
 
 
 def largest_norm(images: UInt8[Tensor, "n c h w"]) -> float:
