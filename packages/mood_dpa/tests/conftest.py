@@ -1,10 +1,6 @@
 """Small volumes, small configurations, and ways to run the commands on them."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +12,12 @@ from mood_dpa.configuration import read_config, write_config
 from mood_dpa.folds import folds_text
 from mood_dpa.volumes import write_volume
 from ood_shared.files import write_text
+from ood_shared.testing import commands
+from ood_shared.testing.commands import Outcome
 
 PACKAGE = Path(__file__).parents[1]
 SIDE, RES = 24, 8
 AFFINE = np.array([[-2.0, 0, 0, 30], [0, 0, 3.0, -20], [0, 2.5, 0, 5], [0, 0, 0, 1]])
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a command left."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def error(self) -> str:
-        """The one line of an error."""
-        assert self.status == 2, (self.status, self.err)
-        lines = [line for line in self.err.splitlines() if not line.startswith(("warning:", "note:", "error:"))]
-        assert len(lines) == 1, self.err
-        return lines[0]
 
 
 def phantom(seed: int, side: int = SIDE) -> np.ndarray:
@@ -57,40 +38,28 @@ def write_phantoms(folder: Path, count: int, affine: np.ndarray = AFFINE) -> Pat
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+def run() -> Callable[..., Outcome]:
     """`run("train", "config.yaml")`: a command in this process."""
 
     def call(*argv: object) -> Outcome:
-        capsys.readouterr()
-        try:
-            status = cli.main([str(word) for word in argv])
-        except SystemExit as stop:
-            status = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return Outcome(status, captured.out, captured.err)
+        return commands.call(cli.main, *map(str, argv))
 
     return call
 
 
 @pytest.fixture
-def done(run: Callable[..., Outcome]) -> Callable[..., Outcome]:
+def done() -> Callable[..., Outcome]:
     """As `run`, for a command that must succeed."""
 
     def call(*argv: object) -> Outcome:
-        found = run(*argv)
-        assert found.status == 0, found.err
-        return found
+        return commands.succeed(cli.main, *map(str, argv))
 
     return call
 
 
-def script(name: str, *argv: object, cwd: Path, environment: dict[str, str] | None = None) -> Outcome:
+def script(name: str, *argv: object, cwd: Path) -> Outcome:
     """A script of the package as a process of its own."""
-    base = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    base |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **(environment or {})}
-    words = [sys.executable, str(PACKAGE / name), *map(str, argv)]
-    found = subprocess.run(words, cwd=cwd, env=base, capture_output=True, text=True, timeout=300)
-    return Outcome(found.returncode, found.stdout, found.stderr)
+    return commands.finish(commands.start([str(PACKAGE / name), *map(str, argv)], cwd))
 
 
 @pytest.fixture(scope="session")

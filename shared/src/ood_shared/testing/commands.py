@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+REMARKS = ("warning: ", "note: ", "error: ")  # about one input of several; an error that ends a command names it first
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -20,9 +22,9 @@ class Outcome:
 
     @property
     def error(self) -> str:
-        """The line of an error, after checking that it is one line, and of bad input; warnings may stand before it."""
+        """The line of an error, after checking that it is one line, and of bad input; remarks may stand before it."""
         assert self.status == 2, (self.status, self.err)
-        lines = [line for line in self.err.splitlines() if not line.startswith("warning: ")]
+        lines = [line for line in self.err.splitlines() if not line.startswith(REMARKS)]
         assert len(lines) == 1, self.err
         assert ": error: " in lines[0]
         return lines[0]
