@@ -209,8 +209,8 @@ def test_the_report_refers_to_nothing_outside_and_holds_every_section(site, tmp_
     text = (tmp_path / "out" / "report.html").read_text()
     assert "://" not in re.sub(r"base64,[^\"]*", "", text)
     headings = re.findall(r"<h2[^>]*>([^<]*)</h2>", text)
-    assert headings[:4] == ["Leaderboard", "Summary", "AUROC side by side", "Accuracy and cost"]
-    assert {"ROC: near", "ROC: far", "Scores: fake_a", "Scores: fake_b", "Other metrics"} <= set(headings)
+    assert headings[:4] == ["Leaderboard", "AUROC side by side", "Accuracy and cost", "ROC: near"]
+    assert {"ROC: far", "Scores: fake_a", "Scores: fake_b", "Every OOD set", "Other metrics"} <= set(headings)
     assert headings.index("ROC: near") < headings.index("Scores: fake_a") < headings.index("How it was run")
     assert "95 % bootstrap interval" in text
     assert "share of ID flagged at the threshold that catches 95 % of OOD" in text

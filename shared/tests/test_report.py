@@ -5,9 +5,11 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from ood_shared import plots, report
+from ood_shared.bench.pictures import png_of
 from ood_shared.errors import InputError
-from ood_shared.report import Figure, Table, Text
+from ood_shared.report import Cell, Figure, Gallery, Picture, Table, Text
 
+PNG = png_of(np.zeros((4, 4, 3), np.uint8))
 VOID = {"meta", "img", "br"}
 
 
@@ -84,6 +86,7 @@ def test_grouped_rows_stand_under_one_heading_with_small_second_lines():
     page = Outline(report.render("Title", sections()))
     headings = [attributes for tag, attributes in page.tags if attributes.get("class") == "group"]
     assert len(headings) == 2
+    assert page.of("span") == ["a", "b"]
     assert page.of("small") == ["0.8–1.0"]
     assert page.of("td")[:3] == ["0.9", "1.0", "0.7"]
 
@@ -104,6 +107,66 @@ def test_a_sortable_table_has_buttons_and_the_script_and_others_have_neither():
     assert text.count('<button type="button">') == 2
 
 
+@pytest.mark.parametrize(
+    ("cell", "key"),
+    [
+        ("98.4\n[97, 99]", "98.4"),
+        ("−1.5", "-1.5"),
+        ("-1e-3", "-0.001"),
+        ("<0.01", "0.01"),
+        ("12 %", "12.0"),
+        ("–", None),
+        (Cell("1 min 5 s", 65.0), "65.0"),
+        (Cell("–", None), None),
+    ],
+)
+def test_a_cell_of_numbers_sorts_by_its_first_number_or_its_key(cell, key):
+    page = Outline(report.render("T", [Table("T", ["name", "n"], [["x", cell]], sortable=True)]))
+    (found,) = [attributes for tag, attributes in page.tags if tag == "td"]
+    assert (found.get("data-key"), found["class"]) == (key, "number")
+
+
+def test_words_have_no_key():
+    page = Outline(report.render("T", [Table("T", ["name", "n"], [["1a", "x"], ["2", "3"]], sortable=True)]))
+    assert [a.get("data-key") for tag, a in page.tags if tag in ("td", "th") and "scope" not in a] == [None, None]
+
+
+def test_a_grouped_table_may_be_sortable():
+    rows = [["near", "a", "1"], ["near", "b", "2"], ["far", "a", "3"]]
+    text = report.render("T", [Table("T", ["set", "method", "n"], rows, grouped=True, sortable=True)])
+    assert text.count("<tbody>") == 2
+    assert text.count('<button type="button">') == 2
+
+
+def test_the_arrow_of_a_head_stays_with_its_word():
+    page = Outline(report.render("T", [Table("T", ["method", "AUPR in ↑"], [["a", "1"]])]))
+    assert page.of("th") == ["method", "AUPR in\N{NO-BREAK SPACE}↑", "a"]
+
+
+def test_a_gallery_shows_its_pictures_with_captions_and_descriptions():
+    rows = [("near\n8 of 100", [Picture(PNG, "0.5\n3", "near, image 1"), Picture(PNG, "0.6", "near, image 2")])]
+    page = Outline(report.render("Title", [Gallery("Failures", rows, note="What is below.")]))
+    assert page.of("h3") == ["near"]
+    assert page.of("small") == ["8 of 100"]
+    assert page.of("span") == ["0.5", "3", "0.6"]
+    images = [attributes for tag, attributes in page.tags if tag == "img"]
+    assert [image["alt"] for image in images] == ["near, image 1", "near, image 2"]
+    assert base64.b64decode(images[0]["src"].split(",")[1]) == PNG
+
+
+def test_a_folded_section_shows_its_title_only():
+    page = Outline(
+        report.render("Title", [Text("Open", ["x"]), Text("Settings", ["seed = 0"], code=True, folded=True)])
+    )
+    assert page.of("h2") == ["Open", "Settings"]
+    assert [tag for tag, _ in page.tags if tag in ("details", "summary", "pre")] == ["details", "summary", "pre"]
+
+
+def test_a_picture_that_is_no_png_is_refused():
+    with pytest.raises(InputError, match="A picture of `G` was given 3 bytes"):
+        report.render("Title", [Gallery("G", [("row", [Picture(b"GIF", "", "")])])])
+
+
 @pytest.mark.parametrize("name", ["<b>", '"><script>alert(1)</script>', "a & b", "{{ 7 * 7 }}"])
 def test_names_are_escaped_wherever_they_stand(name):
     everywhere = [
@@ -112,14 +175,21 @@ def test_names_are_escaped_wherever_they_stand(name):
         Table(name, [name], [[f"{name}\n{name}"]], note=name, grouped=False),
         Table(name, [name, name], [[name, name]], grouped=True),
         Figure(name, plots.curves({name: [1.0, 2.0]}), caption=name, alternative=name),
+        Gallery(name, [(name, [Picture(PNG, name, name)])], note=name, folded=True),
     ]
     page = Outline(report.render(name, everywhere))
     assert {tag for tag, _ in page.tags}.isdisjoint({"b", "script"})
     assert page.of("h1") == [name]
-    assert page.of("p") == [name, name]
+    assert page.of("p") == [name, name, name]
     assert page.of("pre") == [name]
-    assert page.of("th") == [name, name, name, name, name]
-    assert [attributes["alt"] for tag, attributes in page.tags if tag == "img"] == [name]
+    assert page.of("th") == [name, name, name, name]
+    assert page.of("h3") == [name]
+    assert page.of("span") == [name, name]
+    assert [attributes["alt"] for tag, attributes in page.tags if tag == "img"] == [name, name]
+    assert [attributes["aria-label"] for tag, attributes in page.tags if tag == "div" and "role" in attributes] == [
+        name,
+        name,
+    ]
 
 
 def test_figures_are_embedded_as_png():

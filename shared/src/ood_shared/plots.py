@@ -34,6 +34,7 @@ STYLE: dict[Any, Any] = {
     **{"axes.grid": True, "grid.color": "#e4e4e4", "axes.axisbelow": True},
 }
 WIDTH = 7.0  # inches; the text stays legible when a phone shows it at half the size
+MOST_INSIDE = 6  # curves that a legend names without covering them
 MOST_POINTS = 2000  # of a drawn curve; more than the pixels it covers
 
 
@@ -45,7 +46,8 @@ def roc(curves: Mapping[str, tuple[metrics.Scores, metrics.Scores]], title: str 
         title: printed above.
     """
     _need("ROC", curves)
-    figure, (axes,) = _panels(1, 1, height=5.2)
+    beside = len(curves) > MOST_INSIDE
+    figure, (axes,) = _panels(1, 1, height=4.4 if beside else 5.2)
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, label="chance")
     for position, (name, (id_scores, ood_scores)) in enumerate(curves.items()):
         fpr, tpr = metrics.roc_curve(id_scores, ood_scores)
@@ -54,7 +56,10 @@ def roc(curves: Mapping[str, tuple[metrics.Scores, metrics.Scores]], title: str 
         axes.plot(fpr[kept], tpr[kept], label=f"{_plain(name)} (AUROC {area:.3f})", **_line(position))
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     axes.set(xlabel="share of ID flagged (FPR)", ylabel="share of OOD caught (TPR)", title=_plain(title))
-    axes.legend(loc="lower right")
+    if beside:
+        figure.legend(loc="outside right center", frameon=False)
+    else:
+        axes.legend(loc="lower right")
     return figure
 
 

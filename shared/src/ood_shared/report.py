@@ -18,16 +18,29 @@ if TYPE_CHECKING:
     import matplotlib.figure
 
 NUMBER = re.compile(r"[-+−–<>≤≥~]?\s?\d.*|[–—-]", re.S)
+LEADING = re.compile(r"[<>≤≥~]?\s?([-+−–]?\d+(?:\.\d+)?(?:e[-+]?\d+)?)")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True)
 class Text:
-    """Paragraphs; `code` keeps line breaks and uses a fixed-width font (settings, the end of a log)."""
+    """Paragraphs; `code` keeps line breaks and uses a fixed-width font (settings, the end of a log).
+
+    With `folded`, only the title shows until it is clicked; paper shows all.
+    """
 
     title: str
     paragraphs: Sequence[str]
     code: bool = False
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell that sorts by `key`: `1 min 5 s` comes after `20 s`. None sorts last."""
+
+    text: str
+    key: float | None
 
 
 @dataclass(frozen=True)
@@ -35,12 +48,13 @@ class Table:
     """A table. The first line of a cell is shown large, further lines small below it (a value and its interval).
 
     With `grouped`, rows that share their first cell stand together under it as a heading, which saves the column. With
-    `sortable`, a click on a column's head sorts by it.
+    `sortable`, a click on a column's head sorts by it, within the groups. Columns of numbers go by the number that a
+    cell begins with, or by its key, and begin with the largest; where the head has a `↓`, with the least.
     """
 
     title: str
     header: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[str | Cell]]
     note: str = ""
     grouped: bool = False
     sortable: bool = False
@@ -59,7 +73,29 @@ class Figure:
     alternative: str = ""
 
 
-Section = Text | Table | Figure
+@dataclass(frozen=True)
+class Picture:
+    """A small picture, shown enlarged pixel by pixel: the bytes of a PNG file, lines below it, and a description."""
+
+    image: bytes
+    caption: str
+    alternative: str
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Rows of small pictures. The first line of a row's heading is shown large, further lines small.
+
+    With `folded`, only the title shows until it is clicked; paper shows all.
+    """
+
+    title: str
+    rows: Sequence[tuple[str, Sequence[Picture]]]
+    note: str = ""
+    folded: bool = False
+
+
+Section = Text | Table | Figure | Gallery
 
 
 def write_report(path: Path | str, title: str, sections: Sequence[Section]) -> None:
@@ -87,7 +123,10 @@ def render(title: str, sections: Sequence[Section]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    prepared = [{**_prepare(section), "anchor": f"s{number}"} for number, section in enumerate(sections, 1)]
+    prepared = [
+        {**_prepare(section), "anchor": f"s{number}", "folded": getattr(section, "folded", False)}
+        for number, section in enumerate(sections, 1)
+    ]
     return environment.get_template("report.html.j2").render(title=title, sections=prepared)
 
 
@@ -103,6 +142,9 @@ def _prepare(section: Section) -> dict[str, object]:
             "caption": section.caption,
             "alternative": section.alternative or section.title,
         }
+    if isinstance(section, Gallery):
+        rows = [(heading.split("\n"), [_prepare_picture(p, section) for p in row]) for heading, row in section.rows]
+        return {"kind": "gallery", "title": section.title, "rows": rows, "note": section.note}
     return _prepare_table(section)
 
 
@@ -112,24 +154,57 @@ def _prepare_table(table: Table) -> dict[str, object]:
             raise InputError(f"Table `{table.title}` has {len(table.header)} columns, but a row of {len(row)}: {row}.")
     hidden = 1 if table.grouped else 0
     columns = [[row[c] for row in table.rows] for c in range(len(table.header))]
-    numeric = [bool(column) and all(NUMBER.fullmatch(cell) for cell in column) for column in columns]
-    by_heading = groupby(table.rows, key=lambda row: row[0] if table.grouped else "")
+    numeric = [bool(column) and all(map(_is_number, column)) for column in columns]
+    by_heading = groupby(table.rows, key=lambda row: _text(row[0]) if table.grouped else "")
+    groups = [
+        {
+            "heading": heading.split("\n"),
+            "rows": [
+                [(_text(cell).split("\n"), _key(cell) if number else None) for cell, number in pairs]
+                for pairs in (list(zip(row, numeric, strict=True))[hidden:] for row in rows)
+            ],
+        }
+        for heading, rows in by_heading
+    ]
     return {
         "kind": "table",
         "title": table.title,
-        "header": list(table.header[hidden:]),
+        "header": [re.sub(" (?=[↑↓])", "\N{NO-BREAK SPACE}", name) for name in table.header[hidden:]],
         "numeric": numeric[hidden:],
-        "groups": [
-            {"heading": heading, "rows": [[cell.split("\n") for cell in row[hidden:]] for row in rows]}
-            for heading, rows in by_heading
-        ],
+        "grouped": table.grouped,
+        "groups": groups,
         "note": table.note,
-        "sortable": table.sortable and not table.grouped,
+        "sortable": table.sortable,
     }
+
+
+def _is_number(cell: str | Cell) -> bool:
+    return isinstance(cell, Cell) or NUMBER.fullmatch(cell) is not None
+
+
+def _text(cell: str | Cell) -> str:
+    return cell.text if isinstance(cell, Cell) else cell
+
+
+def _key(cell: str | Cell) -> float | None:
+    """What a cell of numbers sorts by; None where it has no number."""
+    if isinstance(cell, Cell):
+        return cell.key
+    found = LEADING.match(cell)
+    return float(re.sub("[−–]", "-", found.group(1))) if found else None
+
+
+def _prepare_picture(picture: Picture, gallery: Gallery) -> dict[str, object]:
+    image = _encoded(picture.image, f"A picture of `{gallery.title}`")
+    return {"image": image, "caption": picture.caption.split("\n"), "alternative": picture.alternative}
 
 
 def _embedded(figure: Figure) -> str:
     png = figure.image if isinstance(figure.image, bytes) else plots.to_png(figure.image)
+    return _encoded(png, f"Figure `{figure.title}`")
+
+
+def _encoded(png: bytes, what: str) -> str:
     if not png.startswith(PNG_SIGNATURE):
-        raise InputError(f"Figure `{figure.title}` was given {len(png)} bytes that are no PNG file.")
+        raise InputError(f"{what} was given {len(png)} bytes that are no PNG file.")
     return base64.b64encode(png).decode("ascii")

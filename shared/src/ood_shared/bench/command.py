@@ -24,6 +24,7 @@ from ood_shared.bench.common import BACKBONES
 from ood_shared.bench.fields import CONVENTION, SCHEMA_VERSION
 from ood_shared.bench.flags import BUDGETS, NOVEL, add_backbone_flag
 from ood_shared.bench.jobs import Ended, Run, perform, say
+from ood_shared.bench.pictures import Pictures, read_pictures
 from ood_shared.cli import Parser, add_shared_flags, parse_seed_number, run_command
 from ood_shared.errors import InputError, unknown
 from ood_shared.report import write_report
@@ -129,13 +130,28 @@ def _conclude(ended: Sequence[Ended], folder: Path, command_line: str, settings:
     files.write_json(folder / f"{LEADERBOARD}.json", leaderboard.as_json(places))
     files.write_text(folder / f"{LEADERBOARD}.csv", leaderboard.as_csv(places))
     title = f"OOD detection on {settings['id']}"
-    write_report(folder / REPORT, title, page.sections(results, failures, command_line, settings, places))
+    pictures = _pictures_of(ended)
+    write_report(folder / REPORT, title, page.sections(results, failures, command_line, settings, places, pictures))
     if records:
         print("\n".join(["", *summary.as_lines(records), ""]))
     print(f"report: {folder / REPORT}\nnumbers: {folder / RESULTS}")
     if failures:
         say(f"ood-bench: {len(failures)} of {len(ended)} run(s) failed: {'; '.join(failures)}")
     return 1 if failures else 0
+
+
+def _pictures_of(ended: Sequence[Ended]) -> dict[str, Pictures | None]:
+    """The pictures of each method's first run; a damaged file is named and costs the report no more than these."""
+    found: dict[str, Pictures | None] = {}
+    for end in ended:
+        for (method, folder), (_, scores) in zip(end.run.folders().items(), end.results, strict=False):
+            if method not in found:
+                try:
+                    found[method] = read_pictures(folder, scores)
+                except InputError as error:
+                    found[method] = None
+                    say(f"ood-bench: no pictures of {method}: {error}")
+    return found
 
 
 def _write_results(ended: Sequence[Ended], folder: Path, command_line: str, settings: dict[str, Any]) -> None:

@@ -1,27 +1,24 @@
-"""The report of a bench run: first the answer, then curves and histograms, then everything else and how it was run."""
+"""The report of a bench run: first the answer, then curves and pictures, then every number and how it was run."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ood_shared import metrics, plots
+from ood_shared.bench import tables
 from ood_shared.bench.fields import Record, ScoreArrays, split_scores
-from ood_shared.bench.leaderboard import Entry, Share
-from ood_shared.bench.summary import MAIN, SETTLED, Figures, Row, costs, means, method_rows, rows, span_words
-from ood_shared.report import Figure, Section, Table, Text
+from ood_shared.bench.flags import NOVEL
+from ood_shared.bench.leaderboard import Entry
+from ood_shared.bench.pictures import Picture as Shown
+from ood_shared.bench.pictures import Pictures, png_of
+from ood_shared.bench.summary import Row, rows
+from ood_shared.report import Figure, Gallery, Picture, Section, Table, Text
 
-OTHERS = {
-    "fpr95_id_positive": "FPR95, ID positive ↓",
-    "fpr80": "FPR80 ↓",
-    "fpr80_id_positive": "FPR80, ID positive ↓",
-    "detection_error": "detection error ↓",
-    "aupr_in_trapezoid": "AUPR in, trapezoid ↑",
-    "aupr_out_trapezoid": "AUPR out, trapezoid ↑",
-}
 SMOKE = (
     "Budget smoke trains for seconds. It shows that everything runs; its numbers say little about the methods. "
     "Compare methods with --budget quick or full."
 )
+SURE = 0.05  # p from which on a difference is called open
 Result = tuple[Record, ScoreArrays]
 
 
@@ -30,7 +27,9 @@ def sections(
     failures: Mapping[str, Sequence[str]],
     command_line: str,
     settings: Mapping[str, Any],
-    places: Sequence[Entry] = (),
+    places: Sequence[Entry],
+    pictures: Mapping[str, Pictures | None],
+    near: Collection[str] = (NOVEL,),
 ) -> list[Section]:
     """The sections of the report.
 
@@ -39,150 +38,147 @@ def sections(
         failures: for each failed run, named, its reason and the last lines of its log.
         command_line: the command that ran them.
         settings: its flags.
-        places: the leaderboard, for a comparison of several methods.
+        places: the leaderboard of the results.
+        pictures: by method, of its first result here, where it left any.
+        near: OOD sets that are near; all others are far.
     """
     records = [record for record, _ in results]
     table = rows(records)
-    first = _first_seed(results)
-    found: list[Section] = [Text("", _headline(records, table, failures, settings))]
+    found: list[Section] = [Text("", _headline(records, table, failures, settings, places, near))]
     if records:
-        found += [*_leaderboard(places), _summary(records, table), *_at_a_glance(table), _methods(records)]
-        found += [*_roc_curves(first), *_histograms(first), _other_metrics(records, table)]
+        several = len(places) > 1
+        found += [tables.leaderboard(places), tables.side_by_side(places, near)] if several else []
+        found += [] if several else [tables.every_set(places, table, near)]
+        found.append(tables.accuracy_and_cost(records, places))
+        first = _first_seed(results, places)
+        found += _roc_curves(first, near)
+        for place, result in enumerate(first):
+            found.append(_histograms(result, near))
+            found += _pictures(result, pictures.get(result[0]["method"]), near, folded=place > 0)
+        found += [tables.every_set(places, table, near)] if several else []
+        found.append(tables.other_metrics(records, table, near))
     found += [Text(f"Failed: {name}", list(lines), code=True) for name, lines in failures.items()]
     found.append(Text("How it was run", [f"$ {command_line}", *(f"{k} = {v}" for k, v in settings.items())], code=True))
     if records:
-        found.append(_circumstances(records))
+        found += [tables.papers(records), _circumstances(records)]
         found += [_settings_of(record) for record, _ in first]
     return found
 
 
 def _headline(
-    records: Sequence[Record], table: Sequence[Row], failures: Mapping[str, Any], settings: Mapping[str, Any]
+    records: Sequence[Record],
+    table: Sequence[Row],
+    failures: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    places: Sequence[Entry],
+    near: Collection[str],
 ) -> list[str]:
     done, all_runs = len(records), len(records) + len(failures)
     said = [f"{done} of {all_runs} runs finished." + (f" Failed: {', '.join(failures)}." if failures else "")]
     if records:
         sets = list(dict.fromkeys(row.ood for row in table))
-        average = means(table)
-        best = max(average, key=lambda method: average[method])
-        hardest = min(sets, key=lambda ood: max(row.metrics["auroc"].value for row in table if row.ood == ood))
-        said.append(
-            f"In-distribution: {records[0]['id_dataset']}, {table[0].n_id} test inputs. "
-            f"Out-of-distribution: {', '.join(sets)}."
-        )
-        lead = "Highest mean AUROC" if len(average) > 1 else "Mean AUROC"
-        over = f" over {len(sets)} OOD sets" if len(sets) > 1 else ""
-        said.append(f"{lead}{over}: {best}, {100 * average[best]:.1f} %." + _hardest(hardest, table, len(sets)))
+        listed = ", ".join(tables.labelled(ood, sets, near) for ood in tables.ordered(sets, near))
+        said.append(f"In-distribution: {records[0]['id_dataset']}, {_counts(table)}. Out-of-distribution: {listed}.")
+        said += _answer(places, table, sets, near)
     if settings.get("budget") == "smoke":
         said.append(SMOKE)
     return said
 
 
-def _hardest(ood: str, table: Sequence[Row], sets: int) -> str:
-    value = max(row.metrics["auroc"].value for row in table if row.ood == ood)
-    return f" Hardest set: {ood}, where the best AUROC is {100 * value:.1f} %." if sets > 1 else ""
+def _answer(places: Sequence[Entry], table: Sequence[Row], sets: Sequence[str], near: Collection[str]) -> list[str]:
+    """Who is first, whose distance to it may be chance, and which set is hardest."""
+    first, *others = places
+    mean = first.means["all"]["auroc"]
+    over = f" over {len(sets)} OOD sets" if len(sets) > 1 else ""
+    lead = "Highest mean AUROC" if others else "Mean AUROC"
+    line = f"{lead}{over}: {first.method}, {100 * mean.value:.1f} % [{100 * mean.low:.1f}, {100 * mean.high:.1f}]."
+    close = [entry.method for entry in others if entry.p is not None and entry.p >= SURE]
+    if close:
+        line += f" The distance to it may be chance (p ≥ {SURE}) for {', '.join(close)}."
+    said = [line]
+    if len(sets) > 1:
+        best = {ood: max((row for row in table if row.ood == ood), key=_auroc) for ood in sets}
+        hardest = min(sets, key=lambda ood: _auroc(best[ood]))
+        top = best[hardest]
+        said.append(
+            f"Hardest set: {tables.labelled(hardest, sets, near)}, where the best AUROC is {100 * _auroc(top):.1f} % "
+            f"({top.method})."
+        )
+    return said
 
 
-def _leaderboard(places: Sequence[Entry]) -> list[Section]:
-    """The methods in order; near and far OOD sets apart, when there are both."""
-    if len(places) < 2:
-        return []
-    groups = [group for group in ("near", "far") if any(group in entry.means for entry in places)]
-    means = [(group, "auroc") for group in (*groups, "all")] + [("all", name) for name in MAIN if name != "auroc"]
-    means.append(("all", "fpr95_id_positive"))
-    head = [f"{group} {MAIN.get(name) or OTHERS[name]}".removeprefix("all ") for group, name in means]
-    rows = []
-    for place, entry in enumerate(places, 1):
-        cells = [_share(entry.means[group][name]) if group in entry.means else "–" for group, name in means]
-        behind = "–" if entry.behind is None else _share(entry.behind)
-        rows.append([str(place), entry.method, *cells, behind, "–" if entry.p is None else f"{entry.p:.3f}"])
-    apart = "near: the novel classes, kept out of training; far: all others; no word: all" if groups else "all"
-    note = (
-        f"In %, means over the OOD sets ({apart}); small: 95 % interval over resampled test "
-        "images and seeds. Behind first: difference in mean AUROC to the first row on the same resamples; p: two-sided "
-        "bootstrap probability of no difference, not corrected for the number of methods. A click on a head sorts."
-    )
-    return [Table("Leaderboard", ["#", "method", *head, "behind first", "p"], rows, note=note, sortable=True)]
+def _auroc(row: Row) -> float:
+    return row.metrics["auroc"].value
 
 
-def _share(share: Share) -> str:
-    return f"{100 * share.value:.1f}\n[{100 * share.low:.1f}, {100 * share.high:.1f}]"
+def _counts(table: Sequence[Row]) -> str:
+    counts = sorted({row.n_id for row in table})
+    return f"{counts[0]}{f' to {counts[-1]}' if len(counts) > 1 else ''} test images"
 
 
-def _summary(records: Sequence[Record], table: Sequence[Row]) -> Table:
-    return Table(
-        "Summary",
-        ["method", "OOD set", *MAIN.values()],
-        [[row.method, f"{row.ood}\nn = {row.n_ood}", *(_cell(row.metrics[name]) for name in MAIN)] for row in table],
-        note=f"In %, small: {span_words(records)}. {SETTLED}",
-        grouped=True,
-    )
-
-
-def _at_a_glance(table: Sequence[Row]) -> list[Section]:
-    """AUROC of the methods side by side, when there are several."""
-    methods = list(dict.fromkeys(row.method for row in table))
-    if len(methods) < 2:
-        return []
-    values = {(row.ood, row.method): row.metrics["auroc"].main() for row in table}
-    sets = dict.fromkeys(row.ood for row in table)
-    side_by_side = [[ood, *(values.get((ood, method), "–") for method in methods)] for ood in sets]
-    average = means(table)
-    side_by_side.append(["mean", *(f"{100 * average[method]:.1f}" for method in methods)])
-    note = "In %. Differences within the intervals of the summary are not differences between methods."
-    return [Table("AUROC side by side", ["OOD set", *methods], side_by_side, note=note)]
-
-
-def _methods(records: Sequence[Record]) -> Table:
-    return Table(
-        "Accuracy and cost",
-        ["method", "ID accuracy", "training", "scoring of 1000", "peak memory", "paper"],
-        [
-            [row.method, _cell(row.id_accuracy) if row.id_accuracy else "–", *costs(row), row.paper]
-            for row in method_rows(records)
-        ],
-        note="ID accuracy in %: share of ID test inputs whose class is predicted rightly; – where none is predicted.",
-    )
-
-
-def _roc_curves(results: Sequence[Result]) -> list[Section]:
+def _roc_curves(results: Sequence[Result], near: Collection[str]) -> list[Section]:
     """One figure per OOD set with every method; for a single method one figure with every OOD set."""
     caption = "OOD is the positive class. Up and to the left is better."
     found: list[Section] = []
+    sets = list(dict.fromkeys(name for record, _ in results for name in record["ood_datasets"]))
     if len(results) == 1:
         record, scores = results[0]
-        curves = {ood: _pair(scores, ood) for ood in record["ood_datasets"]}
+        curves = {tables.labelled(ood, sets, near): _pair(scores, ood) for ood in tables.ordered(sets, near)}
         method = record["method"]
         return [Figure(f"ROC: {method}", plots.roc(curves), caption, _spoken(f"ROC curves of {method}", curves))]
-    for ood in dict.fromkeys(name for record, _ in results for name in record["ood_datasets"]):
+    for ood in tables.ordered(sets, near):
         curves = {record["method"]: _pair(scores, ood) for record, scores in results if ood in record["ood_datasets"]}
-        found.append(Figure(f"ROC: {ood}", plots.roc(curves), caption, _spoken(f"ROC curves against {ood}", curves)))
+        name = tables.labelled(ood, sets, near)
+        found.append(Figure(f"ROC: {name}", plots.roc(curves), caption, _spoken(f"ROC curves against {name}", curves)))
     return found
 
 
-def _histograms(results: Sequence[Result]) -> list[Section]:
-    """One figure per method with every OOD set."""
-    found: list[Section] = []
-    for record, scores in results:
-        id_scores, *ood_scores = split_scores(scores)
-        figure = plots.histograms(id_scores, dict(zip(record["ood_datasets"], ood_scores, strict=True)))
-        caption = f"{record['method']}, seed {record['seed']}. Higher score = more OOD; less overlap is better."
-        found.append(Figure(f"Scores: {record['method']}", figure, caption))
+def _histograms(result: Result, near: Collection[str]) -> Figure:
+    """A figure of a method with every OOD set."""
+    record, scores = result
+    sets = tables.ordered(record["ood_datasets"], near)
+    labels = {tables.labelled(ood, sets, near): _pair(scores, ood)[1] for ood in sets}
+    figure = plots.histograms(split_scores(scores)[0], labels)
+    caption = f"{record['method']}, seed {record['seed']}. Higher score = more OOD; less overlap is better."
+    alternative = f"Histograms of the scores of {record['method']}: ID against each of {', '.join(labels)}."
+    return Figure(f"Scores: {record['method']}", figure, caption, alternative)
+
+
+def _pictures(result: Result, pictures: Pictures | None, near: Collection[str], folded: bool) -> list[Section]:
+    """The images that a method gets most wrong: ID first, then near and far OOD."""
+    if pictures is None:
+        return []
+    record, scores = result
+    named = pictures.classes
+    id_name, counts = record["id_dataset"], [len(part) for part in split_scores(scores)]
+    rows_ = [(f"{id_name} (ID)\nhighest scores of {counts[0]}", _strip(id_name, pictures.sets[id_name], named))]
+    sets = record["ood_datasets"]
+    for ood in tables.ordered(sets, near):
+        entries = record["metrics"][ood]
+        accepted = f"{100 * entries['fpr95_id_positive']['value']:.1f} % are accepted where 95 % of ID is kept"
+        heading = f"{tables.labelled(ood, sets, near)}\nlowest scores of {entries['n_ood']}; {accepted}"
+        rows_.append((heading, _strip(ood, pictures.sets[ood], named)))
+    note = "Below each picture its score; then the class of an ID image; after the arrow the class it was taken for."
+    return [Gallery(f"Where {record['method']} fails", rows_, note, folded)]
+
+
+def _strip(name: str, shown: Sequence[Shown], classes: Sequence[str]) -> list[Picture]:
+    found = []
+    for number, picture in enumerate(shown, 1):
+        own, taken = (_class(position, classes) for position in (picture.label, picture.prediction))
+        about = own if taken in ("", own) else f"{own} → {taken}".strip()
+        words = [f"class {own}"] if own else []
+        words += [f"taken for {taken}"] if taken and taken != own else []
+        spoken = ", ".join([f"{name}, image {number}: score {picture.score:.4g}", *words])
+        found.append(Picture(png_of(picture.image), "\n".join(filter(None, [f"{picture.score:.4g}", about])), spoken))
     return found
 
 
-def _other_metrics(records: Sequence[Record], table: Sequence[Row]) -> Table:
-    return Table(
-        "Other metrics",
-        ["method", "OOD set", *OTHERS.values()],
-        [[row.method, row.ood, *(_cell(row.metrics[name]) for name in OTHERS)] for row in table],
-        note=(
-            f"In %, small: {span_words(records)}. ID positive: share of OOD accepted at the threshold that keeps "
-            "95 % (80 %) of ID. Detection error: least mean of both error rates. Trapezoid: area under the "
-            "precision-recall curve by the trapezoidal rule; elsewhere AUPR is average precision."
-        ),
-        grouped=True,
-    )
+def _class(position: int, classes: Sequence[str]) -> str:
+    """Name of a class, its number where it has none; nothing for none."""
+    if position < 0:
+        return ""
+    return classes[position] if position < len(classes) else str(position)
 
 
 def _circumstances(records: Sequence[Record]) -> Table:
@@ -203,15 +199,15 @@ def _circumstances(records: Sequence[Record]) -> Table:
 def _settings_of(record: Record) -> Text:
     about = {"config": record["config"], "checkpoint_sha256": record["checkpoint_sha256"]}
     text = json.dumps(about, indent=2, ensure_ascii=False)
-    return Text(f"Settings: {record['method']}, seed {record['seed']}", text.splitlines(), code=True)
+    return Text(f"Settings: {record['method']}, seed {record['seed']}", text.splitlines(), True, True)
 
 
-def _first_seed(results: Sequence[Result]) -> list[Result]:
-    """The first run of each method: figures and settings show one seed."""
+def _first_seed(results: Sequence[Result], places: Sequence[Entry]) -> list[Result]:
+    """The first run of each method, in the order of the leaderboard: figures and settings show one seed."""
     found: dict[str, Result] = {}
     for result in results:
         found.setdefault(result[0]["method"], result)
-    return list(found.values())
+    return [found[entry.method] for entry in places]
 
 
 def _pair(scores: ScoreArrays, ood: str) -> tuple[Any, Any]:
@@ -222,7 +218,3 @@ def _pair(scores: ScoreArrays, ood: str) -> tuple[Any, Any]:
 def _spoken(what: str, curves: Mapping[str, tuple[Any, Any]]) -> str:
     areas = {name: metrics.evaluate(*pair)["auroc"] for name, pair in curves.items()}
     return f"{what}. AUROC: " + ", ".join(f"{name} {area:.3f}" for name, area in areas.items()) + "."
-
-
-def _cell(figures: Figures) -> str:
-    return f"{figures.main()}\n{figures.span()}"

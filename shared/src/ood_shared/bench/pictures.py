@@ -7,6 +7,7 @@
 scores; this is checked when it is written and again when it is read. Pictures are kept small, for a page.
 """
 
+import io
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from ood_shared import files
 from ood_shared.bench.fields import PICTURES, ScoreArrays, split_scores
 from ood_shared.errors import InputError
 
-__all__ = ["PICTURES", "Picture", "Pictures", "read_pictures", "write_pictures"]
+__all__ = ["PICTURES", "Picture", "Pictures", "png_of", "read_pictures", "write_pictures"]
 
 MOST = 8  # pictures of a set
 LARGEST_SIDE = 48  # pixels; 13 methods with 7 sets still make a page that is sent by mail
@@ -123,6 +124,16 @@ def read_pictures(folder: Path | str, arrays: ScoreArrays) -> Pictures | None:
         raise
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} cannot be read ({error}). Run the method again.") from None
+
+
+def png_of(image: UInt8[np.ndarray, "height width 3"]) -> bytes:
+    """The image as the bytes of a PNG file, without colour where it has none."""
+    from PIL import Image
+
+    grey = bool((image == image[..., :1]).all())
+    buffer = io.BytesIO()
+    Image.fromarray(image[..., 0] if grey else image).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
 
 
 def _check(stored: Mapping[str, npt.NDArray[Any]], arrays: ScoreArrays, path: Path) -> Pictures:
