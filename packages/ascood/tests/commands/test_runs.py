@@ -13,6 +13,8 @@ import yaml
 from ascood import cli, fit
 from ascood.scores.names import SCORES
 from ood_shared import checkpoints
+from ood_shared.bench.common import COMMON, Common
+from ood_shared.bench.pictures import read_pictures
 from ood_shared.bench.schema import read_result
 
 QUICK = ["--num_workers", "0", "--merge_option", "merge", "--num_gpus", "0", "--device", "cpu"]
@@ -255,15 +257,20 @@ def test_the_embedded_default_trains_and_is_judged_offline(digits_run, place, do
     assert "farood" in found.out
 
 
-def test_the_bench_leaves_a_checked_result(place, done, monkeypatch):
+@pytest.mark.parametrize(("backbone", "network"), [("common", "smallresnet10"), ("paper", "lenet")])
+def test_the_bench_leaves_a_checked_result(place, done, monkeypatch, backbone, network):
     from ascood import bench
 
     small = bench.Schedule("lenet", 60, 40, 2, 20, 0.05)
     monkeypatch.setitem(bench.SCHEDULES, "smoke", small)
+    monkeypatch.setitem(COMMON, "smoke", Common(60, 40, 2, 20, "smallresnet10"))
     words = ["--id", "digits", "--ood", "textures,gaussian", "--novel-classes", "3,7", "--output-dir", "out"]
-    done("bench", *words, "--device", "cpu")
-    record, _ = read_result(Path("out"))
+    done("bench", *words, "--device", "cpu", "--backbone", backbone)
+    record, scores = read_result(Path("out"))
     assert record["ood_datasets"] == ["novel", "textures", "gaussian"]
+    assert record["config"]["backbone"] == backbone
+    assert record["config"]["train"]["network"]["backbone"]["name"] == network
+    assert list(read_pictures("out", scores).sets) == ["digits", "novel", "textures", "gaussian"]
     assert record["timings"]["train_step_seconds"] > 0
 
 

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 from imood import cli
+from ood_shared.bench.common import COMMON, Common
+from ood_shared.bench.pictures import read_pictures
 from ood_shared.bench.schema import read_result
 from ood_shared.testing.commands import clean_environment
 
@@ -34,20 +36,27 @@ def test_the_command_lists_its_steps(capsys):
     assert "Did you mean `train`?" in capsys.readouterr().err
 
 
-def test_the_bench_leaves_what_the_contract_asks_for(tmp_path, monkeypatch, done):
+@pytest.mark.parametrize(("backbone", "model", "ratio"), [("common", "smallresnet10", 1), ("paper", "ResNet18", 0.1)])
+def test_the_bench_leaves_what_the_contract_asks_for(tmp_path, monkeypatch, done, backbone, model, ratio):
     from dataclasses import replace
 
     from imood import bench
 
     monkeypatch.setitem(bench.SCHEDULES, "smoke", replace(bench.SCHEDULES["smoke"], width=2, steps=4, test_images=40))
+    monkeypatch.setitem(COMMON, "smoke", Common(200, 40, 4, 32, "smallresnet10"))
     monkeypatch.chdir(tmp_path)
     done("bench", "--id", "digits", "--ood", "textures,sphere", "--seed", "3", "--device", "cpu", "--novel-classes",
-         "8,9", "--output-dir", "out")  # fmt: skip
+         "8,9", "--output-dir", "out", "--backbone", backbone)  # fmt: skip
     record, arrays = read_result(tmp_path / "out")
     assert record["ood_datasets"] == ["novel", "textures", "sphere"]
     assert record["seed"] == 3
     assert record["config"]["aux_outliers"] == "photos"
-    assert len(record["config"]["class_counts"]) == 8
+    counts = record["config"]["class_counts"]
+    assert len(counts) == 8
+    assert min(counts) / max(counts) == pytest.approx(ratio, rel=0.4)  # in common all images, which are not balanced
+    assert (record["config"]["backbone"], record["config"]["model"]) == (backbone, model)
+    assert record["config"]["extra_data"] == "outliers: photos"
+    assert list(read_pictures(tmp_path / "out", arrays).sets) == arrays["names"].tolist()
     assert arrays["names"].tolist() == ["digits", "novel", "textures", "sphere"]
 
 

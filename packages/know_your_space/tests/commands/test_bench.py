@@ -7,6 +7,8 @@ from importlib import metadata
 import numpy as np
 import pytest
 from know_your_space import bench, cli
+from ood_shared.bench.common import COMMON, Common
+from ood_shared.bench.pictures import read_pictures
 from ood_shared.bench.schema import read_result
 
 
@@ -14,6 +16,7 @@ from ood_shared.bench.schema import read_result
 def small(monkeypatch, tmp_path):
     """A schedule of seconds; the test runs in an empty folder."""
     monkeypatch.setitem(bench.SCHEDULES, "smoke", bench.Schedule(120, 40, 12, 10, 1, 0.0, 24, 2e-3, 4))
+    monkeypatch.setitem(COMMON, "smoke", Common(120, 40, 12, 24, "smallresnet10"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -22,12 +25,16 @@ def run(*argv: str) -> int:
     return cli.main(["bench", "--id", "digits", "--seed", "0", "--device", "cpu", *argv])
 
 
-def test_the_result_has_every_set_and_is_accepted_by_the_shared_reader(small):
-    assert run("--ood", "letters,gaussian,sphere", "--novel-classes", "8,9", "--output-dir", "out") == 0
+@pytest.mark.parametrize(("backbone", "model"), [("common", "smallresnet10"), ("paper", "wrn")])
+def test_the_result_has_every_set_and_is_accepted_by_the_shared_reader(small, backbone, model):
+    words = ["--ood", "letters,gaussian,sphere", "--novel-classes", "8,9", "--output-dir", "out"]
+    assert run(*words, "--backbone", backbone) == 0
     record, scores = read_result("out")
     assert record["method"] == "know_your_space"
     assert record["ood_datasets"] == ["novel", "letters", "gaussian", "sphere"]
     assert record["config"]["n_classes"] == 8
+    assert (record["config"]["backbone"], record["config"]["model_type"]) == (backbone, model)
+    assert list(read_pictures("out", scores).sets) == ["digits", "novel", "letters", "gaussian", "sphere"]
     assert np.isfinite(scores["scores"]).all()
     assert record["timings"]["train_step_seconds"] > 0
 

@@ -11,6 +11,8 @@ import torch
 from mood_dpa import cli, fit
 from mood_dpa.configuration import read_config, write_config
 from mood_dpa.standalone import load_checkpoint
+from ood_shared.bench.common import COMMON, Common
+from ood_shared.bench.pictures import PICTURES, read_pictures
 from ood_shared.bench.schema import read_result
 from ood_shared.testing.ranks import run_ranks
 
@@ -189,15 +191,20 @@ def test_bench_keeps_the_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     from mood_dpa import bench
 
     monkeypatch.setitem(bench.SCHEDULES, "smoke", bench.Schedule(64, 32, 0, 3, 4, 4, "r11", 1e-3, 8, 4))
+    monkeypatch.setitem(COMMON, "smoke", Common(48, 24, 3, 8, "smallresnet10"))
     words = ["--ood", "gaussian,textures", "--budget", "smoke", "--device", "cpu"]
     done("bench", "--id", "digits", *words, "--output-dir", tmp_path / "images")
     record, scores = read_result(tmp_path / "images")
     assert record["id_accuracy"] is None
     assert (scores["predictions"] == -1).all()
+    assert record["config"]["n_train"] == 48
+    assert list(read_pictures(tmp_path / "images", scores).sets) == ["digits", "gaussian", "textures"]
     words[1] = "synthetic"
     done("bench", "--id", "mni152", *words, "--output-dir", tmp_path / "volumes")
     record, _ = read_result(tmp_path / "volumes")
     assert record["ood_datasets"] == ["synthetic"]
+    assert record["config"]["backbone"] == "autoencoder"
+    assert not (tmp_path / "volumes" / PICTURES).exists()
 
 
 def test_challenge_scores_predictions(prepared: Path, done) -> None:

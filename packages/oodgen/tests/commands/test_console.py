@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ood_shared.bench.common import COMMON, Common
+from ood_shared.bench.pictures import read_pictures
 from ood_shared.bench.schema import read_result
 from ood_shared.datasets import load
 from oodgen import bench, cli
@@ -27,6 +29,7 @@ def empty(tmp_path, monkeypatch):
 @pytest.fixture
 def small_bench(monkeypatch):
     monkeypatch.setitem(bench.SCHEDULES, "smoke", bench.Schedule(200, 100, 12, 8, 0.5, 0.1))
+    monkeypatch.setitem(COMMON, "smoke", Common(200, 100, 8, 32, "smallresnet10"))
 
 
 def test_the_four_steps_run_on_embedded_images_in_an_empty_folder(done, empty):
@@ -155,9 +158,10 @@ def test_prepare_of_another_size_asks_for_resize(run, empty):
     assert list(empty.iterdir()) == []
 
 
-def test_bench_leaves_a_result_that_the_shared_reader_accepts(done, empty, small_bench):
+@pytest.mark.parametrize(("backbone", "architecture"), [("common", "smallresnet10"), ("paper", "doc")])
+def test_bench_leaves_a_result_that_the_shared_reader_accepts(done, empty, small_bench, backbone, architecture):
     words = ("--id", "digits", "--ood", "gaussian,faces", "--seed", "3", "--budget", "smoke", "--output-dir", "out")
-    found = done("bench", *words)
+    found = done("bench", *words, "--backbone", backbone)
     assert re.search(r"faces +AUROC \d\.\d{4}  FPR95 \d\.\d{4}", found.out)
     result, arrays = read_result(Path("out"))
     assert (result["method"], result["seed"], result["budget"]) == ("oodgen", 3, "smoke")
@@ -165,6 +169,8 @@ def test_bench_leaves_a_result_that_the_shared_reader_accepts(done, empty, small
     assert result["config"]["n_train"] == 200
     assert np.bincount(arrays["dataset"]).tolist() == [100, 100, 100]
     assert all(value > 0 for value in result["timings"].values())
+    assert (result["config"]["backbone"], result["config"]["classifier"]["architecture"]) == (backbone, architecture)
+    assert list(read_pictures("out", arrays).sets) == ["digits", "gaussian", "faces"]
 
 
 def test_bench_gives_the_same_scores_for_the_same_seed(done, empty, small_bench):
