@@ -2,8 +2,8 @@
 
     python kill_rounds.py SEED TIMES ARGUMENT…
 
-The first time, in `out-0`, is not disturbed; the others are `out-1` and so on. Started by test_bench_kills. Every attempt
-is a fork of this process, so that the libraries are imported once.
+The first time, in `out-0`, is not disturbed; the others are `out-1` and so on. Started by test_bench_kills. Every
+attempt is a fork of this process, so that the libraries are imported once.
 """
 
 import json

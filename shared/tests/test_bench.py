@@ -351,7 +351,8 @@ def test_resume_with_another_request_starts_anew(site):
         (["--seeds", "0"], "`0` is not a number of seeds from 1 to 1000. --seed 0 runs once with that seed"),
         (["--seeds", "3,3"], "different names"),
         (["--budget", "fast"], "--budget `fast` is not known"),
-        (["--launcher", "slurm"], "unknown argument `--launcher`"),
+        (["--launcher", "cluster"], "--launcher `cluster` is not known. Known: local, slurm."),
+        (["--slurm", "mem=8G"], "--slurm mem=8G is for --launcher slurm, but the launcher is local."),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(site, capsys, arguments, said):

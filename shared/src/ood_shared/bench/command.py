@@ -3,8 +3,8 @@
     ood-bench                                           # all methods on embedded data
     ood-bench --methods oodgen --id ./my_scans --ood ./other_site,gaussian --seeds 3 --budget quick
 
-Each method runs as a process, `python -m <package>.bench`, one after the other, so that their times compare. A method
-that fails does not stop the others; the exit status is then 1.
+Each method runs as a process, `python -m <package>.bench`, one after the other, so that their times compare, or as jobs
+of a cluster (`launchers`). A method that fails does not stop the others; the exit status is then 1.
 """
 
 import argparse
@@ -23,7 +23,8 @@ from ood_shared.bench import leaderboard, locks, methods, page, summary
 from ood_shared.bench.common import BACKBONES
 from ood_shared.bench.fields import CONVENTION, SCHEMA_VERSION
 from ood_shared.bench.flags import BUDGETS, NOVEL, add_backbone_flag
-from ood_shared.bench.jobs import Ended, Run, perform, say
+from ood_shared.bench.jobs import Ended, Run, say
+from ood_shared.bench.launchers import add_launcher_flags, choose_launcher
 from ood_shared.bench.pictures import Pictures, read_pictures
 from ood_shared.cli import Parser, add_shared_flags, parse_seed_number, run_command
 from ood_shared.errors import InputError, unknown
@@ -67,6 +68,7 @@ def _parser() -> Parser:
     )
     seeds.add_argument("--seed", type=parse_seed_number, metavar="SEED", help="run every method once, with this seed")
     add("--output-dir", default=DEFAULT_FOLDER, metavar="DIR", help=f"of all files (default: ./{DEFAULT_FOLDER})")
+    add_launcher_flags(parser)
     add_shared_flags(parser, seed=None, skip=("output-dir", "log-to"))
     return parser
 
@@ -78,11 +80,12 @@ def _bench(command_line: str, options: argparse.Namespace) -> int:
         _check_set(name)
     folder = Path(options.output_dir)
     runs = _plan(chosen, options, folder)
+    launch = choose_launcher(options, chosen, folder)
     absent = methods.not_built() if options.methods is None else []
     later = f"; not built yet: {', '.join(absent)}" if absent else ""
     with locks.held(folder, LOCK_SECONDS):
         say(f"{len(runs)} run(s): {'; '.join(map(str, runs))}{later}")
-        ended = [perform(run, f"[{number}/{len(runs)}]", options.resume) for number, run in enumerate(runs, 1)]
+        ended = launch(runs, options.resume)
         return _conclude(ended, folder, command_line, _settings(options, chosen))
 
 
@@ -161,6 +164,7 @@ def _write_results(ended: Sequence[Ended], folder: Path, command_line: str, sett
             "seed": end.run.seed,
             "status": "done" if end.results else "failed",
             "seconds": end.seconds,
+            "attempts": end.attempts,
             "folder": end.run.folder.relative_to(folder).as_posix(),
             "failure": list(end.failure),
             "results": [record for record, _ in end.results],
@@ -178,7 +182,18 @@ def _write_results(ended: Sequence[Ended], folder: Path, command_line: str, sett
 
 
 def _settings(options: argparse.Namespace, chosen: Sequence[methods.Source]) -> dict[str, Any]:
-    names = ("novel_classes", "budget", "backbone", "device", "precision", "compile", "data_dir")
+    names = (
+        "novel_classes",
+        "budget",
+        "backbone",
+        "device",
+        "precision",
+        "compile",
+        "data_dir",
+        "launcher",
+        "slurm",
+        "isolated",
+    )
     return {
         "methods": [method for source in chosen for method in source.methods],
         "id": options.id,

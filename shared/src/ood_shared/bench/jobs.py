@@ -114,23 +114,38 @@ def prepare(run: Run, resume: bool) -> Ended | None:
 
     The lock must be held.
     """
-    request = _request(run)
-    found = _read_request(run.folder)
-    if resume and found == request:
-        kept = _results_of(run, _read_seconds(run.folder))
-        if kept.results:
-            return kept
-        _remove_results(run)
-        return None
-    if found is None:  # not a folder of ours, or a new one: only what would pass for this run's is removed
+    if resume and is_asked(run):
+        kept = finished(run)
+        if kept is None:
+            _remove_results(run)
+        return kept
+    if _read_request(run.folder) is None:  # not a folder of ours, or a new one: what would pass for this run's goes
         _remove_results(run)
         for name in (processes.LOG, OUTCOME):
             (run.folder / name).unlink(missing_ok=True)
     else:
         files.write_json(run.folder / REQUEST, {})  # if this is killed half-way, nothing passes for complete
         _clear(run.folder)
-    files.write_json(run.folder / REQUEST, request)
+    files.write_json(run.folder / REQUEST, _request(run))
     return None
+
+
+def is_asked(run: Run) -> bool:
+    """Whether the folder is that of this request."""
+    return bool(_read_request(run.folder) == _request(run))
+
+
+def finished(run: Run) -> Ended | None:
+    """The results in a folder of this request, when all are whole."""
+    found = _results_of(run, read_outcome(run).seconds)
+    return found if found.results else None
+
+
+def read_outcome(run: Run) -> Outcome:
+    """How the last process ended well; without a duration when that is not known."""
+    path = run.folder / OUTCOME
+    found = files.read_json(path) if path.is_file() else {}
+    return Outcome(0, found.get("seconds") if found.get("status") == 0 else None)
 
 
 def execute(run: Run, interpreter: Interpreter, lock: int, tick: Callable[[float], None] | None) -> Outcome:
@@ -147,11 +162,11 @@ def execute(run: Run, interpreter: Interpreter, lock: int, tick: Callable[[float
 
 def conclude(run: Run, place: str, outcome: Outcome, attempts: int = 1) -> Ended:
     """Check what an ended process left, and say how it went."""
+    tries = f", started {attempts} times" if attempts > 1 else ""
     if outcome.status == 0:
         ended = _results_of(run, outcome.seconds, attempts)
     else:
-        ended = Ended(run, outcome.seconds, (), explain(run, processes.describe(outcome.status)), attempts)
-    tries = f" and {attempts} attempts" if attempts > 1 else ""
+        ended = Ended(run, outcome.seconds, (), explain(run, processes.describe(outcome.status) + tries), attempts)
     if not ended.results:
         say(f"{place} {run}: FAILED after {summary.duration(outcome.seconds)}{tries}", *ended.failure)
     else:
@@ -216,12 +231,6 @@ def _request(run: Run) -> dict[str, Any]:
 def _read_request(folder: Path) -> Any:
     path = folder / REQUEST
     return files.read_json(path) if path.is_file() else None
-
-
-def _read_seconds(folder: Path) -> float | None:
-    path = folder / OUTCOME
-    found = files.read_json(path) if path.is_file() else {}
-    return found.get("seconds") if found.get("status") == 0 else None
 
 
 def _remove_results(run: Run) -> None:

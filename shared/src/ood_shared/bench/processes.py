@@ -21,10 +21,10 @@ TAIL_LINES = 12
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a process ended: exit status (negative: by that signal) and duration in seconds."""
+    """How a process ended: exit status (negative: by that signal), and duration in seconds when it is known."""
 
     status: int
-    seconds: float
+    seconds: float | None
 
 
 def run(

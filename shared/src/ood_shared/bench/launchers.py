@@ -1,0 +1,72 @@
+"""How `ood-bench` starts its runs: one after the other on this machine, or each as a job of a cluster (`slurm`)."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import util
+from pathlib import Path
+
+from ood_shared.bench import slurm_queue
+from ood_shared.bench.isolated import own_interpreters
+from ood_shared.bench.jobs import Ended, FindInterpreter, Run, perform, this_interpreter
+from ood_shared.bench.methods import Source
+from ood_shared.errors import InputError
+
+LAUNCHERS = ("local", "slurm")
+
+Launch = Callable[[Sequence[Run], bool], list[Ended]]
+
+
+def add_launcher_flags(parser: argparse.ArgumentParser) -> None:
+    """`--launcher`, `--slurm` and `--isolated`."""
+    group = parser.add_argument_group("how it is run")
+    group.add_argument(
+        "--launcher",
+        choices=LAUNCHERS,
+        default=LAUNCHERS[0],
+        help="local: one method after the other, so that their times compare; slurm: every method with every seed as "
+        "a job of a SLURM cluster, whose nodes see this folder (default: local)",
+    )
+    group.add_argument(
+        "--slurm",
+        action="append",
+        default=[],
+        metavar="OPTION[=VALUE]",
+        help="an option of sbatch by its long name, such as partition=gpu, gpus-per-node=1, mem=8G or time=2:00:00; "
+        "may be given several times",
+    )
+    group.add_argument(
+        "--isolated",
+        action="store_true",
+        help="run each package in an environment of its own, with only it and ood-shared, made by uv in .isolated/",
+    )
+
+
+def choose_launcher(options: argparse.Namespace, chosen: Sequence[Source], folder: Path) -> Launch:
+    """What starts the runs: takes them and whether to resume, returns how each ended.
+
+    Args:
+        options: of `add_launcher_flags`, and `budget`.
+        chosen: the methods that will run.
+        folder: of all files.
+
+    Raises:
+        InputError: something that the flags need is not there.
+    """
+    find = own_interpreters(chosen) if options.isolated else this_interpreter
+    if options.launcher == "local":
+        if options.slurm:
+            raise InputError(f"--slurm {options.slurm[0]} is for --launcher slurm, but the launcher is local.")
+        return partial(one_after_the_other, find=find)
+    parameters = slurm_queue.read_options(options.slurm, options.budget)
+    if util.find_spec("submitit") is None:
+        raise InputError("--launcher slurm needs submitit. Install it: pip install 'ood-shared[slurm]'")
+    slurm_queue.check()
+    from ood_shared.bench.slurm import Grid
+
+    return Grid(parameters, folder, find)
+
+
+def one_after_the_other(runs: Sequence[Run], resume: bool, find: FindInterpreter = this_interpreter) -> list[Ended]:
+    """Every run on this machine, in order."""
+    return [perform(run, f"[{number}/{len(runs)}]", resume, find) for number, run in enumerate(runs, 1)]
