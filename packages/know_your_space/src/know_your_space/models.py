@@ -146,6 +146,8 @@ class CommonNetwork(SmallResNet):
         return self.fc(features), features
 
 
+Network = WideResNet | CommonNetwork  # what can be trained with the method
+
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "wrn": WideResNet,
     "wrn_godin": GodinWideResNet,

@@ -17,7 +17,7 @@ from know_your_space import paths, pictures
 from know_your_space.epochs import say
 from know_your_space.fit import Job, Progress, fit, restore, restore_three_keys
 from know_your_space.job import Compute, Place, make_job
-from know_your_space.models import WideResNet
+from know_your_space.models import Network
 from know_your_space.settings import TrainSettings, chosen_operators
 from know_your_space.training_data import TrainingData, training_data
 
@@ -92,7 +92,7 @@ def settings_of(options: argparse.Namespace, n_classes: int, seed: int) -> Train
 
 def train(
     data: TrainingData, settings: TrainSettings, place: Place, compute: Compute, *, resume: bool = True
-) -> tuple[WideResNet, list[float]]:
+) -> tuple[Network, list[float]]:
     """Train a network and leave its checkpoints; a run that stopped earlier goes on.
 
     Args:
@@ -206,7 +206,7 @@ def _refuse_other_run(place: Place, record: dict[str, Any]) -> None:
         )
 
 
-def _introduce(data: TrainingData, settings: TrainSettings, network: WideResNet) -> None:
+def _introduce(data: TrainingData, settings: TrainSettings, network: Network) -> None:
     """The lines at the start."""
     counts = torch.bincount(data.train.labels, minlength=settings.n_classes).tolist()
     chosen = [*settings.operators, *(["rand_conv"] if settings.rand_conv else [])]

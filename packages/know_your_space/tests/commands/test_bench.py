@@ -7,6 +7,7 @@ from importlib import metadata
 import numpy as np
 import pytest
 from know_your_space import bench, cli
+from ood_shared import checkpoints
 from ood_shared.bench.common import COMMON, Common
 from ood_shared.bench.pictures import read_pictures
 from ood_shared.bench.schema import read_result
@@ -16,7 +17,7 @@ from ood_shared.bench.schema import read_result
 def small(monkeypatch, tmp_path):
     """A schedule of seconds; the test runs in an empty folder."""
     monkeypatch.setitem(bench.SCHEDULES, "smoke", bench.Schedule(120, 40, 12, 10, 1, 0.0, 24, 2e-3, 4))
-    monkeypatch.setitem(COMMON, "smoke", Common(120, 40, 12, 24, "smallresnet10"))
+    monkeypatch.setitem(COMMON, "smoke", Common(120, 40, 12, 24, "smallresnet22"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -25,7 +26,7 @@ def run(*argv: str) -> int:
     return cli.main(["bench", "--id", "digits", "--seed", "0", "--device", "cpu", *argv])
 
 
-@pytest.mark.parametrize(("backbone", "model"), [("common", "smallresnet10"), ("paper", "wrn")])
+@pytest.mark.parametrize(("backbone", "model"), [("common", "smallresnet22"), ("paper", "wrn")])
 def test_the_result_has_every_set_and_is_accepted_by_the_shared_reader(small, backbone, model):
     words = ["--ood", "letters,gaussian,sphere", "--novel-classes", "8,9", "--output-dir", "out"]
     assert run(*words, "--backbone", backbone) == 0
@@ -34,6 +35,8 @@ def test_the_result_has_every_set_and_is_accepted_by_the_shared_reader(small, ba
     assert record["ood_datasets"] == ["novel", "letters", "gaussian", "sphere"]
     assert record["config"]["n_classes"] == 8
     assert (record["config"]["backbone"], record["config"]["model_type"]) == (backbone, model)
+    weights = checkpoints.load(small / "out" / "know_your_space-ckpt_last.pth.tar")["state_dict"]
+    assert ("blocks.8.conv2.weight" in weights) == (backbone == "common")  # three blocks in each of three stages
     assert list(read_pictures("out", scores).sets) == ["digits", "novel", "letters", "gaussian", "sphere"]
     assert np.isfinite(scores["scores"]).all()
     assert record["timings"]["train_step_seconds"] > 0
