@@ -56,11 +56,11 @@ def sections(
             found.append(_histograms(result, near))
             found += _pictures(result, pictures.get(result[0]["method"]), near, folded=place > 0)
         found += [tables.every_set(places, table, near)] if several else []
-        found.append(tables.other_metrics(records, table, near))
+        found.append(tables.other_metrics(records, table, places, near))
     found += [Text(f"Failed: {name}", list(lines), code=True) for name, lines in failures.items()]
     found.append(Text("How it was run", [f"$ {command_line}", *(f"{k} = {v}" for k, v in settings.items())], code=True))
     if records:
-        found += [tables.papers(records), _circumstances(records)]
+        found += [tables.papers(records, places), _circumstances(records)]
         found += [_settings_of(record) for record, _ in first]
     return found
 

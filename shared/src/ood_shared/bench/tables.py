@@ -4,11 +4,11 @@ Near OOD sets stand before far ones and are named so. Values are in percent, wit
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from ood_shared.bench.fields import Record
 from ood_shared.bench.leaderboard import METRICS, Entry, Share
-from ood_shared.bench.summary import MAIN, SETTLED, Figures, Row, costs, method_rows, span_words
+from ood_shared.bench.summary import MAIN, SETTLED, Figures, MethodRow, Row, costs, method_rows, span_words
 from ood_shared.report import Cell, Table
 
 NAMES = MAIN | {"fpr95_id_positive": "FPR95, ID positive ↓"}  # of METRICS
@@ -19,9 +19,9 @@ OTHERS = {
     "aupr_in_trapezoid": "AUPR in, trapezoid ↑",
     "aupr_out_trapezoid": "AUPR out, trapezoid ↑",
 }
+AnyRow = TypeVar("AnyRow", Row, MethodRow)
 INTERVAL = "95 % interval over resampled test images and seeds"
 ID_POSITIVE = "ID positive: share of OOD accepted at the threshold that keeps 95 % of ID."
-SORTING = "A click on a head sorts."
 
 
 def ordered(sets: Collection[str], near: Collection[str]) -> list[str]:
@@ -48,7 +48,7 @@ def leaderboard(places: Sequence[Entry]) -> Table:
     note = (
         f"In %, means over the OOD sets ({apart}); small: {INTERVAL}. {SETTLED} {ID_POSITIVE} Behind first: difference "
         "in mean AUROC to the first row on the same resamples; p: two-sided bootstrap probability of no difference, "
-        f"not corrected for the number of methods; – for a method that saw other test images. {SORTING}"
+        f"not corrected for the number of methods; – for a method that saw other test images."
     )
     return Table("Leaderboard", ["method", "place ↓", *head, "behind first ↓", "p ↑"], rows, note=note, sortable=True)
 
@@ -60,7 +60,7 @@ def side_by_side(places: Sequence[Entry], near: Collection[str]) -> Table:
         [entry.method, *(_share(entry.sets.get(ood, {}).get("auroc")) for ood in sets)] for entry in places
     ]
     head = [labelled(ood, sets, near) for ood in sets]
-    note = f"AUROC in %, small: {INTERVAL}. {SORTING}"
+    note = f"AUROC in %, small: {INTERVAL}."
     return Table("AUROC side by side", ["method", *head], rows, note=note, sortable=True)
 
 
@@ -85,7 +85,7 @@ def every_set(places: Sequence[Entry], table: Sequence[Row], near: Collection[st
         "Every OOD set",
         ["OOD set", *(["method"] if several else []), *NAMES.values()],
         rows,
-        note=f"In %, small: {INTERVAL}. {SETTLED} {ID_POSITIVE}" + (f" {SORTING}" if several else ""),
+        note=f"In %, small: {INTERVAL}. {SETTLED} {ID_POSITIVE}",
         grouped=several,
         sortable=True,
     )
@@ -97,8 +97,7 @@ def accuracy_and_cost(records: Sequence[Record], places: Sequence[Entry]) -> Tab
     for record in records:
         settings.setdefault(record["method"], record["config"])
     rows: list[list[str | Cell]] = []
-    order = [entry.method for entry in places]
-    for row in sorted(method_rows(records), key=lambda row: order.index(row.method)):
+    for row in _in_order(method_rows(records), places):
         training, scoring, memory = costs(row)
         config = settings[row.method]
         accuracy = _figures(row.id_accuracy) if row.id_accuracy else "–"
@@ -118,18 +117,20 @@ def accuracy_and_cost(records: Sequence[Record], places: Sequence[Entry]) -> Tab
     head = ["ID accuracy ↑", "training ↓", "scoring of 1000 ↓", "peak memory ↓", "backbone", "parameters", "epochs"]
     note = (
         f"ID accuracy in %, small: {span_words(records)}; – where no class is predicted. Times and memory: the largest "
-        "over the seeds. Extra data: what was trained on beside the ID training images and what is made of them. "
-        f"{SORTING}"
+        "over the seeds. Extra data: what was trained on beside the ID training images and what is made of them."
     )
     return Table("Accuracy and cost", ["method", *head, "extra data"], rows, note=note, sortable=True)
 
 
-def papers(records: Sequence[Record]) -> Table:
+def papers(records: Sequence[Record], places: Sequence[Entry]) -> Table:
     """Where each method is from."""
-    return Table("Papers", ["method", "paper"], [[row.method, row.paper] for row in method_rows(records)])
+    rows = [[row.method, row.paper] for row in _in_order(method_rows(records), places)]
+    return Table("Papers", ["method", "paper"], rows)
 
 
-def other_metrics(records: Sequence[Record], table: Sequence[Row], near: Collection[str]) -> Table:
+def other_metrics(
+    records: Sequence[Record], table: Sequence[Row], places: Sequence[Entry], near: Collection[str]
+) -> Table:
     """The metrics that are asked for more rarely, by OOD set."""
     sets = list(dict.fromkeys(row.ood for row in table))
     return Table(
@@ -138,17 +139,22 @@ def other_metrics(records: Sequence[Record], table: Sequence[Row], near: Collect
         [
             [labelled(ood, sets, near), row.method, *(_figures(row.metrics[name]) for name in OTHERS)]
             for ood in ordered(sets, near)
-            for row in table
-            if row.ood == ood
+            for row in _in_order([row for row in table if row.ood == ood], places)
         ],
         note=(
             f"In %, small: {span_words(records)}. FPR80: as FPR95, at 80 %. Detection error: least mean of both error "
             "rates. Trapezoid: area under the precision-recall curve by the trapezoidal rule; elsewhere AUPR is "
-            f"average precision. {SORTING}"
+            f"average precision."
         ),
         grouped=True,
         sortable=True,
     )
+
+
+def _in_order(rows: Sequence[AnyRow], places: Sequence[Entry]) -> list[AnyRow]:
+    """The rows in the order of the leaderboard."""
+    order = [entry.method for entry in places]
+    return sorted(rows, key=lambda row: order.index(row.method))
 
 
 def _sets_of(places: Sequence[Entry]) -> list[str]:
