@@ -19,8 +19,7 @@ from ascood.networks import BACKBONES, make_backbone
 from ascood.records import BEST
 from ascood.report import results_table
 from ascood.results import write_run_result
-from ascood.scores.base import Score
-from ascood.scores.catalogue import make_score
+from ascood.scores.catalogue import AnyScore, make_score
 from ascood.scores.names import SCORES
 from ascood.suites import Suite, make_suite
 from ascood.tables import as_csv, as_text, cells
@@ -60,7 +59,7 @@ def eval_ood(options: argparse.Namespace) -> int:
     return 0
 
 
-def judge_run(evaluator: Evaluator, score: Score, options: argparse.Namespace, folder: Path) -> list[Row]:
+def judge_run(evaluator: Evaluator, score: AnyScore, options: argparse.Namespace, folder: Path) -> list[Row]:
     """The table of one score on one run. With several scores, one that does not fit is told and left out."""
     try:
         arrays, trials = evaluator.judge_all(score, options.fsood, options.aps)

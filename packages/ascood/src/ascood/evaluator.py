@@ -21,7 +21,8 @@ from ascood.heads import T2FNormNet
 from ascood.loading import TestBatches
 from ascood.metrics import COLUMNS, openood_metrics
 from ascood.samples import Samples
-from ascood.scores.base import Bank, Extract, Judgement, Score
+from ascood.scores.base import Bank, Extract, FeatureScore, Judgement
+from ascood.scores.catalogue import AnyScore
 from ascood.scores.odin import ODIN
 from ascood.search import search_extracts, search_images
 from ascood.suites import Source, Suite
@@ -119,35 +120,32 @@ class Evaluator:
             self._bank = Bank(lambda split: self.extract(f"id/{split}"), weight, bias, head)
         return self._bank
 
-    def tune(self, score: Score, search: bool) -> list[dict[str, Any]]:
+    def tune(self, score: AnyScore, search: bool) -> list[dict[str, Any]]:
         """Fit the score, and search its hyper-parameters where its yml file asks for it; the trials."""
         with torch.no_grad():
-            if not score.uses_images:
+            if isinstance(score, FeatureScore):
                 score.fit(self.bank())
             if not (search and score.search):
-                if not score.uses_images:
-                    score.prepare()
+                score.prepare()
                 return []
-            if isinstance(score, ODIN):
-                odin = score
-                return search_images(
-                    odin,
-                    lambda noises: list(
-                        zip(*(self._odin(odin, key, noises) for key in ("id/val", "ood/val")), strict=True)
-                    ),
-                )
-            return search_extracts(score, self.extract("id/val"), self.extract("ood/val"))
+            if isinstance(score, FeatureScore):
+                return search_extracts(score, self.extract("id/val"), self.extract("ood/val"))
 
-    def judge(self, score: Score, key: str) -> Judgement:
+            def of_validation(noises: Sequence[float]) -> list[tuple[Judgement, Judgement]]:
+                return list(zip(self._odin(score, "id/val", noises), self._odin(score, "ood/val", noises), strict=True))
+
+            return search_images(score, of_validation)
+
+    def judge(self, score: AnyScore, key: str) -> Judgement:
         """Confidence and predicted class of every input of a set, on the CPU."""
-        if isinstance(score, ODIN):
-            confidence, predicted = self._odin(score, key, None)[0]
-        else:
+        if isinstance(score, FeatureScore):
             with torch.no_grad():
                 confidence, predicted = score.judge(self.extract(key))
+        else:
+            confidence, predicted = self._odin(score, key, None)[0]
         return confidence.detach().cpu(), predicted.cpu()
 
-    def judge_all(self, score: Score, with_csid: bool, search: bool) -> tuple[Arrays, list[dict[str, Any]]]:
+    def judge_all(self, score: AnyScore, with_csid: bool, search: bool) -> tuple[Arrays, list[dict[str, Any]]]:
         """Confidences, predictions and labels of all sets, and the trials of the search.
 
         They come from `scores/<name>.npz` when that was made by the same weights, sets and settings.

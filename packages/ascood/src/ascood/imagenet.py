@@ -38,10 +38,14 @@ class Classifier(Backbone):
         setattr(place, name, nn.Identity())
         self.trunk, self.fc, self.feature_size = model, layer, layer.in_features
 
+    def stages(self, images: Tensor) -> list[Tensor]:
+        """None to be had: torchvision's architectures are taken as a whole."""
+        raise InputError("This architecture has no list of feature maps.")
+
     def forward(self, images: Tensor, return_feature: bool = False, return_feature_list: bool = False) -> Any:
         """Logits, with the flag also the features; there is no list of maps."""
         if return_feature_list:
-            raise InputError("This architecture has no list of feature maps.")
+            return self.stages(images)
         features = self.features(images)
         logits = self.fc(features)
         return (logits, features) if return_feature else logits

@@ -9,6 +9,7 @@
 Weights are drawn from the global generator, which the caller seeds.
 """
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -24,15 +25,15 @@ from torchvision.models.resnet import Bottleneck, ResNet
 LAYERS = (1, 2, 3, 4)
 
 
-class Backbone(nn.Module):
+class Backbone(nn.Module, ABC):
     """What all backbones share: everything from the feature maps on."""
 
     fc: nn.Linear
     feature_size: int
 
+    @abstractmethod
     def stages(self, images: Tensor) -> list[Tensor]:
         """Feature maps after the stem and after each layer; the last one not yet pooled."""
-        raise NotImplementedError
 
     def forward(self, images: Tensor, return_feature: bool = False, return_feature_list: bool = False) -> Any:
         """Logits (batch, classes); with a flag also the features (batch, dim) or the list of maps.

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from ood_shared import distributed, metrics
 
-from ascood.scores.base import Extract, Judgement, Score
+from ascood.scores.base import Extract, FeatureScore, Judgement, Score
 
 Trial = dict[str, Any]  # the hyper-parameters, and `auroc`
 
@@ -27,7 +27,7 @@ def combinations(sweep: Sequence[Sequence[Any]]) -> Iterator[tuple[Any, ...]]:
         yield tuple(reversed(values))
 
 
-def search_extracts(score: Score, id_val: Extract, ood_val: Extract) -> list[Trial]:
+def search_extracts(score: FeatureScore, id_val: Extract, ood_val: Extract) -> list[Trial]:
     """Search a score of logits and features."""
     trials = []
     for values in combinations(score.sweep):

@@ -8,6 +8,7 @@ R/2 into the new one: (1 - alpha) low + alpha high. Modules are shared between s
 trained. Names of the state dict are those of the published checkpoints.
 """
 
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -158,7 +159,7 @@ class StageNet(nn.Module):
         return out
 
 
-class _Family:
+class _Family(ABC):
     """Nets of all stages over one set of modules, made when they are first asked for."""
 
     def __init__(
@@ -194,8 +195,9 @@ class _Family:
     def _residuals(self, channels: int, count: int) -> list[nn.Module]:
         return [ResidualBlock(self.layers, channels, channels) for _ in range(count)]
 
+    @abstractmethod
     def parts(self, stage: str, res: int) -> dict[str, nn.Module]:
-        raise NotImplementedError
+        """Modules of a stage in order."""
 
     def net(self, stage: str, res: int) -> StageNet:
         """The network of a stage; it shares its modules with those of other stages."""

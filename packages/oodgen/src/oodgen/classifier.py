@@ -8,6 +8,7 @@ notebooks. Their losses give class n a weight of its own:
     double    as the default, with softmax(p) in place of p   (the documented program; cannot fall below log(e+n) - 1)
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
 
@@ -24,7 +25,7 @@ from oodgen.vae import PIXELS, SIDE
 KERAS_EPSILON = 1e-7  # Keras clips probabilities to [epsilon, 1 - epsilon] in its cross-entropies
 
 
-class OutlierClassifier(nn.Module):
+class OutlierClassifier(nn.Module, ABC):
     """What both architectures share: logits and probabilities from the penultimate features."""
 
     fc1: nn.Linear
@@ -36,6 +37,7 @@ class OutlierClassifier(nn.Module):
             raise InputError(f"n_classes must be at least 1, got {n_classes}.")
         self.n_classes = n_classes
 
+    @abstractmethod
     def features(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch 128"]:
         """Penultimate features, after the ReLU.
 
@@ -45,7 +47,6 @@ class OutlierClassifier(nn.Module):
         Raises:
             InputError: any other shape, also where the number of elements would fit.
         """
-        raise NotImplementedError
 
     def logits(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch outputs"]:
         """Unnormalised scores of the n classes and, last, of the outlier class."""

@@ -8,6 +8,7 @@ readings of the same list: the image alone, and the image together with its d de
 (`decoder_with_tangents`), the latter by pushing d tangent images through the same steps without their biases.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -30,7 +31,7 @@ class Affine(NamedTuple):
     bias: Tensor
 
 
-class ConditionalVAE(nn.Module):
+class ConditionalVAE(nn.Module, ABC):
     """What both architectures share: everything but the layers and their padding."""
 
     def __init__(self, n_classes: int = 10, latent_dim: int = 8) -> None:
@@ -49,9 +50,9 @@ class ConditionalVAE(nn.Module):
         """The convolutional half of the encoder."""
         return F.relu(self.conv2(F.relu(self.conv1(x))))
 
+    @abstractmethod
     def decoder_steps(self) -> list[Affine]:
         """The affine steps of the decoder, from (z, c) to the pixels before the sigmoid."""
-        raise NotImplementedError
 
     def encode(
         self, x: Float[Tensor, "batch 1 28 28"], y: Float[Tensor, "batch classes"]

@@ -4,6 +4,7 @@ Every score returns a confidence (larger = more ID, as in the original's files) 
 turns the sign once, where it computes metrics.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -79,7 +80,7 @@ class Bank:
 
 @dataclass
 class Score:
-    """A score with its hyper-parameters. Subclasses set `name`, `order` and the methods.
+    """What a score is apart from what it looks at: a name and hyper-parameters.
 
     Attributes:
         args: values by name.
@@ -93,19 +94,10 @@ class Score:
 
     name: ClassVar[str] = ""
     order: ClassVar[tuple[str, ...]] = ()  # hyper-parameters, in the order in which a search hands them over
-    uses_images: ClassVar[bool] = False
     fits: ClassVar[bool] = False  # whether something is fitted to the bank
-
-    def fit(self, bank: Bank) -> None:
-        """Take what the score needs from the bank."""
-        self.bank = bank
 
     def prepare(self) -> None:
         """Compute what depends on the hyper-parameters; called after they changed."""
-
-    def judge(self, inputs: Extract) -> Judgement:
-        """Confidence and predicted class of every input."""
-        raise NotImplementedError
 
     def value(self, name: str, least: float = 0.0, open_below: bool = True) -> float:
         """A numeric hyper-parameter, checked."""
@@ -130,6 +122,18 @@ class Score:
     def settings(self) -> dict[str, Any]:
         """Name and hyper-parameters, for fingerprints and results."""
         return {"name": self.name, "args": dict(self.args)}
+
+
+class FeatureScore(Score, ABC):
+    """A score of logits and features. (ODIN and i-ODIN judge images.)"""
+
+    def fit(self, bank: Bank) -> None:
+        """Take what the score needs from the bank."""
+        self.bank = bank
+
+    @abstractmethod
+    def judge(self, inputs: Extract) -> Judgement:
+        """Confidence and predicted class of every input."""
 
 
 def library(module: str, name: str) -> Any:

@@ -7,11 +7,13 @@ from ood_shared.errors import InputError, unknown
 
 from ascood import config
 from ascood.scores import from_activations, from_distances, from_logits, from_subspaces
-from ascood.scores.base import Score
+from ascood.scores.base import FeatureScore
 from ascood.scores.names import ALIASES, OUT_OF_SCOPE, SCORES
 from ascood.scores.odin import IODIN, ODIN
 
-CLASSES: dict[str, type[Score]] = {
+AnyScore = FeatureScore | ODIN
+
+CLASSES: dict[str, type[FeatureScore] | type[ODIN]] = {
     kind.name: kind
     for kind in (
         *(from_logits.MSP, from_logits.MLS, from_logits.Energy, from_logits.TemperatureScaling, from_logits.GEN),
@@ -25,7 +27,7 @@ CLASSES: dict[str, type[Score]] = {
 }
 
 
-def make_score(name: str, overrides: Mapping[str, Any] | None = None) -> Score:
+def make_score(name: str, overrides: Mapping[str, Any] | None = None) -> AnyScore:
     """A score with the values of `configs/postprocessors/<name>.yml`, the working folder's file first.
 
     Args:

@@ -8,57 +8,57 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ascood.scores.base import Bank, Extract, Judgement, Score, library
+from ascood.scores.base import Bank, Extract, FeatureScore, Judgement, library
 
 
 def _energy(logits: Tensor) -> Judgement:
     return logits.logsumexp(1), logits.argmax(1)
 
 
-class ReAct(Score):
+class ReAct(FeatureScore):
     """Features clipped at a percentile of all ID validation features: Sun, Guo, Li, NeurIPS 2021."""
 
     name, order, fits = "react", ("percentile",), True
 
     def fit(self, bank: Bank) -> None:
-        """See `Score.fit`."""
+        """See `FeatureScore.fit`."""
         super().fit(bank)
         self.activations = bank.val.features.flatten().cpu().numpy()
 
     def prepare(self) -> None:
-        """See `Score.prepare`."""
+        """See `FeatureScore.prepare`."""
         self.threshold = float(np.percentile(self.activations, 100 * self.fraction("percentile")))
 
     def judge(self, inputs: Extract) -> Judgement:
-        """See `Score.judge`."""
+        """See `FeatureScore.judge`."""
         return _energy(self.bank.last_layer(inputs.features.clamp(max=self.threshold)))
 
 
-class ASH(Score):
+class ASH(FeatureScore):
     """Variant B, the top features replaced by an equal share of the sum: Djurisic et al., ICLR 2023; pytorch-ood."""
 
     name, order = "ash", ("percentile",)
 
     def judge(self, inputs: Extract) -> Judgement:
-        """See `Score.judge`."""
+        """See `FeatureScore.judge`."""
         ash_b = library("pytorch_ood.detector.ash", "ash_b")
         shaped = ash_b(inputs.features[:, :, None, None], self.fraction("percentile"))
         return _energy(self.bank.last_layer(shaped.flatten(1)))
 
 
-class Scale(Score):
+class Scale(FeatureScore):
     """Features times exp(sum / sum of the top ones): Xu et al., ICLR 2024; pytorch-ood."""
 
     name, order = "scale", ("percentile",)
 
     def judge(self, inputs: Extract) -> Judgement:
-        """See `Score.judge`."""
+        """See `FeatureScore.judge`."""
         scale = library("pytorch_ood.detector.scale", "scale")
         shaped = scale(inputs.features.contiguous()[:, :, None, None], self.fraction("percentile"))
         return _energy(self.bank.last_layer(shaped.flatten(1)))
 
 
-class DICE(Score):
+class DICE(FeatureScore):
     """Only the weights with the largest mean contribution: Sun, Li, ECCV 2022; the mask is pytorch-ood's.
 
     The mask follows `p`; the original kept the first one during a search.
@@ -67,7 +67,7 @@ class DICE(Score):
     name, order, fits = "dice", ("p",), True
 
     def prepare(self) -> None:
-        """See `Score.prepare`."""
+        """See `FeatureScore.prepare`."""
         fitted = library("pytorch_ood.detector", "DICE")(None, self.bank.weight, self.bank.bias, self.fraction("p"))
         fitted.to(self.bank.weight.device)
         train = self.bank.train
@@ -75,5 +75,5 @@ class DICE(Score):
         self.threshold, self.weight = fitted.threshold, fitted.masked_w.to(self.bank.weight.device)
 
     def judge(self, inputs: Extract) -> Judgement:
-        """See `Score.judge`."""
+        """See `FeatureScore.judge`."""
         return _energy(inputs.features @ self.weight.T + self.bank.bias)

@@ -4,14 +4,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ascood.scores.base import Bank, Extract, Judgement, Score, in_rows
+from ascood.scores.base import Bank, Extract, FeatureScore, Judgement, in_rows
 from ascood.scores.from_logits import class_means
 
 SMALL = 1e-10
 LEAST_RELATION = 0.03
 
 
-class KNN(Score):
+class KNN(FeatureScore):
     """Minus the squared distance of normalised features to the K-th neighbour: Sun et al., ICML 2022.
 
     K is at most the size of the bank; with the original's K = 1000 a smaller bank gave a constant.
@@ -20,13 +20,13 @@ class KNN(Score):
     name, order, fits = "knn", ("K",), True
 
     def fit(self, bank: Bank) -> None:
-        """See `Score.fit`."""
+        """See `FeatureScore.fit`."""
         super().fit(bank)
         self.points = _normalised(bank.train.features)
         self.squares = self.points.square().sum(1)
 
     def judge(self, inputs: Extract) -> Judgement:
-        """See `Score.judge`."""
+        """See `FeatureScore.judge`."""
         neighbours = self.count("K", len(self.points))
 
         def judge(part: Extract) -> Judgement:
@@ -43,13 +43,13 @@ def _normalised(features: Tensor) -> Tensor:
     return features / features.norm(dim=1, keepdim=True) + SMALL
 
 
-class Mahalanobis(Score):
+class Mahalanobis(FeatureScore):
     """Largest class-conditional Gaussian term with a shared covariance: Lee et al., NeurIPS 2018 (last layer only)."""
 
     name, fits = "mds", True
 
     def fit(self, bank: Bank) -> None:
-        """See `Score.fit`."""
+        """See `FeatureScore.fit`."""
         super().fit(bank)
         train = bank.train
         self.means = class_means(train.features.double(), train.labels, len(bank.weight)).nan_to_num()
@@ -61,7 +61,7 @@ class Mahalanobis(Score):
         return torch.stack([-_quadratic(wide - mean, self.precision) for mean in self.means], dim=1)
 
     def judge(self, inputs: Extract) -> Judgement:
-        """See `Score.judge`."""
+        """See `FeatureScore.judge`."""
         return self.class_terms(inputs.features).amax(1), inputs.logits.argmax(1)
 
 
@@ -71,13 +71,13 @@ class RelativeMahalanobis(Mahalanobis):
     name = "rmds"
 
     def fit(self, bank: Bank) -> None:
-        """See `Score.fit`."""
+        """See `FeatureScore.fit`."""
         super().fit(bank)
         self.mean = bank.train.features.double().mean(0)
         self.overall = _precision(bank.train.features, self.mean)
 
     def judge(self, inputs: Extract) -> Judgement:
-        """See `Score.judge`."""
+        """See `FeatureScore.judge`."""
         background = -_quadratic(inputs.features.double() - self.mean, self.overall)
         return (self.class_terms(inputs.features) - background[:, None]).amax(1), inputs.logits.argmax(1)
 
@@ -98,7 +98,7 @@ def _quadratic(rows: Tensor, matrix: Tensor) -> Tensor:
     return ((rows @ matrix) * rows).sum(1)
 
 
-class NNGuide(Score):
+class NNGuide(FeatureScore):
     """logsumexp(z) times the mean of the K largest <h / |h|, bank>: Park et al., ICCV 2023.
 
     The bank is the whole training set, normalised features times logsumexp(z), as in the original of this package.
@@ -108,7 +108,7 @@ class NNGuide(Score):
     name, order, fits = "nnguide", ("K", "alpha"), True
 
     def fit(self, bank: Bank) -> None:
-        """See `Score.fit`."""
+        """See `FeatureScore.fit`."""
         super().fit(bank)
         train = bank.train
         if self.args.get("honour_alpha", False):
@@ -116,7 +116,7 @@ class NNGuide(Score):
         self.points = F.normalize(train.features, dim=1) * train.logits.logsumexp(1, keepdim=True)
 
     def judge(self, inputs: Extract) -> Judgement:
-        """See `Score.judge`."""
+        """See `FeatureScore.judge`."""
         neighbours = self.count("K", len(self.points))
 
         def judge(part: Extract) -> Judgement:
@@ -127,19 +127,19 @@ class NNGuide(Score):
         return in_rows(inputs, judge)
 
 
-class Relation(Score):
+class Relation(FeatureScore):
     """Sum over the training set of (cosine times agreement of predictions)^pow above 0.03: Kim et al., NeurIPS 2023."""
 
     name, order, fits = "relation", ("pow",), True
 
     def fit(self, bank: Bank) -> None:
-        """See `Score.fit`."""
+        """See `FeatureScore.fit`."""
         super().fit(bank)
         self.points = _unit(bank.train.features)
         self.posteriors = bank.train.logits.softmax(1)
 
     def judge(self, inputs: Extract) -> Judgement:
-        """See `Score.judge`."""
+        """See `FeatureScore.judge`."""
         power = self.value("pow")
 
         def judge(part: Extract) -> Judgement:
@@ -156,19 +156,19 @@ def _unit(features: Tensor) -> Tensor:
     return features / (features.square().sum(1, keepdim=True) + SMALL).sqrt()
 
 
-class FDBD(Score):
+class FDBD(FeatureScore):
     """Distance to the decision boundaries, over the distance to the training mean: Liu, Qin, ICML 2024."""
 
     name, order, fits = "fdbd", ("distance_as_normalizer",), True
 
     def fit(self, bank: Bank) -> None:
-        """See `Score.fit`."""
+        """See `FeatureScore.fit`."""
         super().fit(bank)
         self.mean = bank.train.features.mean(0)
         self.gaps = torch.cdist(bank.weight.double(), bank.weight.double())  # (classes, classes)
 
     def judge(self, inputs: Extract) -> Judgement:
-        """See `Score.judge`."""
+        """See `FeatureScore.judge`."""
         logits = inputs.logits.double()
         top, predicted = logits.max(1)
         gaps = self.gaps[predicted]  # (n, classes); 0 for the predicted class

@@ -8,40 +8,40 @@ from ood_shared import scores
 from ood_shared.errors import InputError
 from torch import Tensor
 
-from ascood.scores.base import Bank, Extract, Judgement, Score, library
+from ascood.scores.base import Bank, Extract, FeatureScore, Judgement, library
 
 
-class MSP(Score):
+class MSP(FeatureScore):
     """max softmax(z): Hendrycks, Gimpel, ICLR 2017."""
 
     name = "msp"
 
     def judge(self, inputs: Extract) -> Judgement:
-        """See `Score.judge`."""
+        """See `FeatureScore.judge`."""
         return -scores.msp(inputs.logits), inputs.logits.argmax(1)
 
 
-class MLS(Score):
+class MLS(FeatureScore):
     """max z: Hendrycks et al., ICML 2022."""
 
     name = "mls"
 
     def judge(self, inputs: Extract) -> Judgement:
-        """See `Score.judge`."""
+        """See `FeatureScore.judge`."""
         return -scores.max_logit(inputs.logits), inputs.logits.argmax(1)
 
 
-class Energy(Score):
+class Energy(FeatureScore):
     """T logsumexp(z / T): Liu et al., NeurIPS 2020."""
 
     name, order = "ebo", ("temperature",)
 
     def judge(self, inputs: Extract) -> Judgement:
-        """See `Score.judge`."""
+        """See `FeatureScore.judge`."""
         return -scores.energy(inputs.logits, self.value("temperature")), inputs.logits.argmax(1)
 
 
-class TemperatureScaling(Score):
+class TemperatureScaling(FeatureScore):
     """max softmax(z / T), T fitted to the ID validation set: Guo et al., ICML 2017.
 
     One call of L-BFGS from T = 1.5 (rate 0.01, 50 iterations, no line search), as in OpenOOD; it need not converge, and
@@ -51,7 +51,7 @@ class TemperatureScaling(Score):
     name, fits = "temp_scaling", True
 
     def fit(self, bank: Bank) -> None:
-        """See `Score.fit`."""
+        """See `FeatureScore.fit`."""
         super().fit(bank)
         logits, labels = bank.val.logits, bank.val.labels
         temperature = torch.full((1,), 1.5, device=logits.device, requires_grad=True)
@@ -68,23 +68,23 @@ class TemperatureScaling(Score):
         self.temperature = temperature.detach()
 
     def judge(self, inputs: Extract) -> Judgement:
-        """See `Score.judge`."""
+        """See `FeatureScore.judge`."""
         return -scores.msp(inputs.logits / self.temperature), inputs.logits.argmax(1)
 
 
-class GEN(Score):
+class GEN(FeatureScore):
     """Minus the generalised entropy of the M largest probabilities: Liu et al., CVPR 2023."""
 
     name, order = "gen", ("gamma", "M")
 
     def judge(self, inputs: Extract) -> Judgement:
-        """See `Score.judge`."""
+        """See `FeatureScore.judge`."""
         gamma, most = self.value("gamma"), self.count("M", inputs.logits.shape[1])
         top = inputs.logits.softmax(1).topk(most, dim=1).values
         return -(top**gamma * (1 - top) ** gamma).sum(1), inputs.logits.argmax(1)
 
 
-class KLMatching(Score):
+class KLMatching(FeatureScore):
     """Minus the least divergence from the mean posterior of a predicted class: Hendrycks et al., ICML 2022.
 
     Fitted to the ID validation set by pytorch-ood, which leaves out classes that nothing is predicted as; the original
@@ -94,7 +94,7 @@ class KLMatching(Score):
     name, fits = "klm", True
 
     def fit(self, bank: Bank) -> None:
-        """See `Score.fit`."""
+        """See `FeatureScore.fit`."""
         super().fit(bank)
         classes = bank.val.logits.shape[1]
         self.library = library("pytorch_ood.detector", "KLMatching")(None).fit_logits(bank.val.logits)
@@ -103,11 +103,11 @@ class KLMatching(Score):
             self.library.dists[str(missing)] = torch.nn.Parameter(one_hot, requires_grad=False)
 
     def judge(self, inputs: Extract) -> Judgement:
-        """See `Score.judge`."""
+        """See `FeatureScore.judge`."""
         return -self.library.predict_logits(inputs.logits), inputs.logits.argmax(1)
 
 
-class GradNorm(Score):
+class GradNorm(FeatureScore):
     """Sum of the absolute gradient of the uniform cross-entropy with respect to W: Huang et al., NeurIPS 2021.
 
     The gradient of sum_c -log p_c is (C p - 1) h, so its norm is the product of two sums and needs no backward pass.
@@ -116,19 +116,19 @@ class GradNorm(Score):
     name = "gradnorm"
 
     def judge(self, inputs: Extract) -> Judgement:
-        """See `Score.judge`."""
+        """See `FeatureScore.judge`."""
         classes = inputs.logits.shape[1]
         of_logits = (classes * inputs.logits.softmax(1) - 1).abs().sum(1)
         return of_logits * inputs.features.abs().sum(1), inputs.logits.argmax(1)
 
 
-class T2FNorm(Score):
+class T2FNorm(FeatureScore):
     """max softmax of the score logits of a T2FNormNet: Regmi et al., CVPR workshops 2024."""
 
     name = "t2fnorm"
 
     def judge(self, inputs: Extract) -> Judgement:
-        """See `Score.judge`."""
+        """See `FeatureScore.judge`."""
         if "tau" in self.args:
             logits = self.bank.last_layer(inputs.features / self.value("tau"))
         elif self.bank.score_head is not None:
@@ -145,7 +145,7 @@ def class_means(features: Tensor, labels: Tensor, classes: int) -> Tensor:
     return sums / torch.bincount(labels, minlength=classes)[:, None]
 
 
-class SHE(Score):
+class SHE(FeatureScore):
     """<h, pattern of the predicted class>, the mean rightly classified training features: Zhang et al., ICLR 2023.
 
     A class of which no training input is classified rightly has no pattern (NaN in the original); it takes the mean of
@@ -155,7 +155,7 @@ class SHE(Score):
     name, fits = "she", True
 
     def fit(self, bank: Bank) -> None:
-        """See `Score.fit`."""
+        """See `FeatureScore.fit`."""
         super().fit(bank)
         classes, train = len(bank.weight), bank.train
         right = train.logits.argmax(1) == train.labels
@@ -171,6 +171,6 @@ class SHE(Score):
         self.pattern = pattern
 
     def judge(self, inputs: Extract) -> Judgement:
-        """See `Score.judge`."""
+        """See `FeatureScore.judge`."""
         predicted = inputs.logits.argmax(1)
         return (inputs.features * self.pattern[predicted]).sum(1), predicted

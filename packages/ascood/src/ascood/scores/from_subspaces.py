@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from ascood.scores.base import Bank, Extract, Judgement, Score, library
+from ascood.scores.base import Bank, Extract, FeatureScore, Judgement, library
 
 
-class ViM(Score):
+class ViM(FeatureScore):
     """logsumexp(z) less the scaled residual norm, z = W h + b of the raw features: Wang et al., CVPR 2022; pytorch-ood.
 
     The subspace follows `dim`; the original changed `dim` in a search without computing it anew. A `dim` that leaves no
@@ -16,7 +16,7 @@ class ViM(Score):
     name, order, fits = "vim", ("dim",), True
 
     def prepare(self) -> None:
-        """See `Score.prepare`."""
+        """See `FeatureScore.prepare`."""
         self.library = library("pytorch_ood.detector", "ViM")(
             None, _dimension(self, self.bank), self.bank.weight, self.bank.bias
         )
@@ -24,29 +24,29 @@ class ViM(Score):
         self.library.fit_features(self.bank.train.features, self.bank.train.labels)
 
     def judge(self, inputs: Extract) -> Judgement:
-        """See `Score.judge`."""
+        """See `FeatureScore.judge`."""
         return -self.library.predict_features(inputs.features), self.bank.last_layer(inputs.features).argmax(1)
 
 
-class Residual(Score):
+class Residual(FeatureScore):
     """Minus the residual norm alone, with the second moment of the ID validation set."""
 
     name, order, fits = "residual", ("dim",), True
 
     def prepare(self) -> None:
-        """See `Score.prepare`."""
+        """See `FeatureScore.prepare`."""
         self.origin = -(torch.linalg.pinv(self.bank.weight) @ self.bank.bias)  # (dim,)
         rows = self.bank.val.features - self.origin
         vectors = torch.linalg.eigh(rows.T @ rows / len(rows)).eigenvectors  # ascending eigenvalues
         self.outside: Tensor = vectors[:, : vectors.shape[1] - _dimension(self, self.bank)]
 
     def judge(self, inputs: Extract) -> Judgement:
-        """See `Score.judge`."""
+        """See `FeatureScore.judge`."""
         residual = ((inputs.features - self.origin) @ self.outside).norm(dim=1)
         return -residual, self.bank.last_layer(inputs.features).argmax(1)
 
 
-def _dimension(score: Score, bank: Bank) -> int:
+def _dimension(score: FeatureScore, bank: Bank) -> int:
     size = bank.weight.shape[1]
     wanted = int(score.value("dim"))
     return wanted if wanted < size else size // 2

@@ -22,7 +22,7 @@ from ascood.scores.base import Judgement, Score
 class ODIN(Score):
     """Every input value steps."""
 
-    name, order, uses_images = "odin", ("temperature", "noise"), True
+    name, order = "odin", ("temperature", "noise")
     single_value = False
 
     def judge_images(
