@@ -47,6 +47,22 @@ def test_curves_differ_in_colour_and_dash():
     assert len(looks) == 7
 
 
+@pytest.mark.parametrize("length", [3, 15, 25])
+@pytest.mark.parametrize("count", [1, 6, 7, 13])
+def test_the_words_of_a_roc_figure_stay_inside_and_a_long_legend_off_the_curves(count, length):
+    figure = plots.roc({f"{n:x}".ljust(length, "m"): (ID, OOD) for n in range(count)})
+    figure.draw_without_rendering()
+    axes, (width, height) = figure.axes[0], figure.get_size_inches() * figure.dpi
+    (legend,) = [*figure.legends, *filter(None, [axes.get_legend()])]
+    boxes = [part.get_window_extent() for part in (axes.xaxis.label, axes.yaxis.label, legend)]
+    assert min(box.x0 for box in boxes) >= 0
+    assert min(box.y0 for box in boxes) >= 0
+    assert max(box.x1 for box in boxes) <= width
+    assert max(box.y1 for box in boxes) <= height
+    if count > 6:
+        assert legend.get_window_extent().x0 >= axes.get_window_extent().x1
+
+
 def test_histograms_count_every_score_also_infinite_ones():
     scores = np.array([0.0, 1.0, 2.0, np.inf, -np.inf, 1e30])
     figure = plots.histograms(ID, {"set": scores})

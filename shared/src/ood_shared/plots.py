@@ -57,6 +57,7 @@ def roc(curves: Mapping[str, tuple[metrics.Scores, metrics.Scores]], title: str 
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     axes.set(xlabel="share of ID flagged (FPR)", ylabel="share of OOD caught (TPR)", title=_plain(title))
     if beside:
+        figure.set_layout_engine("compressed")  # the plain one cuts the label beside axes of equal sides
         figure.legend(loc="outside right center", frameon=False)
     else:
         axes.legend(loc="lower right")
