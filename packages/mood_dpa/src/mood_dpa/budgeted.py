@@ -4,7 +4,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from torch import Tensor
 from mood_dpa import fit
 from mood_dpa.anomalies import add_anomaly_3d
 from mood_dpa.bench import Schedule
+from mood_dpa.fit import Compute
 from mood_dpa.inference_3d import Looking
 from mood_dpa.models import Model, build_families
 from mood_dpa.perceptual import PerceptualLoss
@@ -47,15 +48,6 @@ SMALL_SHARE = 100 / 64**2  # of the intensity sum that a slice needs to be score
 TEST_SHARE = 4  # every so many-th volume is tested
 SIMCLR_BATCH, SIMCLR_RATE = 32, 3e-4
 CHUNK = 256
-
-
-@dataclass(frozen=True)
-class Compute:
-    """Flags that decide how, not what."""
-
-    device: torch.device
-    precision: str
-    compiled: bool
 
 
 class Tensors:
@@ -262,7 +254,7 @@ def fit_autoencoder(
         source,
         one_pass,
         to_network(validation[: fit.DISPLAYED]),
-        compute=fit.Compute(compute.device, compute.precision, compute.compiled),
+        compute=compute,
     )
     started = time.perf_counter()
     trainer.fit()
