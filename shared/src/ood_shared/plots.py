@@ -54,10 +54,10 @@ def roc(curves: Mapping[str, tuple[metrics.Scores, metrics.Scores]], title: str 
         area = float(np.sum(np.diff(fpr) * (tpr[1:] + tpr[:-1]) / 2))
         kept = np.unique(np.linspace(0, len(fpr) - 1, min(len(fpr), MOST_POINTS)).round().astype(int))
         axes.plot(fpr[kept], tpr[kept], label=f"{_plain(name)} (AUROC {area:.3f})", **_line(position))
-    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    # Beside a legend of unknown width the layout cuts the label of a square; what is left is nearly one.
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="auto" if beside else "equal")
     axes.set(xlabel="share of ID flagged (FPR)", ylabel="share of OOD caught (TPR)", title=_plain(title))
     if beside:
-        figure.set_layout_engine("compressed")  # the plain one cuts the label beside axes of equal sides
         figure.legend(loc="outside right center", frameon=False)
     else:
         axes.legend(loc="lower right")
