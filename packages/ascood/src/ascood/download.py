@@ -12,6 +12,7 @@ import sys
 import tempfile
 import urllib.error
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,8 +156,10 @@ def _settle(item: Item, archives: str | None) -> bool:
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack a zip file into a folder, whole or not at all; a single folder of the same name inside is looked through.
 
+    `zipfile` itself writes neither links nor devices: such members become plain files with the link's text.
+
     Raises:
-        InputError: the archive is damaged, or a member leads out of the folder.
+        InputError: the archive is damaged or encrypted, or a member leads out of the folder.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
@@ -172,8 +175,10 @@ def unpack(archive: Path, folder: Path) -> None:
         if folder.is_dir():
             folder.rmdir()
         whole.replace(folder)
-    except (zipfile.BadZipFile, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise InputError(f"{archive} is damaged ({error}). Fetch it again.") from None
+    except RuntimeError as error:  # a password, or (NotImplementedError) a compression that Python does not know
+        raise InputError(f"{archive} cannot be unpacked ({error}). Unpack it by hand into {folder}.") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

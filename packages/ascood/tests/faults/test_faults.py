@@ -314,6 +314,25 @@ def test_an_archive_that_leads_out_of_its_folder_is_refused(place, run):
     assert not Path("data/images_classic/svhn").exists()
 
 
+@pytest.mark.parametrize(
+    ("mark", "offset", "byte", "message"),
+    [
+        (b"a.txt", 30, 0xFF, "svhn.zip is damaged"),  # in the compressed bytes
+        (b"PK\x01\x02", 8, 0x01, "svhn.zip cannot be unpacked"),  # the flag of encryption in the central directory
+    ],
+)
+def test_an_archive_that_cannot_be_read_leaves_nothing(mark, offset, byte, message, place, run):
+    Path("zips").mkdir()
+    with zipfile.ZipFile("zips/svhn.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("svhn/a.txt", np.random.default_rng(0).integers(0, 9, 500).tobytes())
+    content = bytearray(Path("zips/svhn.zip").read_bytes())
+    content[content.index(mark) + offset] ^= byte
+    Path("zips/svhn.zip").write_bytes(content)
+    words = ["--contents", "datasets", "--datasets", "svhn", "--dataset_mode", "dataset", "--archives", "zips"]
+    assert message in run("download", *words).error
+    assert list(Path("data/images_classic").iterdir()) == []
+
+
 def test_a_resumed_run_with_other_settings_is_refused(trained, run, monkeypatch):
     monkeypatch.chdir(trained.parent)
     words = ["--optimizer.lr", "0.05", "--trainer.trainer_args.ood_type", "shuffle", "--resume"]
