@@ -1,9 +1,16 @@
+import re
+
 import numpy as np
 import pytest
 import torch
-from ood_shared.bench import pictures, schema
-from ood_shared.bench.pictures import PICTURES, read_pictures, write_pictures
+from ood_shared.bench import command, page, schema
+from ood_shared.bench.jobs import Ended, Run
+from ood_shared.bench.leaderboard import leaderboard as board
+from ood_shared.bench.methods import BASELINES, Source
+from ood_shared.bench.pictures import PICTURES, Picture, read_pictures, write_pictures
 from ood_shared.errors import InputError
+from ood_shared.report import PNG_SIGNATURE, Gallery
+from ood_shared.testing.methods import result
 
 RANDOM = np.random.default_rng(0)
 
@@ -188,7 +195,74 @@ def test_a_changed_file_is_one_line(tmp_path, changes, said):
 def test_a_damaged_file_is_one_line(tmp_path, keep):
     scores = arrays()
     write_pictures(tmp_path, scores, images(scores))
-    path = tmp_path / pictures.PICTURES
+    path = tmp_path / PICTURES
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(InputError, match="cannot be read"):
         read_pictures(tmp_path, scores)
+
+
+# In the report
+
+
+def ended(folder, *names):
+    results = [result(name, 0, ood=("novel", "far")) for name in names]
+    run = Run(Source(BASELINES, "module", names), 0, folder, ())
+    return Ended(run, 1.0, tuple(results)), results
+
+
+def test_the_command_takes_the_pictures_of_each_methods_first_run(tmp_path):
+    (first, results), (second, _) = ended(tmp_path / "0", "a", "b"), ended(tmp_path / "1", "a", "b")
+    for folder in (first.run.folder / "a", second.run.folder / "a", second.run.folder / "b"):
+        write_pictures(folder, results[0][1], images(results[0][1]))
+    found = command._pictures_of([first, second])
+    assert found["a"].sets.keys() == {"digits", "novel", "far"}
+    assert found["b"] is None  # its first run left none; those of the second are not of the scores that are shown
+
+
+def test_damaged_pictures_cost_the_report_no_more_than_these(tmp_path, capsys):
+    one, results = ended(tmp_path, "a", "b")
+    for (method, folder), (_, scores) in zip(one.run.folders().items(), results, strict=True):
+        write_pictures(folder, scores, images(scores))
+        if method == "a":
+            (folder / PICTURES).write_bytes(b"PK")
+    found = command._pictures_of([one])
+    assert found["a"] is None
+    assert found["b"] is not None
+    assert re.fullmatch(
+        r"ood-bench: no pictures of a: \S+pictures.npz cannot be read [^\n]*\n", capsys.readouterr().err
+    )
+
+
+def shown(names, classes):
+    """The galleries of a page."""
+    results = [result(name, 0, ood=("textures", "novel")) for name in names]
+    found = {}
+    for (record, scores), folder in zip(results, names, strict=True):
+        write_pictures(folder, scores, images(scores), classes)
+        found[record["method"]] = read_pictures(folder, scores)
+    places = board(results, ["novel"], np.random.default_rng(0), 20)
+    sections = page.sections(results, {}, "ood-bench", {}, places, found)
+    return [section for section in sections if isinstance(section, Gallery)]
+
+
+def test_a_page_shows_id_first_then_near_and_far_and_folds_all_but_the_first_method(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("roc", "histograms"):
+        monkeypatch.setattr(page.plots, name, lambda *_: PNG_SIGNATURE)
+    one, two = shown(["a", "b"], ["zero", "one", "two"])
+    headings = [heading.split("\n")[0] for heading, _ in one.rows]
+    assert headings == ["digits (ID)", "novel (near)", "textures (far)"]
+    assert (one.folded, two.folded) == (False, True)
+    assert {len(row) for _, row in one.rows} == {8}
+    captions = [picture.caption.split("\n")[1] for picture in one.rows[0][1]]
+    assert set(captions) <= {"zero", "one", "two", "zero → one", "one → two", "two → zero"}
+    assert all("\n" not in picture.caption for picture in one.rows[1][1])  # the fake predicts no class of OOD images
+
+
+def test_a_caption_tells_class_and_prediction_where_they_differ():
+    blank = np.zeros((2, 2, 3), np.uint8)
+    cases = [(0, 0), (0, 1), (1, -1), (-1, 1), (-1, -1), (7, 0)]
+    found = page._strip("set", [Picture(blank, 0, 0.25, *case) for case in cases], ["a", "b"])
+    assert [p.caption for p in found] == ["0.25\na", "0.25\na → b", "0.25\nb", "0.25\n→ b", "0.25", "0.25\n7 → a"]
+    assert found[1].alternative == "set, image 2: score 0.25, class a, taken for b"
+    assert found[4].alternative == "set, image 5: score 0.25"
