@@ -21,9 +21,10 @@ from ood_shared.files import write_text
 from imood import launch, modes, own
 from imood.evaluate import TestSettings, choose_metrics, evaluate, load_network
 from imood.models import Network
+from imood.opening import NAMED, default_dataset, default_model, open_task
 from imood.resuming import saved_seed
 from imood.settings import Compute, Settings, run_folder
-from imood.tasks import NAMED, SYNTHETIC, Place, Task, default_dataset, default_model, open_task
+from imood.tasks import SYNTHETIC, Place, Task
 from imood.train import scaled_rate, timestamp, train
 from imood.validation import Pass
 from imood.weights import BEST, LATEST

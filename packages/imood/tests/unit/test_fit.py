@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 from imood import fit as fitting
+from imood.opening import open_task
 from imood.resuming import restore
 from imood.settings import Compute, Settings
-from imood.tasks import Place, open_task
+from imood.tasks import Place
 from imood.train import train
 from imood.weights import load_file
 from ood_shared import checkpoints

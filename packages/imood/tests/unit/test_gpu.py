@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 from imood.losses import METRICS, Objective, training_losses
+from imood.opening import open_task
 from imood.pool import FeaturePool
 from imood.settings import Compute, Settings
-from imood.tasks import Place, open_task
+from imood.tasks import Place
 from imood.train import train
 from imood.views import SMALL
 

@@ -1,0 +1,98 @@
+"""`--ds` to a task: one of the published benchmarks, or any set by its name or path.
+
+| own data | training | validation | test | outlier test sets | auxiliary outliers |
+|---|---|---|---|---|---|
+| a name or a path | long-tailed part, or as it is | `val`, else `test` | `test` | `--ood_test` | `--ood_aux` |
+"""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from ood_shared.errors import InputError
+
+from imood import cifar, longtail
+from imood.own import PREFIXES, Own, default_aux, default_tests, is_own
+from imood.published import cifar_task, imagenet_task, waterbird_task
+from imood.tasks import SYNTHETIC, OutlierSet, Place, Task, parse_outliers
+from imood.views import LARGE, SMALL
+
+NAMED = ("cifar10", "cifar100", "imagenet", "waterbird")
+
+
+def default_dataset(root: Path) -> str:
+    """`cifar10` where `$DATA` has it, else the embedded `digits`."""
+    return "cifar10" if cifar.present("cifar10", root) else "digits"
+
+
+def default_model(dataset: str) -> str:
+    """ResNet50 for ImageNet and waterbird, else ResNet18."""
+    return "ResNet50" if dataset in ("imagenet", "waterbird") else "ResNet18"
+
+
+def open_task(place: Place, training: bool) -> Task:
+    """The benchmark of `--ds`. Labels of the training set are read at once, for the class counts; images later.
+
+    Args:
+        place: where data lie.
+        training: whether auxiliary outliers are needed, and the outlier test sets are not.
+
+    Raises:
+        InputError: unknown name, or data that do not fit.
+        MissingFileError: a file is not there; the message says where to get and to put it.
+    """
+    makers = {"cifar10": cifar_task, "cifar100": cifar_task, "imagenet": imagenet_task, "waterbird": waterbird_task}
+    if place.dataset in makers:
+        task = makers[place.dataset](place, training)
+    elif is_own(place.dataset):
+        task = _own(place, training)
+    else:
+        raise InputError(
+            f"--dataset `{place.dataset}` is not known. Known: {', '.join(NAMED)}, a data set of ood_shared (digits, "
+            f"mnist, …), or own data as {', '.join(f'{word}:PATH' for word in PREFIXES)}."
+        )
+    _warn_of_empty_classes(task)
+    return task
+
+
+def _own(place: Place, training: bool) -> Task:
+    views = LARGE if place.model == "ResNet50" else SMALL
+    return task_of_own(Own(place.dataset, place.root, views.side), place, training)
+
+
+def task_of_own(own: Own, place: Place, training: bool) -> Task:
+    """The benchmark of a set by name or path."""
+    views, device, labels = LARGE if own.side == LARGE.side else SMALL, place.device, own.train.labels
+    sizes = np.bincount(labels, minlength=own.n_classes).tolist()
+    if place.ratio is not None:
+        sizes = longtail.sizes_of_own(labels, own.n_classes, place.ratio)
+    chosen = longtail.select(labels, sizes)
+    tests = parse_outliers(place.ood_test or default_tests(place.aux))
+    aux = place.aux or default_aux([where for _, where in tests])
+
+    def outliers(name: str, where: str) -> OutlierSet:
+        return OutlierSet(name, lambda: own.outliers(where, device))
+
+    return Task(
+        name=own.name,
+        counts=sizes,
+        layout="own",
+        views=views,
+        test_views=views,
+        train=lambda: own.train_images(device, chosen),
+        val=lambda: own.test_images(device, "val", "test"),
+        test=lambda: own.test_images(device, "test", "val"),
+        aux=None if not training or place.aux_kind in SYNTHETIC else lambda: own.outliers(aux, device, "train", "test"),
+        outliers=[] if training else [outliers(*pair) for pair in tests],
+        notes={"aux_outliers": aux},
+    )
+
+
+def _warn_of_empty_classes(task: Task) -> None:
+    empty = [c for c, count in enumerate(task.counts) if count == 0]
+    if empty:
+        warnings.warn(
+            f"{len(empty)} of {task.n_classes} classes have no training image (the first is {empty[0]}); their prior "
+            "is 1e-12, which makes the balanced scores huge.",
+            stacklevel=2,
+        )
