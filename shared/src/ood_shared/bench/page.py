@@ -118,7 +118,8 @@ def _counts(table: Sequence[Row]) -> str:
 
 def _roc_curves(results: Sequence[Result], near: Collection[str]) -> list[Section]:
     """One figure per OOD set with every method; for a single method one figure with every OOD set."""
-    caption = "OOD is the positive class. Up and to the left is better."
+    seeds = sorted({record["seed"] for record, _ in results})
+    caption = f"OOD is the positive class. Up and to the left is better. Seed {', '.join(map(str, seeds))}."
     found: list[Section] = []
     sets = list(dict.fromkeys(name for record, _ in results for name in record["ood_datasets"]))
     if len(results) == 1:
