@@ -1,12 +1,12 @@
 """The training loop: stages of growing resolution, early stopping in the last, resumable after any step.
 
 Images come from outside (`take`, `validation`), what happens is told to listeners, and everything that decides the
-rest of a run is in its checkpoint. The order of events is that of the published program.
+rest of a run is in its checkpoint (`fit_state`). The order of events is that of the published program.
 """
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,12 +18,11 @@ from ood_shared.signals import Terminated, deferred_sigterm
 from torch import Tensor, nn
 
 from mood_dpa.autoencoder import DecoderFamily, EncoderFamily, StageNet
+from mood_dpa.fit_state import CHECKPOINT, MODEL, RESUME, Progress, model_state, restore, run_state
 from mood_dpa.growing import Stage, effective_resolution, mix_resolution, plan_stages
 from mood_dpa.models import Loss
 
-CHECKPOINT, RESUME, MODEL = "checkpoint.tar", "resume.tar", "anomaly_detection.tar"
 DIVERGED = 1e9
-FIRST_BEST = 1e7
 DISPLAYED = 4
 
 Listener = Callable[..., None]  # (name, *values): stage, loss, scalars, scalar, grid, checkpoint, ad_model
@@ -40,24 +39,6 @@ class Source(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from there."""
-
-
-@dataclass
-class Progress:
-    """Where a run stands.
-
-    Attributes:
-        index: number of the stage, in the plan.
-        k: finished iterations of the stage.
-        n_iter: finished iterations of the run.
-    """
-
-    index: int = 0
-    k: int = 0
-    n_iter: int = 0
-    best_val_loss: float = FIRST_BEST
-    best_val_iter: int = 0
-    stopped: bool = False
 
 
 @dataclass(frozen=True)
@@ -178,7 +159,7 @@ class Trainer:
         config, at = self.config, self.at
         at.k += 1
         at.n_iter += 1
-        self._send_progress()
+        self.send_progress()
         self.nets.train()
         images = self.source.take(self.batch_size)
         value = self.step(images)
@@ -232,7 +213,8 @@ class Trainer:
             found = found.contiguous(memory_format=torch.channels_last)
         return found
 
-    def _send_progress(self) -> None:
+    def send_progress(self) -> None:
+        """Tell the nets and the loss of a transition how far it is."""
         if self.stage.kind == "trns":
             for part in (self.encoder, self.decoder, self.loss):
                 part.set_progress(self.progress)
@@ -318,77 +300,17 @@ class Trainer:
         self._tell("ad_model", stage.kind, stage.resolution, at.n_iter, at.k)
         if self.folder is None or stage.kind != "stab" or not distributed.is_main():
             return
-        state = {
-            "niter": at.k,
-            "n_iter": at.n_iter,
-            "config": dict(self.config),
-            "stage": stage.kind,
-            "resolution": stage.resolution,
-            "progress": self.progress,
-            "enc": self.encoder.state_dict(),
-            "dec": self.decoder.state_dict(),
-        }
+        state = model_state(self)
         for name in (f"anomaly_detection_res_{stage.resolution}_iter_{at.n_iter}.tar", MODEL):
             checkpoints.save(self.folder / name, state)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that decides the rest of the run, under the published names where there are such.
-
-        Every rank has to call it: their random states are gathered.
-        """
-        rng = distributed.gather_objects(checkpoints.rng_state())
-        return {
-            "config": dict(self.config),
-            "stage": self.stage.kind,
-            "resolution": self.stage.resolution,
-            "progress": self.progress,
-            "n_iter": self.at.n_iter,
-            "best_val_loss": self.at.best_val_loss,
-            "best_val_iter": self.at.best_val_iter,
-            "display_x": self.display,
-            "optimizer": self.adam.state_dict(),
-            "enc": self.encoder.state_dict(),
-            "dec": self.decoder.state_dict(),
-            "mix_res_module": {},
-            "run": asdict(self.at),
-            "scaler": self.scaler.state_dict(),
-            "batches": self.source.state_dict(),
-            "rng": rng,
-        }
+        """See `fit_state.run_state`."""
+        return run_state(self)
 
     def load_state_dict(self, state: Mapping[str, Any], source: object = "checkpoint") -> None:
-        """Go on from a checkpoint, of this program or of the published one.
-
-        The published one holds neither Adam nor random states: those start anew, and the stage goes on at
-        int(T progress).
-
-        Raises:
-            InputError: a stage that is not in the plan, or weights of other networks.
-        """
-        places = [(s.kind, s.resolution) for s in self.plan]
-        place = (str(state["stage"]), int(state["resolution"]))
-        if place not in places:
-            raise InputError(f"{source} stopped in stage {place[0]} at {place[1]}, which this configuration lacks.")
-        index = places.index(place)
-        if "run" in state:
-            self.at = Progress(**state["run"])
-        else:
-            k = int(self.plan[index].length * float(state["progress"]))
-            best = (float(state["best_val_loss"]), int(state["best_val_iter"]))
-            self.at = Progress(index, k, int(state["n_iter"]), *best)
-        self.at.index = index
-        self.enter()
-        for net, name in ((self.encoder, "enc"), (self.decoder, "dec")):
-            checkpoints.load_weights(net, state[name], f"{source}, {name}")
-        self.display = state["display_x"].to(self.compute.device)
-        self._send_progress()
-        if "run" not in state:
-            return
-        self.adam.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.source.load_state_dict(state["batches"])
-        ranks = state["rng"]
-        checkpoints.restore_rng_state(ranks[min(distributed.rank(), len(ranks) - 1)])
+        """See `fit_state.restore`."""
+        restore(self, state, source)
 
     def _tell(self, name: str, *values: object) -> None:
         for listener in self.listeners:
