@@ -207,6 +207,17 @@ def test_the_page_loads_nothing_and_complains_about_nothing(visit, report):
     assert faults == []
 
 
+def test_a_link_of_the_contents_opens_a_folded_section_and_shows_its_title(visit, report):
+    tab, _ = visit(report, PHONE)
+    tab.locator("nav summary").click()
+    name = "Where a_method_with_a_long_name fails"
+    folded = tab.locator("details.folded", has=tab.get_by_role("heading", name=name))
+    assert folded.get_attribute("open") is None
+    tab.locator("nav").get_by_role("link", name=name).click()
+    folded.locator("img").first.wait_for(state="visible")
+    assert 0 <= folded.get_by_role("heading", name=name).bounding_box()["y"] < 800
+
+
 def test_every_picture_is_loaded_and_described(visit, report):
     tab, _ = visit(report)
     found = tab.locator("img").evaluate_all("all => all.map(i => [i.complete && i.naturalWidth > 0, i.alt.length > 0])")
