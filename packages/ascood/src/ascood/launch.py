@@ -85,7 +85,7 @@ def folder_block(id_data: str) -> dict[str, Any]:
 
 
 def _lacks_val(root: Path) -> bool:
-    from ascood.suites import read_folder
+    from ascood.splits import read_folder
 
     try:
         read_folder("val", root, "val", 32)

@@ -12,10 +12,11 @@ from ood_shared.errors import InputError, unknown
 from ascood import config as configs
 from ascood import records
 from ascood.build import network_of_config, to_device
-from ascood.suites import test_chain
+from ascood.splits import read_splits, test_chain
 from ascood.test_pipeline import test_ood
-from ascood.train import Compute, evaluate_network, labels_of, optimizer_settings, read_splits, test_batches, train
+from ascood.train import Compute, evaluate_network, labels_of, test_batches, train
 from ascood.trainers import OUTLIER_TRAINERS, read_arguments
+from ascood.training_settings import optimizer_settings
 
 Config = Mapping[str, Any]
 

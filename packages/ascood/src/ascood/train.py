@@ -1,7 +1,6 @@
 """Training as a config says: data, network, trainer, epochs, and the test accuracy at the end."""
 
 import contextlib
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from ood_shared import distributed
 from ood_shared.devices import autocast, make_scaler, maybe_compile, seed_everything
-from ood_shared.errors import InputError, did_you_mean, unknown
 from ood_shared.runs import Run, refuse_other_settings
 from torch import Tensor, nn
 
@@ -23,29 +21,9 @@ from ascood.objectives import Pass
 from ascood.preprocessing import Chain, train_kind
 from ascood.report import training_report
 from ascood.samples import Samples
-from ascood.suites import read_split, test_chain
+from ascood.splits import read_splits, test_chain
 from ascood.trainers import OUTLIER_TRAINERS, make_objective, read_arguments
-
-Config = Mapping[str, Any]
-TOP_KEYS = (
-    *("exp_name", "output_dir", "save_output", "merge_option", "mark", "seed", "num_gpus", "num_workers", "name"),
-    *("num_machines", "machine_rank", "preprocessor", "pipeline", "trainer", "evaluator", "optimizer", "recorder"),
-    *("dataset", "network", "ood_dataset", "postprocessor"),
-)
-OPTIMIZER_KEYS = ("name", "num_epochs", "lr", "fc_lr_factor", "momentum", "weight_decay", "nesterov")
-FREE = (
-    "exp_name",
-    "output_dir",
-    "mark",
-    "device",
-    "compile",
-    "log_to",
-    "num_workers",
-    "num_gpus",
-    "merge_option",
-    "save_output",
-    "folder",
-)
+from ascood.training_settings import FREE, Config, comparable, optimizer_settings, warn_of_unknown_keys
 
 
 @dataclass(frozen=True)
@@ -100,12 +78,12 @@ def train_sets(
         network, job, test = _prepare(config, splits, chain, folder, compute, seed)
         settings = {"config": dict(config), "precision": compute.precision, "world_size": distributed.world_size()}
         if compute.resume and distributed.is_main():
-            refuse_other_settings(folder, _comparable(settings), FREE)
+            refuse_other_settings(folder, comparable(settings), FREE)
         standing = restore(job, compute.resume)
         writes = distributed.is_main()
         if writes and not compute.resume:
             _clear(folder)
-        run = Run(folder, _comparable(settings), log_to=compute.log_to, last_step=standing.epoch) if writes else None
+        run = Run(folder, comparable(settings), log_to=compute.log_to, last_step=standing.epoch) if writes else None
         try:
             fit(job, run, standing)
         finally:
@@ -118,24 +96,6 @@ def train_sets(
         trained = {"trainer": configs.get(config, "trainer.name"), "arguments": str(arguments)}
         training_report(folder, standing.history, {**trained, "test_accuracy": loss_and_accuracy[1]}, network, test)
     return network, standing
-
-
-def read_splits(config: Config, names: tuple[str, ...], data_dir: str | None) -> dict[str, Samples]:
-    """The samples of the named splits of the `dataset` block; `oe` may have labels of any kind."""
-    block = configs.get(config, "dataset")
-    if not isinstance(block, Mapping):
-        raise InputError("The config lacks `dataset`. Put a file of configs/datasets before the others.")
-    chain = test_chain(block)
-    found = {}
-    for name in names:
-        if not isinstance(block.get(name), Mapping):
-            raise InputError(f"The config lacks `dataset.{name}`; the pipeline needs that split.")
-        classes = None if name == "oe" else int(block["num_classes"])
-        found[name] = read_split(name, block[name], name, classes, chain, data_dir, str(block["name"]))
-        negative = int(found[name].labels.min()) < 0
-        if negative and name != "oe":
-            raise InputError(f"{found[name].source} has the label -1; the split `{name}` needs classes from 0 on.")
-    return found
 
 
 @torch.no_grad()
@@ -160,18 +120,6 @@ def evaluate_network(network: nn.Module, batches: TestBatches, labels: Tensor, p
         for part, expected in zip(whole.split(batches.batch_size), labels.split(batches.batch_size), strict=True)
     ]
     return float(torch.stack(losses).mean()), float((whole.argmax(1) == labels).sum()) / len(labels)
-
-
-def warn_of_unknown_keys(config: Config) -> None:
-    """One line for each key that no pipeline reads, with the nearest that one does: the merger knows no schema."""
-    for key in config:
-        if key not in TOP_KEYS:
-            print(
-                f"warning: the config key `{key}` is not used. {did_you_mean(key, TOP_KEYS, shown=6)}", file=sys.stderr
-            )
-    for key in configs.get(config, "optimizer") or {}:
-        if key not in OPTIMIZER_KEYS:
-            print(f"warning: `optimizer.{key}` is not used. {did_you_mean(key, OPTIMIZER_KEYS)}", file=sys.stderr)
 
 
 def _prepare(
@@ -235,31 +183,6 @@ def _prepare(
     return network, job, test
 
 
-def optimizer_settings(config: Config) -> dict[str, Any]:
-    """The values of the `optimizer` block, checked, with the defaults of those that are absent."""
-    block = configs.get(config, "optimizer") or {}
-    if block.get("name", "sgd") != "sgd":
-        raise unknown("optimizer.name", str(block["name"]), ("sgd",))
-    settings = {
-        "lr": 0.1,
-        "fc_lr_factor": 1.0,
-        "momentum": 0.9,
-        "weight_decay": 0.0005,
-        "nesterov": True,
-        "num_epochs": 100,
-    }
-    settings |= {key: block[key] for key in settings if key in block}
-    for key, value in settings.items():
-        if key != "nesterov" and (isinstance(value, bool) or not isinstance(value, int | float) or value < 0):
-            raise InputError(f"optimizer.{key} is {value!r}; expected a number from 0 on.")
-    if not settings["lr"] > 0 or int(settings["num_epochs"]) < 1:
-        raise InputError(
-            f"optimizer.lr is {settings['lr']}, optimizer.num_epochs {settings['num_epochs']}; expected a rate above 0 "
-            "and at least 1 epoch."
-        )
-    return settings
-
-
 def test_batches(config: Config, samples: Samples, chain: Chain, split: str, compute: Compute) -> TestBatches:
     """Images of a split in order, in batches of its `batch_size`."""
     entry = config["dataset"][split]
@@ -271,13 +194,6 @@ def test_batches(config: Config, samples: Samples, chain: Chain, split: str, com
 def labels_of(batches: TestBatches) -> Tensor:
     """Labels of a set, int64 (n,)."""
     return torch.from_numpy(batches.samples.labels)
-
-
-def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings as flat keys, so that a resumed run can be told which one differs."""
-    flat = {key: configs.get(settings["config"], key) for key in configs.leaves(settings["config"])}
-    flat = {key: value for key, value in flat.items() if key.split(".")[-1] not in FREE}
-    return {**flat, "precision": settings["precision"], "world_size": settings["world_size"]}
 
 
 def _clear(folder: Path) -> None:
