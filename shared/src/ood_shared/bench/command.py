@@ -24,7 +24,7 @@ from ood_shared.bench.common import BACKBONES
 from ood_shared.bench.fields import CONVENTION, SCHEMA_VERSION
 from ood_shared.bench.flags import BUDGETS, NOVEL, add_backbone_flag
 from ood_shared.bench.jobs import Ended, Run, say
-from ood_shared.bench.launchers import add_launcher_flags, choose_launcher
+from ood_shared.bench.launchers import add_launcher_flags, choose_launcher, retries
 from ood_shared.bench.pictures import Pictures, read_pictures
 from ood_shared.cli import Parser, add_shared_flags, parse_seed_number, run_command
 from ood_shared.errors import InputError, unknown
@@ -86,7 +86,8 @@ def _bench(command_line: str, options: argparse.Namespace) -> int:
     with locks.held(folder, LOCK_SECONDS):
         say(f"{len(runs)} run(s): {'; '.join(map(str, runs))}{later}")
         ended = launch(runs, options.resume)
-        return _conclude(ended, folder, command_line, _settings(options, chosen))
+        settings = {**_settings(options, chosen), **retries(options, ended)}
+        return _conclude(ended, folder, command_line, settings)
 
 
 def _settle_novel(options: argparse.Namespace) -> None:

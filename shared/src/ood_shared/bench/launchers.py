@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import util
 from pathlib import Path
+from typing import Any
 
 from ood_shared.bench import slurm_queue
 from ood_shared.bench.isolated import own_interpreters
@@ -65,6 +66,14 @@ def choose_launcher(options: argparse.Namespace, chosen: Sequence[Source], folde
     from ood_shared.bench.slurm import Grid
 
     return Grid(parameters, folder, find)
+
+
+def retries(options: argparse.Namespace, ended: Sequence[Ended]) -> dict[str, Any]:
+    """For the report: how often a run may be started again, and which were."""
+    if options.launcher == "local":
+        return {}
+    again = {str(end.run): f"{end.attempts} times" for end in ended if end.attempts > 1}
+    return {"retries": f"at most {slurm_queue.RETRIES}, of a run whose job is lost", "started again": again or "none"}
 
 
 def one_after_the_other(runs: Sequence[Run], resume: bool, find: FindInterpreter = this_interpreter) -> list[Ended]:

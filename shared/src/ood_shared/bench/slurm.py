@@ -9,6 +9,7 @@ them up.
 """
 
 import contextlib
+import io
 import subprocess
 import sys
 import time
@@ -25,8 +26,8 @@ from ood_shared import files
 from ood_shared.bench import jobs, locks, processes, slurm_queue, summary
 from ood_shared.bench.jobs import Ended, FindInterpreter, NoInterpreterError, Run, say
 from ood_shared.bench.processes import Outcome
-from ood_shared.bench.slurm_job import RETRIES, STARTS, Job, read_starts
-from ood_shared.bench.slurm_queue import State
+from ood_shared.bench.slurm_job import STARTS, Job, read_starts
+from ood_shared.bench.slurm_queue import RETRIES, State
 from ood_shared.errors import InputError
 
 FOLDER, JOB = "slurm", "slurm.json"
@@ -122,8 +123,10 @@ class Grid:
         return submitit.SlurmJob(self.executor.folder, known["job"]) if there else None
 
     def _submit(self, run: Run) -> Handle:
+        job_of_run = Job(run, self.find(run))
         try:
-            job = self.executor.submit(Job(run, self.find(run)))
+            with contextlib.redirect_stderr(io.StringIO()):  # submitit prints there what its error says too
+                job = self.executor.submit(job_of_run)
         except (FailedJobError, FailedSubmissionError, subprocess.CalledProcessError) as error:
             raise InputError(f"sbatch refuses the job of {run}: {' '.join(str(error).split())}") from None
         files.write_json(run.folder / JOB, {"job": job.job_id, "name": self.name})
@@ -159,8 +162,7 @@ class Grid:
         state = one.state
         if state is None or slurm_queue.goes_on(state) or time.monotonic() - one.since < SETTLE_SECONDS:
             return None
-        terminated = bool(starts) and "ended" in starts[-1] and state.code != "CANCELLED"
-        if state.code not in slurm_queue.LOST and not terminated:
+        if not _is_lost(state, started=bool(starts) and starts[-1]["job"] == one.job.job_id):
             return self._fail(one, str(state), attempts)
         if attempts > RETRIES:
             return self._fail(one, f"{state}; started {attempts} times, not tried again", attempts)
@@ -187,6 +189,11 @@ class Grid:
             slurm_queue.cancel([one.job.job_id for one in left])
         for one in left:
             (one.run.folder / JOB).unlink(missing_ok=True)
+
+
+def _is_lost(state: State, started: bool) -> bool:
+    """Whether a job without a result was lost by the cluster: what the method does wrong comes back as a result."""
+    return state.code in slurm_queue.LOST or (started and state.code not in slurm_queue.REFUSED)
 
 
 def _has_result(job: Handle) -> bool:

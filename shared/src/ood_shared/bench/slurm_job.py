@@ -14,10 +14,10 @@ from ood_shared import files
 from ood_shared.bench import jobs, locks
 from ood_shared.bench.jobs import Interpreter, Run
 from ood_shared.bench.processes import Outcome
+from ood_shared.bench.slurm_queue import RETRIES
 from ood_shared.errors import InputError
 from ood_shared.signals import Terminated
 
-RETRIES = 3  # after a lost node, a preemption or a time limit
 STARTS = "starts.json"
 LOCK_SECONDS = 120.0  # a file server keeps the lock of a lost node for a while
 
@@ -41,12 +41,7 @@ class Job:
                 raise RuntimeError(f"started {len(starts) - 1} times without coming to an end; not tried again")
             if jobs.finished(self.run) is not None:
                 return jobs.read_outcome(self.run)
-            try:
-                return jobs.execute(self.run, self.interpreter, lock, None)
-            except Terminated:
-                starts[-1]["ended"] = "terminated"
-                files.write_json(self.run.folder / STARTS, starts)
-                raise
+            return jobs.execute(self.run, self.interpreter, lock, None)
 
     def checkpoint(self) -> DelayedSubmission:
         """What is queued again; submitit asks shortly before the time limit or a preemption."""
@@ -55,7 +50,7 @@ class Job:
 
 
 def read_starts(run: Run) -> list[dict[str, Any]]:
-    """Job, node and time of every start of a run on a node, and whether the cluster ended it."""
+    """Job, node and time of every start of a run on a node."""
     path = run.folder / STARTS
     return list(files.read_json(path)) if path.is_file() else []
 

@@ -13,13 +13,15 @@ from typing import Any, NamedTuple
 
 from ood_shared.errors import InputError
 
+RETRIES = 3  # of a run that lost its node, was preempted or reached its time limit
 MINUTES = {"smoke": 30, "quick": 120, "full": 24 * 60}  # time limit by budget; a job that reaches it is queued again
 CPUS = 2
 OURS = ("array", "error", "job-name", "nodes", "ntasks", "ntasks-per-node", "open-mode", "output", "signal", "wrap")
 WAITS = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT")
 RUNS = ("RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING", "STAGE_OUT")
 ENDS = ("COMPLETING",)
-LOST = ("NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "REVOKED", "GONE")  # by the cluster, not by the method
+LOST = ("NODE_FAIL", "BOOT_FAIL", "PREEMPTED", "REVOKED", "GONE")  # whether it was started or not
+REFUSED = ("CANCELLED", "OUT_OF_MEMORY", "DEADLINE")  # would end in the same way again
 POLL_SECONDS = 0.5
 CANCEL_SECONDS = 20.0
 ANSWER_SECONDS = 60.0
@@ -53,7 +55,8 @@ def read_options(words: Sequence[str], budget: str) -> dict[str, Any]:
             raise InputError(f"--slurm `{word}`: ood-bench settles {found[1]} itself. Leave it out.")
         given[found[1]] = True if found[2] is None else found[2]
     limit = _minutes(given.pop("time")) if "time" in given else MINUTES[budget]
-    return {"time": limit, "additional_parameters": {"cpus-per-task": CPUS, "requeue": True, **given}}
+    again = {} if "no-requeue" in given else {"requeue": True}
+    return {"time": limit, "additional_parameters": {"cpus-per-task": CPUS, **again, **given}}
 
 
 def check() -> None:
