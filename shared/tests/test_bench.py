@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ood_shared.bench import command, methods, page, processes, schema, summary
+from ood_shared.bench import command, comparison, methods, page, processes, schema, summary
 from ood_shared.errors import InputError
 from ood_shared.report import PNG_SIGNATURE
 from ood_shared.testing.methods import calls, install, result
@@ -368,9 +368,17 @@ def test_bad_input_is_one_line_and_status_2(site, capsys, arguments, said):
     assert not Path("out").exists()
 
 
+@pytest.mark.parametrize("flag", ["--help", "--budgett=smoke"])
+def test_flags_are_answered_without_torch(flag):
+    code = f"import sys\nfrom ood_shared.bench.command import main\ntry:\n    main(['{flag}'])\nfinally:\n"
+    code += "    print('torch' in sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.stdout.splitlines()[-1] == "False", ended.stderr
+
+
 def test_sets_that_only_a_package_knows_are_left_to_it():
-    command._check_set("mni152")
-    command._check_set("bloodmnist_64")
+    comparison._check_set("mni152")
+    comparison._check_set("bloodmnist_64")
 
 
 # Signals

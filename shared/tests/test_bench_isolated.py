@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from ood_shared.bench import command, isolated
+from ood_shared.bench import command, conclusion, isolated, methods
 from ood_shared.testing.methods import calls, install
 
 # It makes "environments" whose Python is this one, and finds the packages of the test on a path that it is not given.
@@ -48,7 +48,7 @@ def checkout(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(isolated, "__file__", str(root / "shared" / "src" / "ood_shared" / "bench" / "isolated.py"))
-    monkeypatch.setattr(command.page, "sections", lambda *_, **__: [])
+    monkeypatch.setattr(conclusion.page, "sections", lambda *_, **__: [])
     return site
 
 
@@ -107,7 +107,7 @@ def test_an_environment_that_cannot_be_made_is_a_failure_of_that_method(checkout
 
 
 def test_the_baselines_get_shared_with_its_extra(checkout):
-    requests = isolated._request(command.methods._baselines(("msp",)), Path(), ["ood-shared"])
+    requests = isolated._request(methods._baselines(("msp",)), Path(), ["ood-shared"])
     assert requests == ("ood-shared", "--extra", "baselines")
 
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ood_shared.bench import command, jobs, locks
+from ood_shared.bench import command, comparison, conclusion, jobs, locks
 from ood_shared.testing.commands import clean_environment
 from ood_shared.testing.methods import calls, install
 
@@ -64,7 +64,7 @@ def site(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command.page, "sections", lambda *_, **__: [])
+    monkeypatch.setattr(conclusion.page, "sections", lambda *_, **__: [])
     return folder
 
 
@@ -108,7 +108,7 @@ def test_killed_at_random_points_and_resumed_no_finished_result_is_lost_run_agai
 
 def test_a_second_ood_bench_in_the_same_folder_is_one_line_and_status_2(site, capsys, monkeypatch):
     package = install(site, "fake_a")
-    monkeypatch.setattr(command, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(comparison, "LOCK_SECONDS", 0.1)
     with locks.held(Path("out"), 0):
         assert bench() == 2
         said = capsys.readouterr().err

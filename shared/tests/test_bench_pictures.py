@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from ood_shared.bench import command, page, schema
+from ood_shared.bench import conclusion, page, schema
 from ood_shared.bench.jobs import Ended, Run
 from ood_shared.bench.leaderboard import leaderboard as board
 from ood_shared.bench.methods import BASELINES, Source
@@ -214,7 +214,7 @@ def test_the_command_takes_the_pictures_of_each_methods_first_run(tmp_path):
     (first, results), (second, _) = ended(tmp_path / "0", "a", "b"), ended(tmp_path / "1", "a", "b")
     for folder in (first.run.folder / "a", second.run.folder / "a", second.run.folder / "b"):
         write_pictures(folder, results[0][1], images(results[0][1]))
-    found = command._pictures_of([first, second])
+    found = conclusion._pictures_of([first, second])
     assert found["a"].sets.keys() == {"digits", "novel", "far"}
     assert found["b"] is None  # its first run left none; those of the second are not of the scores that are shown
 
@@ -225,7 +225,7 @@ def test_damaged_pictures_cost_the_report_no_more_than_these(tmp_path, capsys):
         write_pictures(folder, scores, images(scores))
         if method == "a":
             (folder / PICTURES).write_bytes(b"PK")
-    found = command._pictures_of([one])
+    found = conclusion._pictures_of([one])
     assert found["a"] is None
     assert found["b"] is not None
     assert re.fullmatch(

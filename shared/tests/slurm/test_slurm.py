@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ood_shared.bench import command, slurm, slurm_queue
+from ood_shared.bench import command, conclusion, slurm, slurm_queue
 from ood_shared.testing.commands import clean_environment
 from ood_shared.testing.methods import calls, install
 
@@ -65,7 +65,7 @@ def site(cluster, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command.page, "sections", lambda *_, **__: [])
+    monkeypatch.setattr(conclusion.page, "sections", lambda *_, **__: [])
     monkeypatch.setattr(slurm, "QUEUE_SECONDS", 0.5)
     monkeypatch.setattr(slurm, "SETTLE_SECONDS", 3.0)
     yield folder

@@ -13,41 +13,14 @@ from ood_shared.bench.jobs import Ended, FindInterpreter, Run, perform, this_int
 from ood_shared.bench.methods import Source
 from ood_shared.errors import InputError
 
-LAUNCHERS = ("local", "slurm")
-
 Launch = Callable[[Sequence[Run], bool], list[Ended]]
-
-
-def add_launcher_flags(parser: argparse.ArgumentParser) -> None:
-    """`--launcher`, `--slurm` and `--isolated`."""
-    group = parser.add_argument_group("how it is run")
-    group.add_argument(
-        "--launcher",
-        choices=LAUNCHERS,
-        default=LAUNCHERS[0],
-        help="local: one method after the other, so that their times compare; slurm: every method with every seed as "
-        "a job of a SLURM cluster, whose nodes see this folder (default: local)",
-    )
-    group.add_argument(
-        "--slurm",
-        action="append",
-        default=[],
-        metavar="OPTION[=VALUE]",
-        help="an option of sbatch by its long name, such as partition=gpu, gpus-per-node=1, mem=8G or time=2:00:00; "
-        "may be given several times",
-    )
-    group.add_argument(
-        "--isolated",
-        action="store_true",
-        help="run each package in an environment of its own, with only it and ood-shared, made by uv in .isolated/",
-    )
 
 
 def choose_launcher(options: argparse.Namespace, chosen: Sequence[Source], folder: Path) -> Launch:
     """What starts the runs: takes them and whether to resume, returns how each ended.
 
     Args:
-        options: of `add_launcher_flags`, and `budget`.
+        options: `launcher`, `slurm`, `isolated` and `budget` are read.
         chosen: the methods that will run.
         folder: of all files.
 
