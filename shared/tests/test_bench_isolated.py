@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from ood_shared.bench import command, conclusion, isolated, methods
+from ood_shared.bench import command, conclusion, isolated, jobs, locks, methods
 from ood_shared.testing.methods import calls, install
 
 # It makes "environments" whose Python is this one, and finds the packages of the test on a path that it is not given.
@@ -109,6 +109,20 @@ def test_an_environment_that_cannot_be_made_is_a_failure_of_that_method(checkout
 def test_the_baselines_get_shared_with_its_extra(checkout):
     requests = isolated._request(methods._baselines(("msp",)), Path(), ["ood-shared"])
     assert requests == ("ood-shared", "--extra", "baselines")
+
+
+def test_what_a_cluster_sets_on_its_node_reaches_the_method(checkout, monkeypatch):
+    """Such as the GPUs of a job: the variables are those where the method runs, not where it was submitted."""
+    bench_ = "import os, pathlib, sys\n"
+    bench_ += "pathlib.Path(__file__).with_name('seen.txt').write_text(os.environ['CUDA_VISIBLE_DEVICES'])\n"
+    package = install(checkout, "fake_a", bench=bench_)
+    find = isolated.own_interpreters(methods.choose(["fake_a"]))
+    run = jobs.Run(methods.choose(["fake_a"])[0], 0, Path("out"), ())
+    interpreter = find(run)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    with locks.held(run.folder, 0) as lock:
+        assert jobs.execute(run, interpreter, lock, None).status == 0
+    assert (package / "seen.txt").read_text() == "3"
 
 
 def one_line(capsys):

@@ -14,18 +14,26 @@ if [ "$(id -u)" -ne 0 ]; then
     echo "start.sh: must run as root: munged and slurmd change users" >&2
     exit 2
 fi
-if ! command -v slurmctld slurmd munged sbatch > /dev/null; then
+install() ( # in a subshell, whose trap ends with it
+    policy=/usr/sbin/policy-rc.d # the packages' services must not start: this script starts its own
+    if [ ! -e $policy ]; then
+        trap 'rm -f $policy' EXIT
+        printf '#!/bin/sh\nexit 101\n' > $policy
+        chmod 755 $policy
+    fi
     export DEBIAN_FRONTEND=noninteractive
-    apt-get update -qq
-    # Their services must not start: this script starts its own.
-    printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d.ood && chmod +x /usr/sbin/policy-rc.d.ood
-    [ -e /usr/sbin/policy-rc.d ] || { mv /usr/sbin/policy-rc.d.ood /usr/sbin/policy-rc.d; mine=1; }
-    apt-get install -y -qq --no-install-recommends slurm-wlm munge
-    rm -f /usr/sbin/policy-rc.d.ood
-    [ -z "${mine:-}" ] || rm -f /usr/sbin/policy-rc.d
-fi
+    apt-get update > /dev/null
+    apt-get install --yes --no-install-recommends slurm-wlm munge > /dev/null
+)
 
-mkdir -p "$1"
+for program in slurmctld slurmd sbatch munged; do
+    if ! command -v $program > /dev/null; then
+        echo "start.sh: $program is missing; installing slurm-wlm and munge" >&2
+        install
+    fi
+done
+
+mkdir -p "$1"/{munge,state}
 folder=$(cd "$1" && pwd)
 host=$(hostname -s)
 here=$(cd "$(dirname "$0")" && pwd)
@@ -44,7 +52,6 @@ PY
 )
 
 # munge, with a key, a socket and logs of its own, as the user munge.
-mkdir -p "$folder"/{munge,state,spool1,spool2}
 dd if=/dev/urandom of="$folder/munge/key" bs=128 count=1 status=none
 chmod 600 "$folder/munge/key"
 chmod 711 "$folder/munge"

@@ -3,8 +3,8 @@
 #     bash stop.sh FOLDER
 set -uo pipefail
 
-if [ $# -ne 1 ] || [ ! -d "$1" ]; then
-    echo "usage: stop.sh FOLDER" >&2
+if [ $# -ne 1 ] || [ ! -d "$1/munge" ]; then
+    echo "usage: stop.sh FOLDER, one that start.sh has made" >&2
     exit 2
 fi
 folder=$(cd "$1" && pwd)

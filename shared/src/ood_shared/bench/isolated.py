@@ -64,7 +64,7 @@ def _make(run: Run, uv: str, root: Path, request: Sequence[str]) -> Interpreter 
     log.unlink()
     if status != 0:
         return NoInterpreterError(f"no environment for {run.source.name}: uv sync, {processes.describe(status)}", said)
-    return Interpreter(str(place / "bin" / "python"), environment)
+    return Interpreter(str(place / "bin" / "python"), LEAKS)
 
 
 def _find_uv() -> str:

@@ -5,6 +5,7 @@ ended; and the result. A result in the folder answers the request there: a new r
 looks at the folder or writes to it holds its lock (`locks`), and so does the process of the method.
 """
 
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -64,10 +65,10 @@ class Ended:
 
 @dataclass(frozen=True)
 class Interpreter:
-    """A Python that has a run's package, and the variables for it; those of this process when None."""
+    """A Python that has a run's package, and the variables of the environment that it must not see."""
 
     python: str
-    environment: dict[str, str] | None = None
+    without: tuple[str, ...] = ()
 
 
 class NoInterpreterError(Exception):
@@ -155,7 +156,8 @@ def execute(run: Run, interpreter: Interpreter, lock: int, tick: Callable[[float
     (run.folder / OUTCOME).unlink(missing_ok=True)
     arguments = [*run.arguments, "--output-dir", str(run.folder), *again]
     command = [interpreter.python, "-m", run.source.module, *arguments]
-    outcome = processes.run(command, log, interpreter.environment, tick, [lock])
+    environment = {name: value for name, value in os.environ.items() if name not in interpreter.without}
+    outcome = processes.run(command, log, environment, tick, [lock])
     files.write_json(run.folder / OUTCOME, {"status": outcome.status, "seconds": outcome.seconds})
     return outcome
 
