@@ -13,9 +13,11 @@ import time
 from pathlib import Path
 
 import pytest
-from ood_shared.bench import command, conclusion, slurm, slurm_queue
+from ood_shared.bench import command, conclusion, slurm_queue
 from ood_shared.testing.commands import clean_environment
 from ood_shared.testing.methods import calls, install
+
+slurm = pytest.importorskip("ood_shared.bench.slurm", reason="submitit is not installed")
 
 HERE = Path(__file__).parent
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "munged")
