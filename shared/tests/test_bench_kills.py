@@ -91,7 +91,8 @@ def test_killed_at_random_points_and_resumed_no_finished_result_is_lost_run_agai
 
     assert [found["calm"], *(one["statuses"][-1] for one in found["rounds"])] == [0] * TIMES, said
     statuses = {status for one in found["rounds"] for status in one["statuses"]}
-    assert statuses == {0, 143, -signal.SIGKILL}, found
+    assert -signal.SIGKILL in statuses, found
+    assert statuses <= {0, 143, -signal.SIGKILL, -signal.SIGTERM}, found  # the last: before it was ready to be stopped
     assert [one["changed"] for one in found["rounds"]] == [[]] * (TIMES - 1)
     for package in packages:
         wrong = package / "wrong.txt"
