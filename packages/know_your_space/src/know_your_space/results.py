@@ -98,7 +98,7 @@ def write_outcome(folder: Path, outcome: Outcome, options: argparse.Namespace, d
     record |= detection_entries(outcome, record["metrics"])
     write_result(folder, record, arrays)
     command = f"ood_detection.py --in_dataset {options.in_dataset} --dir_name {options.dir_name}"
-    sections = page.sections([(record, arrays)], {}, command, config)
+    sections = page.of_one(record, arrays, command, config)
     title = f"Out-of-distribution detection on {outcome.id_part.name}"
     id_scores, *ood_scores = split_scores(arrays)
     named = dict(zip(record["ood_datasets"], ood_scores, strict=True))

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from know_your_space.models import MODELS, BasicBlock, WideResNet, build_model
+from ood_shared.backbone import NETWORKS, build_common
 from ood_shared.errors import InputError
 
 
@@ -112,4 +113,12 @@ def test_a_misspelt_model_gets_a_suggestion() -> None:
 
 
 def test_every_model_names_the_width_of_its_features() -> None:
-    assert [build_model(kind, 2).feature_dim for kind in MODELS] == [128, 128, 2048, 2048, 2048]
+    assert [build_model(kind, 2).feature_dim for kind in MODELS] == [128, 128, 2048, 2048, 2048, 64, 64]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_common_network_gives_logits_of_its_features(name: str) -> None:
+    network = build_model(name, 3).eval()
+    logits, features = network(torch.randn(2, 3, 32, 32))
+    torch.testing.assert_close(network.fc(features), logits)
+    assert sum(p.numel() for p in network.parameters()) == sum(p.numel() for p in build_common(name, 3).parameters())

@@ -89,7 +89,7 @@ def test_step(options: argparse.Namespace) -> None:
         target = root if number == 0 else root / f"score_{score}"
         write_result(target, result, arrays)
         _draw(target, arrays, result)
-        sections = page.sections([(result, arrays)], {}, f"test.py --in_data {options.in_data}", result["config"])
+        sections = page.of_one(result, arrays, f"test.py --in_data {options.in_data}", result["config"])
         write_report(target / "report.html", f"Out-of-distribution detection on {options.in_data}", sections)
     print(f"results in {root}")
 

@@ -4,11 +4,13 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from ood_shared import metrics, plots
 from ood_shared.bench import tables
 from ood_shared.bench.fields import Record, ScoreArrays, split_scores
 from ood_shared.bench.flags import NOVEL
-from ood_shared.bench.leaderboard import Entry
+from ood_shared.bench.leaderboard import Entry, leaderboard
 from ood_shared.bench.pictures import Picture as Shown
 from ood_shared.bench.pictures import Pictures, png_of
 from ood_shared.bench.summary import Row, rows
@@ -63,6 +65,12 @@ def sections(
         found += [tables.papers(records, places), _circumstances(records)]
         found += [_settings_of(record) for record, _ in first]
     return found
+
+
+def of_one(record: Record, scores: ScoreArrays, command_line: str, settings: Mapping[str, Any]) -> list[Section]:
+    """The sections of a report on one result, for the test commands of the packages; all OOD sets are alike."""
+    places = leaderboard([(record, scores)], (), np.random.default_rng(record["seed"]))
+    return sections([(record, scores)], {}, command_line, settings, places, {}, ())
 
 
 def _headline(
