@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ood_shared.bench import command, comparison, methods, page, processes, schema, summary
+from ood_shared.bench.fields import PICTURES
 from ood_shared.errors import InputError
 from ood_shared.report import PNG_SIGNATURE
 from ood_shared.testing.methods import calls, install, result
@@ -299,6 +300,18 @@ def test_a_result_of_an_earlier_run_does_not_pass_for_a_new_one(site):
     assert bench("--methods", "fake_a") == 0
     (package / "behaviour-0.txt").write_text("silent")
     assert bench("--methods", "fake_a") == 1
+
+
+@pytest.mark.parametrize("flags", [[], ["--resume"]])
+def test_pictures_of_an_earlier_result_do_not_outlive_it(site, flags):
+    package = install(site, "fake_a")
+    assert bench("--methods", "fake_a") == 0
+    folder = Path("out/fake_a/seed-0")
+    (folder / PICTURES).write_bytes(b"of the earlier result")
+    (folder / "result.json").unlink()
+    (package / "behaviour-0.txt").write_text("silent")
+    assert bench("--methods", "fake_a", *flags) == 1
+    assert not (folder / PICTURES).exists()
 
 
 def test_a_result_of_another_method_is_refused(site, capsys):

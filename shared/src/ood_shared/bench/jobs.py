@@ -15,7 +15,7 @@ from typing import Any
 
 from ood_shared import files
 from ood_shared.bench import locks, processes, summary
-from ood_shared.bench.fields import RESULT, SCORES, Record, ScoreArrays
+from ood_shared.bench.fields import PICTURES, RESULT, SCORES, Record, ScoreArrays
 from ood_shared.bench.guard import GRACE_SECONDS
 from ood_shared.bench.methods import Source
 from ood_shared.bench.processes import Outcome
@@ -237,7 +237,7 @@ def _read_request(folder: Path) -> Any:
 
 def _remove_results(run: Run) -> None:
     for folder in run.folders().values():
-        for name in (RESULT, SCORES):
+        for name in (RESULT, SCORES, PICTURES):
             (folder / name).unlink(missing_ok=True)
 
 
