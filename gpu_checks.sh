@@ -15,9 +15,9 @@ for package in $packages; do
     python3 -m pytest -q -m gpu "packages/$package/tests"
     own=""
     if [ "$package" = ascood ]; then own="--postprocessor ebo"; fi  # the default asks for pytorch-ood
-    for flags in "--precision fp32" "--precision bf16 --compile"; do
+    for flags in "--precision fp32" "--precision bf16 --compile --backbone paper"; do
         python3 -m "$package.bench" --id digits --ood textures,faces,photos,letters,gaussian,uniform --device cuda \
-            --budget smoke $flags $own --output-dir "$out/$package-$(tr -d ' -' <<< "$flags")"
+            --budget smoke $flags $own --output-dir "$out/$package-$(tr -d " -" <<< "$flags")"
     done
 done
 python3 packages/know_your_space/benchmarks/bench_step.py --device cuda --output "$out/know_your_space-step.json"
