@@ -2,7 +2,7 @@
 
     python -m imood.bench --id digits --ood textures,gaussian --seed 0 --budget smoke --output-dir out
 
-Images become 32 x 32 RGB; with `--rho` below 1 the training set becomes long-tailed. Here are the flags and the
+Images become 32 x 32 RGB; with `--rho` the training set becomes long-tailed. Here are the flags and the
 schedules; `budgeted` does the work and brings torch.
 """
 
@@ -38,8 +38,8 @@ def make_parser() -> Parser:
     parser = bench_parser("imood")
     parser.add_argument(
         "--imbalance_ratio", "--rho", type=float, default=None,
-        help="smallest over largest class of the training set (default: 1, which cuts nothing, so that all methods see "
-        "the same images; with --backbone paper 0.1, and 0.01 with full)",
+        help="smallest over largest class that the training set is cut to (default: all images as they are, which the "
+        "other methods see, too; with --backbone paper 0.1, and 0.01 with full)",
     )  # fmt: skip
     parser.add_argument("--ood_metric", default="ada_bin_disc", help="training loss (default: ada_bin_disc)")
     return parser

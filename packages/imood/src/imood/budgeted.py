@@ -4,6 +4,7 @@ import argparse
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from ood_shared import checkpoints
 from ood_shared.bench.common import COMMON
@@ -41,7 +42,7 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
     limits = common or schedule
     ratio = options.imbalance_ratio
     if ratio is None:
-        ratio = 1.0 if common else schedule.ratio  # in common: every method sees the same images
+        ratio = None if common else schedule.ratio  # in common nothing is cut: every method sees the same images
     generator = torch.Generator().manual_seed(options.seed)
     material = read_material(options, SIDE, 3, generator, limits.train_images, limits.test_images)
     if len(material.classes) < 2:
@@ -88,11 +89,13 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
 
 
 def _task(
-    options: argparse.Namespace, schedule: Schedule, ratio: float, material: Material, device: torch.device
+    options: argparse.Namespace, schedule: Schedule, ratio: float | None, material: Material, device: torch.device
 ) -> Task:
-    """The training set made long-tailed; auxiliary outliers that are none of the test sets."""
+    """The training set made long-tailed, or as it is; auxiliary outliers that are none of the test sets."""
     labels = material.train_labels.numpy()
-    sizes = longtail.sizes_of_own(labels, len(material.classes), ratio)
+    sizes = np.bincount(labels, minlength=len(material.classes)).tolist()
+    if ratio is not None:
+        sizes = longtail.sizes_of_own(labels, len(material.classes), ratio)
     kept = torch.from_numpy(longtail.select(labels, sizes))
     train = Resident(material.train[kept], material.train_labels[kept], device)
     val = Resident(material.test, material.test_labels, device)
@@ -124,7 +127,7 @@ def _task(
     )
 
 
-def _settings(options: argparse.Namespace, schedule: Schedule, task: Task, ratio: float) -> Settings:
+def _settings(options: argparse.Namespace, schedule: Schedule, task: Task, ratio: float | None) -> Settings:
     """The paper's settings with a schedule that fits, and batches that fit the smaller set."""
     smaller = min(len(task.train()), len(task.aux()) if task.aux is not None else len(task.train()))
     if options.backbone == "common":
