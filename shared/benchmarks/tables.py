@@ -1,7 +1,7 @@
 """The leaderboards of the README and of `docs/leaderboards.md`, from what `ood-bench` leaves.
 
 python benchmarks/tables.py --keep FOLDER results/mnist.json     # the numbers of a run, small enough to be kept
-python benchmarks/tables.py results/mnist.json                   # its table in Markdown
+python benchmarks/tables.py results/mnist.json                   # its table in Markdown; --short without single sets
 """
 
 import argparse
@@ -18,11 +18,12 @@ USED = ("backbone", "parameters", "epochs", "extra_data")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="an --output-dir of ood-bench; FILE is written")
+    parser.add_argument("--short", action="store_true", help="leave out the columns of single OOD sets")
     parser.add_argument("file", type=Path)
     options = parser.parse_args()
     if options.keep is not None:
         files.write_json(options.file, condensed(options.keep))
-    print("\n".join(markdown(json.loads(options.file.read_text()))))
+    print("\n".join(markdown(json.loads(options.file.read_text()), options.short)))
 
 
 def condensed(folder: Path) -> dict[str, Any]:
@@ -56,12 +57,12 @@ def _costs(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def markdown(kept: dict[str, Any]) -> list[str]:
+def markdown(kept: dict[str, Any], short: bool) -> list[str]:
     """A table: mean AUROC near, far and of all sets, the AUROC on each set, FPR95, accuracy, training time."""
     entries = kept["leaderboard"]
     groups = [group for group in ("near", "far") if any(group in entry["means"] for entry in entries)]
     groups = groups if len(groups) > 1 else []
-    sets = list(dict.fromkeys(name for entry in entries for name in entry["sets"]))
+    sets = [] if short else list(dict.fromkeys(name for entry in entries for name in entry["sets"]))
     heads = ["#", "method", "mean AUROC", *(f"{group} AUROC" for group in groups), *map(_short, sets)]
     heads += ["mean FPR95", "ID accuracy", "training"]
     lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
