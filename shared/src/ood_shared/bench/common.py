@@ -34,7 +34,7 @@ class Common:
 
 
 COMMON = {
-    "smoke": Common(2000, 1000, 350, 32, "smallresnet10"),
+    "smoke": Common(2000, 1000, 270, 32, "smallresnet10"),
     "quick": Common(10_000, 5000, 1200, 64, "smallresnet10"),
     "full": Common(None, None, 20_000, 128, "smallresnet22"),
 }
