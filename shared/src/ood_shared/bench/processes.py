@@ -49,6 +49,7 @@ def run(
     log.parent.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     variables = {**(os.environ if environment is None else environment), "PYTHONUNBUFFERED": "1"}
+    variables.pop("PYTHONDONTWRITEBYTECODE", None)  # else every process compiles torch's Python code anew
     calm_threads(variables)
     with log.open("w", encoding="utf-8") as output:
         output.write(f"$ {shlex.join([Path(command[0]).name, *command[1:]])}\n")
