@@ -13,6 +13,7 @@ from ood_shared.bench import command, comparison, methods, page, processes, sche
 from ood_shared.bench.fields import PICTURES
 from ood_shared.errors import InputError
 from ood_shared.report import PNG_SIGNATURE
+from ood_shared.testing.commands import is_alive
 from ood_shared.testing.methods import calls, install, result
 
 RUN_FILES = ("log.txt", "outcome.json", "request.json", "result.json", "scores.npz")
@@ -408,14 +409,6 @@ def processes_of(site, number):
     started.send_signal(number)
     _, errors = started.communicate(timeout=30)
     return started.returncode, errors, int(pid_file.read_text())
-
-
-def is_alive(pid):
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads the state of a process from /proc")

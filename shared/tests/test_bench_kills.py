@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from ood_shared.bench import command, comparison, conclusion, jobs, locks
-from ood_shared.testing.commands import clean_environment
+from ood_shared.testing.commands import clean_environment, is_alive, wait_until
 from ood_shared.testing.methods import calls, install
 
 ROUNDS = Path(__file__).parent / "kill_rounds.py"
@@ -165,21 +165,6 @@ def test_a_method_that_still_writes_is_waited_for(site):
 
 
 # What is left when ood-bench is killed
-
-
-def is_alive(process):
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
-
-
-def wait_until(holds, patience=30.0):
-    deadline = time.monotonic() + patience
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.fixture

@@ -88,15 +88,6 @@ def build_common(name: str, n_classes: int, channels: int = 3) -> SmallResNet:
     Raises:
         InputError: the name is not known.
     """
-    return SmallResNet(n_classes, channels, blocks_of(name))
-
-
-def blocks_of(name: str) -> int:
-    """Blocks in each stage of a network of `NETWORKS`.
-
-    Raises:
-        InputError: the name is not known.
-    """
     if name not in NETWORKS:
         raise unknown("common network", name, NETWORKS)
-    return NETWORKS[name]
+    return SmallResNet(n_classes, channels, NETWORKS[name])

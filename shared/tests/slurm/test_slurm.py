@@ -10,10 +10,12 @@ import sys
 import tempfile
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 from ood_shared.bench import command, conclusion, slurm_queue
+from ood_shared.testing import commands
 from ood_shared.testing.commands import clean_environment
 from ood_shared.testing.methods import calls, install
 
@@ -28,6 +30,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="starting a SLURM cluster needs root"),
 ]
 PATIENCE = 120.0
+wait_until = partial(commands.wait_until, patience=PATIENCE, pause=0.1)
 
 # Runs until the file `go` is there, and leaves a result then.
 WAITING = """
@@ -85,13 +88,6 @@ def bench(*arguments, output="out", launcher="slurm"):
 
 def run(*words):
     return subprocess.run(words, capture_output=True, text=True).stdout
-
-
-def wait_until(holds, patience=PATIENCE):
-    deadline = time.monotonic() + patience
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from ood_shared import checkpoints, distributed
-from ood_shared.bench.common import COMMON, Common
+from ood_shared.bench.common import Common, common_of
 from ood_shared.bench.material import Material, as_uint8, facts_of, make_result, print_metrics, read_material
 from ood_shared.bench.pictures import write_pictures
 from ood_shared.bench.schema import pack_scores, write_result
@@ -42,8 +42,8 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
     with distributed.setup(resolve_device(options.device)) as device:
         compute = Compute(device, options.precision, options.compile, options.log_to, options.resume)
         generator = torch.Generator().manual_seed(options.seed)
-        if options.backbone == "common":
-            schedule = _in_common(schedule, COMMON[options.budget])
+        if (common := common_of(options)) is not None:
+            schedule = _in_common(schedule, common)
         material = read_material(options, SIZE, 3, generator, schedule.train_images, schedule.test_images)
         train, val, test, outliers = _samples_of(material, generator)
         config = make_config(options, schedule, len(train), int(train.labels.max()) + 1)
@@ -91,7 +91,7 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
             checkpoint=identity["weights"],
         )
         if distributed.is_main():
-            write_pictures(folder, packed, {options.id: material.test, **material.ood}, material.classes)
+            write_pictures(folder, packed, material.scored(options.id), material.classes)
             write_result(folder, result, packed)
             print_metrics(result)
 

@@ -4,13 +4,11 @@ import argparse
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 from ood_shared import checkpoints
-from ood_shared.bench.common import COMMON
+from ood_shared.bench.common import Common, common_of, epochs_of
 from ood_shared.bench.material import Material, facts_of, print_metrics, read_material
 from ood_shared.bench.pictures import write_pictures
-from ood_shared.bench.schema import pack_scores
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError
 from torch import Tensor
@@ -20,7 +18,7 @@ from imood.bench import Schedule
 from imood.evaluate import run_passes, score_sets, test_pool
 from imood.images import Resident
 from imood.own import default_aux, read_outliers
-from imood.report import summarise, write_metric
+from imood.report import arrays_of, summarise, write_metric
 from imood.settings import Compute, Settings
 from imood.tasks import OutlierSet, Task
 from imood.train import train
@@ -38,7 +36,7 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
     if options.output_dir is None:
         raise InputError("--output-dir is missing: the folder for result.json, scores.npz and the trained network.")
     folder, device = Path(options.output_dir), resolve_device(options.device)
-    common = COMMON[options.budget] if options.backbone == "common" else None
+    common = common_of(options)
     limits = common or schedule
     ratio = options.imbalance_ratio
     if ratio is None:
@@ -47,8 +45,8 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
     material = read_material(options, SIDE, 3, generator, limits.train_images, limits.test_images)
     if len(material.classes) < 2:
         raise InputError(f"--id {options.id} has {len(material.classes)} class; expected at least 2.")
-    task = _task(options, schedule, ratio, material, device)
-    settings = _settings(options, schedule, task, ratio)
+    task = _task(options, schedule, common, ratio, material, device)
+    settings = _settings(options, schedule, common, task, ratio)
 
     started = time.perf_counter()
     compute = Compute(device, options.compile, options.log_to)
@@ -78,31 +76,30 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
         "checkpoint_sha256": checkpoints.sha256(folder / LATEST),
     }
     summary = summarise(id_test, outliers, task.counts)
-    arrays = pack_scores(
-        options.id,
-        (id_test.scores, id_test.labels, id_test.predictions),
-        {name: (scored.scores, scored.predictions) for name, scored in outliers.items()},
-    )
-    write_pictures(folder, arrays, {options.id: material.test, **material.ood}, material.classes)
+    arrays = arrays_of(options.id, id_test, outliers)
+    write_pictures(folder, arrays, material.scored(options.id), material.classes)
     result = write_metric(folder, summary, task.layout, options.id, id_test, outliers, task.counts, facts, device)
     print_metrics(result)
 
 
 def _task(
-    options: argparse.Namespace, schedule: Schedule, ratio: float | None, material: Material, device: torch.device
+    options: argparse.Namespace,
+    schedule: Schedule,
+    common: Common | None,
+    ratio: float | None,
+    material: Material,
+    device: torch.device,
 ) -> Task:
     """The training set made long-tailed, or as it is; auxiliary outliers that are none of the test sets."""
     labels = material.train_labels.numpy()
-    sizes = np.bincount(labels, minlength=len(material.classes)).tolist()
-    if ratio is not None:
-        sizes = longtail.sizes_of_own(labels, len(material.classes), ratio)
+    sizes = longtail.sizes_of_own(labels, len(material.classes), ratio)
     kept = torch.from_numpy(longtail.select(labels, sizes))
     train = Resident(material.train[kept], material.train_labels[kept], device)
     val = Resident(material.test, material.test_labels, device)
     name = default_aux(list(material.ood))
     root = Path(options.data_dir or "data")
     aux = read_outliers(name, root, SIDE, device, ("train", "test"), material.native)
-    if options.backbone == "common":  # an epoch is a pass over the training images
+    if common is not None:  # an epoch is a pass over the training images
         aux = _repeated(aux, -(-len(train) // len(aux)))
     elif schedule.steps is not None:  # an epoch of a few steps would spend the budget on evaluations and checkpoints
         smaller = min(len(train), len(aux))
@@ -127,16 +124,17 @@ def _task(
     )
 
 
-def _settings(options: argparse.Namespace, schedule: Schedule, task: Task, ratio: float | None) -> Settings:
+def _settings(
+    options: argparse.Namespace, schedule: Schedule, common: Common | None, task: Task, ratio: float | None
+) -> Settings:
     """The paper's settings with a schedule that fits, and batches that fit the smaller set."""
     smaller = min(len(task.train()), len(task.aux()) if task.aux is not None else len(task.train()))
-    if options.backbone == "common":
-        common = COMMON[options.budget]
+    if common is not None:
         model, batch, epochs = common.network, min(common.batch_size, smaller), common.epochs(smaller)
     else:
         model, batch, epochs = "ResNet18", min(schedule.batch_size, smaller), FULL_EPOCHS
         if schedule.steps is not None:
-            epochs = max(1, round(schedule.steps / max(1, smaller // batch)))
+            epochs = epochs_of(schedule.steps, smaller, batch)
     return Settings(
         dataset=options.id,
         model=model,

@@ -47,9 +47,14 @@ def class_sizes(n_images: int, n_classes: int, ratio: float, kind: str = "exp") 
     raise InputError(f"The kind of imbalance `{kind}` is not known. Known: {', '.join(KINDS)}.")
 
 
-def sizes_of_own(labels: Int64[np.ndarray, " n"], n_classes: int, ratio: float) -> list[int]:
-    """Class sizes for a set that need not be balanced: as `class_sizes`, at least 1 and at most what the class has."""
+def sizes_of_own(labels: Int64[np.ndarray, " n"], n_classes: int, ratio: float | None) -> list[int]:
+    """Class sizes for a set that need not be balanced: as `class_sizes`, at least 1 and at most what the class has.
+
+    Without a ratio all images are kept.
+    """
     available = np.bincount(labels, minlength=n_classes)
+    if ratio is None:
+        return [int(have) for have in available]
     wanted = class_sizes(len(labels), n_classes, ratio)
     return [min(int(have), max(1, size)) for have, size in zip(available, wanted, strict=True)]
 

@@ -8,7 +8,6 @@
 import warnings
 from pathlib import Path
 
-import numpy as np
 from ood_shared.errors import InputError
 
 from imood import cifar, longtail
@@ -63,9 +62,7 @@ def _own(place: Place, training: bool) -> Task:
 def task_of_own(own: Own, place: Place, training: bool) -> Task:
     """The benchmark of a set by name or path."""
     views, device, labels = LARGE if own.side == LARGE.side else SMALL, place.device, own.train.labels
-    sizes = np.bincount(labels, minlength=own.n_classes).tolist()
-    if place.ratio is not None:
-        sizes = longtail.sizes_of_own(labels, own.n_classes, place.ratio)
+    sizes = longtail.sizes_of_own(labels, own.n_classes, place.ratio)
     chosen = longtail.select(labels, sizes)
     tests = parse_outliers(place.ood_test or default_tests(place.aux))
     aux = place.aux or default_aux([where for _, where in tests])

@@ -74,11 +74,6 @@ class Own:
             raise InputError(f"{self.where} has {len(found.classes)} class; expected at least 2.")
         return found
 
-    def use(self, train: ImageSet) -> "Own":
-        """Take the training split from elsewhere."""
-        self.__dict__["train"] = train
-        return self
-
     @property
     def n_classes(self) -> int:
         """C."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from ood_shared import metrics, runs
+from ood_shared.bench.fields import ScoreArrays
 from ood_shared.bench.schema import measure, pack_scores, write_result
 from ood_shared.devices import peak_memory
 from ood_shared.files import write_text
@@ -134,6 +135,12 @@ def group_auroc(id_test: Scored, outliers: Mapping[str, Scored], counts: Sequenc
     return found
 
 
+def arrays_of(id_name: str, id_test: Scored, outliers: Mapping[str, Scored]) -> ScoreArrays:
+    """The arrays of `scores.npz`, without the images of outlier sets that have a label from 0 on."""
+    truly = {name: (o.scores[o.labels < 0], o.predictions[o.labels < 0]) for name, o in outliers.items()}
+    return pack_scores(id_name, (id_test.scores, id_test.labels, id_test.predictions), truly)
+
+
 def write_metric(
     folder: Path,
     summary: Summary,
@@ -160,8 +167,7 @@ def write_metric(
         device: of the run.
         pictures: draw curves and histograms, and write the page.
     """
-    truly = {name: (o.scores[o.labels < 0], o.predictions[o.labels < 0]) for name, o in outliers.items()}
-    arrays = pack_scores(id_name, (id_test.scores, id_test.labels, id_test.predictions), truly)
+    arrays = arrays_of(id_name, id_test, outliers)
     shared, accuracy = measure(arrays, np.random.default_rng(int(facts["seed"])))
     versions = runs.versions()
     result = {

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from ood_shared.bench.common import COMMON, Common
+from ood_shared.bench.common import Common, common_of
 from ood_shared.bench.material import Material, facts_of, make_result, print_metrics, read_material
 from ood_shared.bench.pictures import write_pictures
 from ood_shared.bench.schema import pack_scores, write_result
@@ -39,7 +39,7 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
     device = resolve_device(options.device)
     compute = Compute(device, options.precision, options.compile, options.log_to)
     generator = torch.Generator().manual_seed(options.seed)
-    common = COMMON[options.budget] if options.backbone == "common" else None
+    common = common_of(options)
     limits = common or schedule
     material = read_material(options, SIDE, 3, generator, limits.train_images, limits.test_images)
     settings = settings_for(schedule, common, material, options.seed)
@@ -80,7 +80,7 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
         device=device,
         checkpoint=place.last,
     )
-    write_pictures(folder, arrays, {options.id: material.test, **material.ood}, material.classes)
+    write_pictures(folder, arrays, material.scored(options.id), material.classes)
     write_result(folder, result, arrays)
     print_metrics(result)
 

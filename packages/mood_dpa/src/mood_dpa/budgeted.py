@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from ood_shared import checkpoints
-from ood_shared.bench.common import COMMON
+from ood_shared.bench.common import common_of
 from ood_shared.bench.material import facts_of, make_result, print_metrics, read_material
 from ood_shared.bench.pictures import write_pictures
 from ood_shared.bench.schema import pack_scores, write_result
@@ -117,7 +117,7 @@ Run = tuple[dict[str, Any], dict[str, Any], dict[str, float | None], Path]
 def bench_images(options: argparse.Namespace, schedule: Schedule, compute: Compute, folder: Path) -> Run:
     """Sets of images: one autoencoder, the score is the relative perceptual error."""
     generator = torch.Generator().manual_seed(options.seed)
-    limits = COMMON[options.budget] if options.backbone == "common" else schedule
+    limits = common_of(options) or schedule
     material = read_material(options, SIDE, 1, generator, limits.train_images, limits.test_images)
     started = time.perf_counter()
     features = pretrained(material.train, schedule.simclr_steps, generator, compute)
@@ -131,7 +131,7 @@ def bench_images(options: argparse.Namespace, schedule: Schedule, compute: Compu
         {name: (image_scores(model, images, compute), None) for name, images in material.ood.items()},
     )
     score_seconds = time.perf_counter() - started
-    write_pictures(folder, arrays, {options.id: material.test, **material.ood}, material.classes)
+    write_pictures(folder, arrays, material.scored(options.id), material.classes)
     epochs = round(schedule.steps * schedule.batch_size / len(material.train), 1)
     config = facts_of(NO_CLASSIFIER, [model.encoder, model.decoder], epochs)
     config |= {"n_train": len(material.train), "side": SIDE, "novel_classes": options.novel_classes}

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from ood_shared.bench.common import COMMON
+from ood_shared.bench.common import common_of, epochs_of
 from ood_shared.bench.material import facts_of, make_result, print_metrics, read_material
 from ood_shared.bench.pictures import write_pictures
 from ood_shared.bench.schema import write_result
@@ -40,7 +40,7 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
         resolve_device(options.device), options.precision, options.compile, options.log_to, options.resume
     )
     generator = torch.Generator().manual_seed(options.seed)
-    common = COMMON[options.budget] if options.backbone == "common" else None
+    common = common_of(options)
     limits = common or schedule
     material = read_material(options, SIDE, 1, generator, limits.train_images, limits.test_images)
     train = Pixels(material.train, material.train_labels, material.classes)
@@ -103,7 +103,7 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
         device=compute.device,
         checkpoint=folder / "classifer" / "model.pth",
     )
-    write_pictures(folder, arrays, {options.id: material.test, **material.ood}, material.classes)
+    write_pictures(folder, arrays, material.scored(options.id), material.classes)
     write_result(folder, result, arrays)
     print_metrics(result)
 
@@ -150,7 +150,7 @@ def _epochs(steps: int | None, n_images: int, batch_size: int, full: int) -> int
     """Epochs that come to about so many steps."""
     if steps is None:
         return full
-    return max(1, round(steps / max(1, n_images // batch_size)))
+    return epochs_of(steps, n_images, batch_size)
 
 
 def _has_pairs(pixels: Pixels) -> bool:

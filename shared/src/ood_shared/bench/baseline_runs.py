@@ -61,7 +61,7 @@ def bench(options: argparse.Namespace, schedule: Common) -> None:
     train_seconds = time.perf_counter() - started
     checkpoints.save(folder / CHECKPOINT, network.state_dict())
 
-    sets = {options.id: material.test, **material.ood}
+    sets = material.scored(options.id)
     started = time.perf_counter()
     passed = {name: one_pass(network, images, options.precision) for name, images in sets.items()}
     fit = one_pass(network, material.train, options.precision)

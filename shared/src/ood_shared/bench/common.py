@@ -4,6 +4,7 @@ Each method keeps its loss, its outliers and its optimizer; these are what is co
 package's bench are answered before anything heavy is imported.
 """
 
+import argparse
 from dataclasses import dataclass
 
 BACKBONES = ("common", "paper")
@@ -30,7 +31,7 @@ class Common:
 
     def epochs(self, n_train: int) -> int:
         """Passes over `n_train` images that come to about so many steps; at least one."""
-        return max(1, round(self.steps / max(1, n_train // self.batch_size)))
+        return epochs_of(self.steps, n_train, self.batch_size)
 
 
 COMMON = {
@@ -38,3 +39,13 @@ COMMON = {
     "quick": Common(10_000, 5000, 1200, 64, "smallresnet10"),
     "full": Common(None, None, 20_000, 128, "smallresnet22"),
 }
+
+
+def common_of(options: argparse.Namespace) -> Common | None:
+    """The training of the budget that `options` name; None with `--backbone paper`."""
+    return COMMON[options.budget] if options.backbone == "common" else None
+
+
+def epochs_of(steps: int, n_images: int, batch_size: int) -> int:
+    """Whole epochs of full batches that come to about so many steps; at least one."""
+    return max(1, round(steps / max(1, n_images // batch_size)))

@@ -44,6 +44,10 @@ class Material:
     ood: Mapping[str, Tensor] = field(repr=False)
     native: tuple[int, int] = (0, 0)
 
+    def scored(self, id_name: str) -> dict[str, Tensor]:
+        """What is scored, by name: the ID test images, then the outlier sets."""
+        return {id_name: self.test, **self.ood}
+
 
 def read_material(
     options: argparse.Namespace,
