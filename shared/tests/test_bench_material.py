@@ -14,6 +14,7 @@ from PIL import Image
 
 def options(**changed: object) -> argparse.Namespace:
     values: dict[str, object] = {"id": "digits", "ood": "letters,gaussian", "novel_classes": None, "data_dir": None}
+    values["mirror"] = "auto"
     return argparse.Namespace(**(values | changed))
 
 
@@ -76,3 +77,11 @@ def test_the_largest_norm_is_that_of_the_brightest_image() -> None:
     images = torch.zeros(3, 1, 2, 2, dtype=torch.uint8)
     images[1] = 255
     assert largest_norm(images) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ("id_set", "mirror", "mirrored"),
+    [("digits", "auto", False), ("photos", "auto", True), ("digits", "yes", True), ("photos", "no", False)],
+)
+def test_mirroring_is_a_property_of_the_set_unless_it_is_said(id_set: str, mirror: str, mirrored: bool) -> None:
+    assert read_material(options(id=id_set, ood="letters", mirror=mirror), 8, 1, generator()).mirror is mirrored

@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ood_shared import checkpoints
-from ood_shared.augment import random_crop
 from ood_shared.backbone import SmallResNet, build_common
 from ood_shared.bench.baselines import DETECTORS
 from ood_shared.bench.common import LR, Common
+from ood_shared.bench.common_views import common_views
 from ood_shared.bench.material import Material, facts_of, make_result, print_metrics, read_material
 from ood_shared.bench.pictures import write_pictures
 from ood_shared.bench.schema import pack_scores, write_result
@@ -26,7 +26,7 @@ from ood_shared.devices import autocast, maybe_compile, resolve_device, seed_eve
 from ood_shared.errors import InputError, unknown
 from ood_shared.loaders import DeviceLoader
 
-SIDE, CHANNELS, BATCH, PADDING = 32, 3, 250, 2
+SIDE, CHANNELS, BATCH = 32, 3, 250
 MEAN, STD = 0.5, 0.25
 ODIN_EPS, ODIN_T, KNN_K, REACT_SHARE = 0.0014, 1000.0, 50, 0.9
 CHECKPOINT = "classifier.pt"
@@ -102,7 +102,7 @@ def train(
     device: torch.device,
     generator: torch.Generator,
 ) -> SmallResNet:
-    """A classifier by cross-entropy: Adam, a rate that falls along a cosine, crops shifted by up to two pixels."""
+    """A classifier by cross-entropy: Adam, a rate that falls along a cosine, the common views."""
     seed_everything(options.seed)
     network = build_common(schedule.network, len(material.classes), CHANNELS).to(device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -123,7 +123,7 @@ def train(
     step = 0
     for _ in range(epochs):
         for images, labels, _ in batches:
-            x = normalised(random_crop(images, PADDING, generator))
+            x = normalised(common_views(images, generator, material.mirror))
             with autocast(device, options.precision):
                 loss = F.cross_entropy(forward(x).float(), labels)
             optimizer.zero_grad(set_to_none=True)
@@ -222,6 +222,7 @@ def _config(schedule: Common, network: SmallResNet, material: Material, options:
         **facts_of("common", network, schedule.epochs(len(material.train))),
         "n_train": len(material.train),
         "novel_classes": options.novel_classes,
+        "mirror": material.mirror,
         **vars(schedule),
     }
 

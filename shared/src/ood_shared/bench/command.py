@@ -13,7 +13,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from ood_shared.bench.flags import BUDGETS, add_backbone_flag
+from ood_shared.bench.flags import BUDGETS, add_backbone_flags
 from ood_shared.cli import Parser, add_shared_flags, parse_seed_number, run_command
 
 DEFAULT_ID, DEFAULT_NOVEL = "digits", "7,8,9"
@@ -50,7 +50,7 @@ def _parser() -> Parser:
         f"(default: {DEFAULT_NOVEL} of {DEFAULT_ID}, none of other sets)",
     )
     add("--budget", choices=BUDGETS, default="smoke", help="length of training; full is the paper's (default: smoke)")
-    add_backbone_flag(group)
+    add_backbone_flags(group)
     seeds = group.add_mutually_exclusive_group()
     seeds.add_argument(
         "--seeds",

@@ -1,4 +1,4 @@
-"""What every classifier gets under `--backbone common`: one network, the same images, the same number of steps.
+"""What every classifier gets under `--backbone common`: one network, as many steps on the same images and views.
 
 Each method keeps its loss, its outliers and its optimizer; these are what is compared. Without torch: the flags of a
 package's bench are answered before anything heavy is imported.
@@ -8,6 +8,7 @@ import argparse
 from dataclasses import dataclass
 
 BACKBONES = ("common", "paper")
+MIRRORS = ("auto", "yes", "no")
 LR = 2e-3  # of Adam, at the start, where a method brings no optimizer of its own
 
 

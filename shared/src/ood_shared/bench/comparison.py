@@ -7,13 +7,14 @@ from typing import Any
 
 from ood_shared.bench import locks, methods
 from ood_shared.bench.command import DEFAULT_ID, DEFAULT_NOVEL, DEFAULT_OOD
-from ood_shared.bench.common import BACKBONES
+from ood_shared.bench.common import BACKBONES, MIRRORS
 from ood_shared.bench.conclusion import conclude
 from ood_shared.bench.flags import NOVEL
 from ood_shared.bench.jobs import Run, say
 from ood_shared.bench.launchers import choose_launcher, retries
 from ood_shared.errors import InputError, unknown
 
+UNSAID = {"backbone": BACKBONES[0], "mirror": MIRRORS[0], "device": "auto", "precision": "fp32"}  # defaults
 LOCK_SECONDS = 1.0  # for an ood-bench that is just ending
 
 
@@ -59,9 +60,9 @@ def _settle_novel(options: argparse.Namespace) -> None:
 def _plan(chosen: Sequence[methods.Source], options: argparse.Namespace, folder: Path) -> list[Run]:
     """Every method with every seed. Flags of the user that are not given are not passed on."""
     shared = ["--id", options.id, "--ood", ",".join(options.ood), "--budget", options.budget]
-    for flag in ("novel_classes", "backbone", "device", "precision", "data_dir"):
+    for flag in ("novel_classes", "backbone", "mirror", "device", "precision", "data_dir"):
         value = getattr(options, flag)
-        if value is not None and value != {"backbone": BACKBONES[0], "device": "auto", "precision": "fp32"}.get(flag):
+        if value is not None and value != UNSAID.get(flag):
             shared += [f"--{flag.replace('_', '-')}", value]
     for flag in ("compile", "debug"):
         shared += [f"--{flag}"] if getattr(options, flag) else []
@@ -82,6 +83,7 @@ def _settings(options: argparse.Namespace, chosen: Sequence[methods.Source]) -> 
         "novel_classes",
         "budget",
         "backbone",
+        "mirror",
         "device",
         "precision",
         "compile",

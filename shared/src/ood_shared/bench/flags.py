@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 
-from ood_shared.bench.common import BACKBONES
+from ood_shared.bench.common import BACKBONES, MIRRORS
 from ood_shared.cli import Parser, add_shared_flags, parse_seed_number, run_command
 
 BUDGETS = ("smoke", "quick", "full")
@@ -44,17 +44,24 @@ def bench_parser(package: str) -> Parser:
     parser.add_argument(
         "--budget", default="smoke", choices=BUDGETS, help="smoke: 45 s, quick: 10 min, full: the paper's schedule"
     )
-    add_backbone_flag(parser)
+    add_backbone_flags(parser)
     add_shared_flags(parser, seed=parse_seed_number, seed_default=0)
     return parser
 
 
-def add_backbone_flag(parser: argparse._ActionsContainer) -> None:
-    """`--backbone`, of the packages' benches and of `ood-bench`."""
+def add_backbone_flags(parser: argparse._ActionsContainer) -> None:
+    """`--backbone` and `--mirror`, of the packages' benches and of `ood-bench`."""
     parser.add_argument(
         "--backbone",
         default=BACKBONES[0],
         choices=BACKBONES,
         help="common: one small residual network and as many epochs for every method that has a classifier; "
         "paper: the method's own network and schedule (default: common)",
+    )
+    parser.add_argument(
+        "--mirror",
+        default=MIRRORS[0],
+        choices=MIRRORS,
+        help="with --backbone common, whether training images are mirrored left to right half of the time; auto: those "
+        "of the known sets of photographs (default: auto)",
     )

@@ -12,6 +12,7 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor, nn
 
 from ood_shared import checkpoints, runs
+from ood_shared.bench.common_views import is_mirrored
 from ood_shared.bench.flags import NOVEL
 from ood_shared.bench.schema import measure
 from ood_shared.datasets import NOISE, ImageSet, hold_out, load_any_size, make_noise, resize
@@ -34,6 +35,7 @@ class Material:
         classes: names of the ID classes.
         ood: outlier sets by name, the novel classes first: uint8, or float32 in the scale of [0, 1] for noise.
         native: height and width of the ID images as they were stored, at most `side`; to reduce other images by.
+        mirror: whether common views of the training images are mirrored (`common_views`).
     """
 
     train: UInt8[Tensor, "n channels side side"] = field(repr=False)
@@ -43,6 +45,7 @@ class Material:
     classes: tuple[str, ...]
     ood: Mapping[str, Tensor] = field(repr=False)
     native: tuple[int, int] = (0, 0)
+    mirror: bool = False
 
     def scored(self, id_name: str) -> dict[str, Tensor]:
         """What is scored, by name: the ID test images, then the outlier sets."""
@@ -63,7 +66,7 @@ def read_material(
     that their sharpness does not give them away.
 
     Args:
-        options: `id`, `ood`, `novel_classes` and `data_dir` are read.
+        options: `id`, `ood`, `novel_classes`, `mirror` and `data_dir` are read.
         side: height and width to reach, pixels.
         channels: 1 or 3.
         generator: of the choice of images, and of noise.
@@ -96,7 +99,8 @@ def read_material(
             drawn[name] = resize(outliers.images, (side, side), channels=channels, native=native)
     for name, images in drawn.items():
         ood[name] = images[_chosen(len(images), test_limit, generator)]
-    return Material(train_images, train_labels, test_images, test_labels, train.classes, ood, native)
+    mirror = is_mirrored(options.id, options.mirror)
+    return Material(train_images, train_labels, test_images, test_labels, train.classes, ood, native, mirror)
 
 
 def largest_norm(images: UInt8[Tensor, "n c h w"]) -> float:
