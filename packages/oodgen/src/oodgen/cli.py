@@ -71,7 +71,7 @@ def generation_parser() -> Parser:
         "type 1 leaves the manifold at a right angle, or goes anywhere",
         choices=("jacobian", "none"),
     )
-    flag("--direction", str, "noise that gives the direction", choices=("normal", "uniform"))
+    flag("--direction", str, "noise that gives the direction; rref: the authors' basis", choices=_DIRECTIONS)
     flag("--sign", str, "-1 or +1, or anything between as in the published code", choices=("binary", "uniform"))
     flag("--eps_min", not_negative, "least distance of type 1, in pixel units of [0, 1]")
     flag("--eps_max", positive, "greatest distance of type 1")
@@ -195,6 +195,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return dispatch("oodgen", COMMANDS, argv)
 
 
+_DIRECTIONS = ("normal", "uniform", "rref")
 _FACTORS = ("rank", "cholesky", "seed")
 _TYPES = ("both", "1", "2")
 

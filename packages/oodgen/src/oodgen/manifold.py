@@ -76,13 +76,8 @@ def tangent_basis(
     Raises:
         InputError: J holds NaN or infinity.
     """
-    # Metal has no float64
-    wide = (jacobian.cpu() if jacobian.device.type == "mps" else jacobian).double()
+    wide = in_float64(jacobian)
     scale = wide.abs().amax(dim=(1, 2), keepdim=True)
-    if not scale.isfinite().all():
-        raise InputError(
-            "The decoder's Jacobian is not finite: the weights of the VAE or the codes hold NaN or infinity."
-        )
     wide = wide / torch.where(scale > 0, scale, 1.0)
     gram = wide.mT @ wide
     values, vectors = (t.to(wide.device) for t in torch.linalg.eigh(gram.cpu()))  # slow for tiny matrices on GPUs
@@ -92,6 +87,20 @@ def tangent_basis(
     second = basis.mT @ basis + torch.diag_embed((~kept).double())
     factor = torch.linalg.cholesky(second)
     return torch.linalg.solve_triangular(factor, basis.mT, upper=False).mT, kept.sum(dim=1)
+
+
+def in_float64(jacobian: Float[Tensor, "batch pixels latent"]) -> Float[Tensor, "batch pixels latent"]:
+    """The Jacobians in float64: on their own device, or on the CPU where that has no float64 (Metal).
+
+    Raises:
+        InputError: J holds NaN or infinity.
+    """
+    wide = (jacobian.cpu() if jacobian.device.type == "mps" else jacobian).double()
+    if not wide.isfinite().all():
+        raise InputError(
+            "The decoder's Jacobian is not finite: the weights of the VAE or the codes hold NaN or infinity."
+        )
+    return wide
 
 
 def decoder_rank(jacobian: Float[Tensor, "batch pixels latent"]) -> Int[Tensor, " batch"]:

@@ -55,7 +55,7 @@ GEN_OOD: Values = {
     "batch_size": (1000, 1000, 1000),
     "latent": ("mu", "sample", "mu"),
     "null_space": ("jacobian", "none", "jacobian"),
-    "direction": ("normal", "uniform", "normal"),
+    "direction": ("normal", "uniform", "rref"),
     "sign": ("binary", "uniform", "binary"),
     "eps_min": (0.1, 0.1, lambda e: e.eps_min),
     "eps_max": (28.0, 28.0, lambda e: e.eps_max),

@@ -14,12 +14,13 @@ from ood_shared.devices import module_device
 from ood_shared.errors import InputError, unknown
 from torch import Tensor
 
+from oodgen.echelon import echelon_direction
 from oodgen.manifold import degenerate_direction, exact_inference, null_space_direction, unit
 from oodgen.vae import PIXELS, ConditionalVAE, latent_noise, one_hot
 
 LATENTS = ("mu", "sample")
 NULL_SPACES = ("jacobian", "none")
-DIRECTIONS = ("normal", "uniform")
+DIRECTIONS = ("normal", "uniform", "rref")
 SIGNS = ("binary", "uniform")
 BASES = ("data", "recon")
 
@@ -54,8 +55,10 @@ def make_off_manifold(
         labels: class of each image, 0..n-1.
         latent: where J is taken: at the posterior mean (`mu`) or at a draw from the posterior (`sample`).
         null_space: `jacobian` is the method; `none` leaves tangent directions in, as the documented program does.
-        direction: `normal` draws w ~ N(0, 1), `uniform` w ~ U(-1, 1) per pixel. `uniform` with `none` is the
-            documented program's draw, which leaves the first pixel alone.
+        direction: `normal` draws w ~ N(0, 1), `uniform` w ~ U(-1, 1) per pixel, both projected. `rref` combines the
+            basis of the authors' notebooks with coefficients U(-1, 1) (`echelon`). `uniform` with `none` is the
+            documented program's draw, which leaves the first pixel alone; so is `rref` with `none`, as the unit vectors
+            of the other pixels are the echelon basis of that program's degenerate matrix.
         sign: `binary` draws from {-1, +1}, `uniform` from U(-1, 1), which halves the distances on average.
         eps_min: smallest distance, Euclidean, in units of the pixel scale [0,1].
         eps_max: largest distance; 28 is the diagonal of the 784-dimensional unit cube.
@@ -76,9 +79,8 @@ def make_off_manifold(
         )
     distance = draw_distance(n, eps_min, eps_max, generator)
     signs = draw_sign(n, sign, generator)
-    noise = draw_noise(
-        n, PIXELS - 1 if (null_space, direction) == ("none", "uniform") else PIXELS, direction, generator
-    )
+    documented = null_space == "none" and direction != "normal"
+    noise = draw_noise(n, PIXELS - 1 if documented else PIXELS, direction, generator)
     eps = (
         latent_noise(torch.empty(n, vae.latent_dim), generator)
         if latent == "sample"
@@ -86,6 +88,7 @@ def make_off_manifold(
     )
     condition = one_hot(labels.cpu(), vae.n_classes)
 
+    along = echelon_direction if direction == "rref" else null_space_direction
     at = module_device(vae)
     outliers = []
     with exact_inference(vae):
@@ -98,10 +101,10 @@ def make_off_manifold(
                 z = mu if latent == "mu" else vae.sample(mu, logvar, eps[part].to(at))
             if null_space == "jacobian":
                 recon, tangents = vae.decoder_with_tangents(z, y)
-                v = null_space_direction(tangents.transpose(1, 2), w)
+                v = along(tangents.transpose(1, 2), w)
             else:
                 recon = vae.decoder(z, y) if base == "recon" else moved
-                v = degenerate_direction(w) if direction == "uniform" else unit(w)
+                v = degenerate_direction(w) if documented else unit(w)
             outlier = off_manifold(moved if base == "data" else recon, v, distance[part].to(at), signs[part].to(at))
             outliers.append(outlier.to(device or at))
             if after_chunk is not None:
@@ -146,10 +149,10 @@ def draw_sign(n: int, kind: str, generator: torch.Generator | None) -> Float[Ten
 
 
 def draw_noise(n: int, size: int, kind: str, generator: torch.Generator | None) -> Float[Tensor, "batch size"]:
-    """Raw directions before any projection: `normal` N(0, 1) or `uniform` U(-1, 1) per component."""
-    if kind == "uniform":
-        return 2 * torch.rand(n, size, generator=generator) - 1
-    return torch.randn(n, size, generator=generator)
+    """Raw directions before any projection, and coefficients of `rref`: `normal` N(0, 1), the others U(-1, 1)."""
+    if kind == "normal":
+        return torch.randn(n, size, generator=generator)
+    return 2 * torch.rand(n, size, generator=generator) - 1
 
 
 def _check_choices(**found: str) -> None:

@@ -33,7 +33,7 @@ def settled(step, mode, in_data="./data/train/mnist", classes="all", **given):
         ("gen_ood", "batch_size", 1000, 1000, 1000),
         ("gen_ood", "latent", "mu", "sample", "mu"),
         ("gen_ood", "null_space", "jacobian", "none", "jacobian"),
-        ("gen_ood", "direction", "normal", "uniform", "normal"),
+        ("gen_ood", "direction", "normal", "uniform", "rref"),
         ("gen_ood", "sign", "binary", "uniform", "binary"),
         ("gen_ood", "eps_min", 0.1, 0.1, 0.1),
         ("gen_ood", "eps_max", 28.0, 28.0, 28.0),
