@@ -137,7 +137,23 @@ def test_sigterm_ends_a_command_with_143(capsys):
         os.kill(os.getpid(), signal.SIGTERM)
 
     assert run_command(command, make_parser(), []) == 143
-    assert "--resume" in capsys.readouterr().err
+    assert "--resume continues from what was saved before, if" in capsys.readouterr().err  # the command saved nothing
+
+
+def terminated_by_its_loop(options):
+    with deferred_sigterm() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        stop.raise_if_requested()
+
+
+def test_a_loop_that_saved_before_it_ended_says_so(capsys):
+    assert run_command(terminated_by_its_loop, make_parser(), []) == 143
+    assert "what was finished is saved, --resume continues." in capsys.readouterr().err
+
+
+def test_a_command_without_resume_does_not_promise_it(capsys):
+    assert run_command(terminated_by_its_loop, argparse.ArgumentParser(prog="x"), []) == 143
+    assert capsys.readouterr().err == "x: terminated; what was finished is saved.\n"
 
 
 def test_deferred_sigterm_waits_for_the_block():

@@ -148,8 +148,8 @@ def run_command(
         return _report(parser, f"out of memory. {error} Lower the batch size, or use less data.", debug, 2)
     except KeyboardInterrupt:
         return _report(parser, "interrupted.", debug, 130)
-    except Terminated:
-        return _report(parser, "terminated; what was finished is saved, --resume continues.", debug, 143)
+    except Terminated as end:
+        return _report(parser, _farewell(end.saved, hasattr(options, "resume")), debug, 143)
 
 
 def dispatch(
@@ -177,6 +177,13 @@ def dispatch(
         print(f"{program}: error: command `{words[0]}` is not known. {known}", file=sys.stderr)
         return 2
     return commands[words[0]](words[1:])
+
+
+def _farewell(saved: bool, resumes: bool) -> str:
+    """What is left of a terminated command."""
+    if saved:
+        return f"terminated; what was finished is saved{', --resume continues' if resumes else ''}."
+    return "terminated; --resume continues from what was saved before, if anything was." if resumes else "terminated."
 
 
 def _out_of_memory(error: BaseException) -> bool:

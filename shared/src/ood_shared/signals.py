@@ -9,7 +9,15 @@ from typing import NoReturn
 
 
 class Terminated(BaseException):
-    """SIGTERM arrived. A command that lets it pass ends with status 143."""
+    """SIGTERM arrived. A command that lets it pass ends with status 143.
+
+    Args:
+        saved: whether a loop raised it, which saves first; False where the signal struck at any other place.
+    """
+
+    def __init__(self, saved: bool = True) -> None:
+        super().__init__()
+        self.saved = saved
 
 
 class StopRequest:
@@ -29,7 +37,7 @@ def raise_on_sigterm() -> Iterator[None]:
     """Inside the block SIGTERM raises `Terminated` where the program is."""
 
     def handler(signum: int, frame: FrameType | None) -> NoReturn:
-        raise Terminated
+        raise Terminated(saved=False)
 
     with _handler(handler):
         yield

@@ -48,6 +48,7 @@ def download_into(root: Path, download: Callable[[Path], object], absent: str) -
         folder = Path(tempfile.mkdtemp(dir=root, prefix=".download-"))
     except OSError as error:
         raise InputError(f"{root} cannot be written ({error.strerror}). Choose another data folder.") from error
+    print(f"Downloading into {root}; without a network this is given up after a while.", flush=True)
     try:
         with _patience(), contextlib.redirect_stdout(io.StringIO()):  # mirrors that fail are announced there
             download(folder)
