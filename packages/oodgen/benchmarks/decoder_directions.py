@@ -4,7 +4,7 @@
 
 The decoder trained for 10 or 100 epochs; directions of type 1 uniform in the null space of the Jacobian (`normal`) or
 the authors' (`rref`); without or with the decoder's reconstructions of the training images as in-distribution. All
-eight have the same images and the same classifier, the documented one with Adadelta at 0.5 and an outlier weight of 0.1.
+eight have the same images and the same classifier, the documented one with Adadelta at 0.5, outlier weight 0.1.
 
 The file is written after every combination, and a run that finds it goes on after the last; weights of the VAEs are
 kept in `--work`. `generated` are outliers of both types made from the test images by the combination's own decoder and

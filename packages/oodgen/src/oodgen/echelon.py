@@ -4,10 +4,11 @@ They take the null space of J^T (d x 784) from its reduced row echelon form, in 
 linearly independent columns, as a rule the first d pixels, in the upper left corner. With A = J^T on the pivots and b_j
 the column of another pixel j, that pixel's basis vector has
 
-    1 at j,   -A^-1 b_j at the pivots,   0 elsewhere,   then unit length (n_j),       v = sum_j c_j n_j / |sum_j c_j n_j|
+    1 at j,   -A^-1 b_j at the pivots,   0 elsewhere,   then scaled to unit length: n_j
 
-with c_j ~ U(-1, 1). The n_j are not orthogonal. A decoder hardly moves the corner, so A is tiny and A^-1 b_j large: most
-of |v|^2 lies on a few pixels there, where a uniform direction (`manifold.null_space_direction`) spreads over the image.
+and v = sum_j c_j n_j / |sum_j c_j n_j| with c_j ~ U(-1, 1). The n_j are not orthogonal. A decoder hardly moves the
+corner, so A is tiny and A^-1 b_j large: most of |v|^2 lies on a few pixels there, where a uniform direction
+(`manifold.null_space_direction`) spreads over the image.
 """
 
 import torch
@@ -45,10 +46,10 @@ def reduced_row_echelon(
 ) -> tuple[Float[Tensor, "batch rows columns"], Int[Tensor, "batch rows"]]:
     """The reduced row echelon form of each matrix and its pivot columns, as floating point arithmetic has them.
 
-    A column is a pivot unless all its entries in the rows that are left are exactly zero; there is no tolerance. Rounding
-    therefore leaves pivots beyond the rank of a matrix that is singular only in exact arithmetic, as it does in the
-    authors' notebooks. Rows are exchanged for the largest entry of the column, and the pivots are solved for together
-    at the end, so that what comes out fits the matrix to rounding however ill-conditioned it is.
+    A column is a pivot unless all its entries in the rows that are left are exactly zero; there is no tolerance.
+    Rounding therefore leaves pivots beyond the rank of a matrix that is singular only in exact arithmetic, as it does
+    in the authors' notebooks. Rows are exchanged for the largest entry of the column, and the pivots are solved for
+    together at the end, so that what comes out fits the matrix to rounding however ill-conditioned it is.
 
     Args:
         matrix: finite, more columns than rows.
@@ -66,7 +67,7 @@ def reduced_row_echelon(
         found, column = used.any(dim=1), used.byte().argmax(dim=1)  # the first that is used
         row = k + rest[every, k:, column].abs().argmax(dim=1)
         top = rest[every, row]
-        rest[every, row] = rest[:, k]
+        rest[every, row] = rest[:, k].clone()
         rest[:, k] = top
         pivot = torch.where(found, top[every, column], 1.0)
         factors = rest[every, k + 1 :, column] / pivot.unsqueeze(1)  # at most 1

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from ood_shared.testing.golden import Golden, tensors
+from oodgen.echelon import echelon_direction, reduced_row_echelon
 from oodgen.manifold import decoder_jacobian, degenerate_direction, null_space_direction, null_space_projection, unit
 from oodgen.off_manifold import off_manifold
 from oodgen.vae import VAE, one_hot
@@ -61,6 +62,35 @@ def test_authors_directions_are_orthogonal_to_the_tangents(authors: dict) -> Non
     jacobian, raw = tensors(authors, "J", "raw_direction")
     products = (jacobian.mT @ raw.unsqueeze(-1)).squeeze(-1).abs()
     assert (products <= STORED * raw.norm(dim=1, keepdim=True) * jacobian.norm(dim=1).clamp_min(1e-12)).all(), products
+
+
+def test_authors_directions_are_met_by_their_own_coefficients(authors: dict) -> None:
+    """The coefficients are read off the free pixels, where a basis vector has one value: 1 over its length."""
+    jacobian, raw = tensors(authors, "J", "raw_direction")
+    reduced, pivots = reduced_row_echelon(jacobian.mT)
+    coefficients = raw * (1 + reduced.square().sum(dim=1)).sqrt()
+    coefficients = coefficients.scatter(1, pivots, 0)
+    assert (coefficients.abs() <= 1 + STORED).all(), coefficients.abs().amax(dim=1)
+    found = echelon_direction(jacobian, coefficients)
+    np.testing.assert_allclose(found, unit(raw), rtol=0, atol=STORED)
+
+
+def test_authors_directions_lie_on_few_pixels_and_ours_on_as_few(authors: dict) -> None:
+    """Share of |v|^2 in the 20 largest of 784 pixels: one draw of theirs per image against many of ours."""
+    jacobian, raw = tensors(authors, "J", "raw_direction")
+    generator = torch.Generator().manual_seed(0)
+    draws = [2 * torch.rand(raw.shape, generator=generator, dtype=torch.float64) - 1 for _ in range(100)]
+    ours = torch.stack([in_largest(echelon_direction(jacobian, c)) for c in draws])
+    theirs, uniform = in_largest(raw), in_largest(null_space_direction(jacobian, draws[0]))
+    assert (theirs > 0.5).all(), theirs
+    assert (uniform < 0.2).all(), uniform
+    assert ((theirs > ours.amin(dim=0)) & (theirs < ours.amax(dim=0))).all(), (theirs, ours.amin(dim=0))
+    assert ours.median() > 0.7, ours.median()
+
+
+def in_largest(v: torch.Tensor, count: int = 20) -> torch.Tensor:
+    squares = v.square().sort(dim=1, descending=True).values
+    return squares[:, :count].sum(dim=1) / squares.sum(dim=1)
 
 
 def test_authors_outliers_agree(authors: dict) -> None:
