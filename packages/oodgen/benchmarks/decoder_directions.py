@@ -29,6 +29,7 @@ from ood_shared.datasets import load
 from ood_shared.devices import resolve_device
 from ood_shared.metrics import accuracy, evaluate_with_intervals
 from oodgen.budgeted import living_vae
+from oodgen.classifier import classifier_loss
 from oodgen.data import Pixels, as_pixels
 from oodgen.outliers import GenerationSettings, Outliers, make_outliers
 from oodgen.reconstructions import with_reconstructions
@@ -38,6 +39,7 @@ from oodgen.train import ClassifierSettings, Compute, VaeSettings, train_classif
 from oodgen.vae import ConditionalVAE
 
 RESAMPLES = 300
+WATCHED = 1000  # test images whose loss is printed in training; the losses of a row are of all, after it
 ID, OOD = "fmnist", ("mnist", "gaussian", "uniform", "sphere")
 DIRECTIONS = ("normal", "rref")
 SCORES = ("one_minus_ood", "max_in")
@@ -112,9 +114,9 @@ def one_decoder(
         other = made[DIRECTIONS[1 - DIRECTIONS.index(direction)]][1]
         name = f"{direction}{'_recon' if recon else ''}"
         with quiet():
-            network, found = train_classifier(
+            network, _ = train_classifier(
                 shown[recon].with_outliers(pool.images),
-                test.with_outliers(own_test.images),
+                test.select(torch.arange(WATCHED)),
                 chosen,
                 folder / name,
                 replace(compute, resume=False),
@@ -123,7 +125,7 @@ def one_decoder(
         tested = {"generated": own_test.images, "generated_other": other.images, **sets}
         tested |= {f"generated_type{kind}": own_test.of_type(kind) for kind in (1, 2)}
         logits = {key: logits_of(network, images, 0, 1) for key, images in tested.items()}
-        own = logits_of(network, test.images, 0, 1)
+        own, mixed = logits_of(network, test.images, 0, 1), test.with_outliers(own_test.images)
         row = {
             "seed": seed,
             "vae_epochs": epochs,
@@ -134,7 +136,10 @@ def one_decoder(
             "n_id": len(shown[recon]),
             "n_outliers": len(pool.images),
             "id_accuracy": round(accuracy(own[:, :-1].argmax(1), test.labels), 5),
-            "validation_loss": round(found[-1]["vali_loss"], 5),
+            "id_loss": round(loss_of(own, test.labels, options.ood_weight), 5),
+            "validation_loss": round(
+                loss_of(torch.cat([own, logits["generated"]]), mixed.labels, options.ood_weight), 5
+            ),
             "train_seconds": round(seconds, 1),
             "metrics": {
                 key: {score: judged(own, value, score, seed) for score in SCORES} for key, value in logits.items()
@@ -152,6 +157,11 @@ def made_outliers(
     generator = torch.Generator().manual_seed(seed + 1)
     first = make_outliers(vae, train, train, settings, generator)
     return first, make_outliers(vae, test, train, settings, generator)
+
+
+def loss_of(logits: torch.Tensor, labels: torch.Tensor, ood_weight: float) -> float:
+    """The classifier's own loss: cross-entropy in nats, weighted with `ood_weight` for outliers."""
+    return classifier_loss(logits, labels, ood_weight, logits.shape[1] - 1).item()
 
 
 def judged(id_logits: torch.Tensor, ood_logits: torch.Tensor, score: str, seed: int) -> dict[str, dict[str, float]]:
