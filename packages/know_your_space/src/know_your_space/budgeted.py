@@ -93,8 +93,10 @@ def settings_for(schedule: Schedule, common: Common | None, material: Material, 
     n, n_classes = len(material.train), len(material.classes)
     if common is not None:
         model, batch_size, epochs = common.network, common.batch_size, max(LEAST_EPOCHS, common.epochs(n))
+        augmentation = "crop_mirror" if material.mirror else "crop"
     else:
         model, batch_size, epochs = "wrn", schedule.batch_size, TrainSettings.epochs
+        augmentation = TrainSettings.augmentation
         if schedule.steps is not None:
             epochs = max(LEAST_EPOCHS, round(schedule.steps / -(-n // batch_size)))
     return TrainSettings(
@@ -103,6 +105,7 @@ def settings_for(schedule: Schedule, common: Common | None, material: Material, 
         layers=schedule.layers,
         widen_factor=schedule.widen_factor,
         droprate=schedule.droprate,
+        augmentation=augmentation,
         epochs=epochs,
         batch_size=batch_size,
         sample_number=max(2, min(schedule.sample_number, n // (2 * n_classes))),

@@ -62,6 +62,13 @@ def train_parser() -> Parser:
         default=list(SIZES),
         help=f"kernel sizes to draw from (default: {' '.join(map(str, SIZES))})",
     )
+    flag(
+        "--outlier_contrast",
+        type=number,
+        default=1.0,
+        metavar="F",
+        help="change the contrast of each pixel outlier by a factor from 1/F to F; 1 leaves it (default: 1)",
+    )
     flag("--start_epoch", type=int, default=2, help="first epoch with the margin loss (default: 2)")
     flag("--sample_number", type=positive_int, default=250, help="features queued of each class (default: 250)")
     flag("--select", type=positive_int, default=64, help="latent samples kept of each class (default: 64)")

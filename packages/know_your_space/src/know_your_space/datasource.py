@@ -72,9 +72,23 @@ def locate(word: str, options: DataOptions, skip: Path | None = None) -> Source:
                 return Source("medical", word, place)
     if not options.download:
         looked = " or ".join(str(root / "medmnist" / f"{name}.npz") for root in options.roots)
-        raise MissingFileError(f"`{name}` is absent: {looked}. Get it from the MedMNIST record on Zenodo.")
-    load_medical(*medical, "test", options.download_root)
+        raise MissingFileError(
+            f"`{name}` is absent: {looked}. Get it from the MedMNIST record on Zenodo. {_elsewhere(name, options)}"
+        )
+    try:
+        load_medical(*medical, "test", options.download_root)
+    except MissingFileError as error:
+        raise MissingFileError(f"{error} {_elsewhere(name, options)}") from None
     return Source("medical", word, options.download_root / "medmnist")
+
+
+def _elsewhere(name: str, options: DataOptions) -> str:
+    """Where else an absent set could be."""
+    folders = " or ".join(str(root / name) for root in options.roots)
+    return (
+        f"--data_dir names another folder. The authors' files are taken, too: {name}_combined.pkl and {name}_in_train, "
+        f"_in_val and _out.csv in {folders}; `know_your_space prepare {name}` makes them from the npz."
+    )
 
 
 class Splits:

@@ -12,6 +12,7 @@ some randomly convolved ones. Pixel inliers are mildly AugMixed training images;
 published, 3 is the value their code points to. Latent outliers are the vectors that the paper calls inliers.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from know_your_space.augmix import augmix, canvas_side, draw_augmix
 from know_your_space.jigsaw import TILES, draw_permutations, shuffle_tiles
-from know_your_space.randconv import ROWS, SIZES, draw_kernel, draw_rows, random_convolution
+from know_your_space.randconv import ROWS, SIZES, draw_kernel, draw_rows, random_convolution, valid_range
 from know_your_space.settings import SPACES
 from know_your_space.transforms import draw_affine, training_transform
 
@@ -125,3 +126,27 @@ def convolved_outliers(
     kernel = draw_kernel(sizes, generator)
     chosen: Int64[Tensor, " rows"] = draw_rows(len(images), rows, generator)
     return random_convolution(images.index_select(0, chosen.to(images.device)), kernel)
+
+
+def jitter_contrast(
+    images: Float[Tensor, "batch 3 h w"], largest: float, generator: torch.Generator
+) -> Float[Tensor, "batch 3 h w"]:
+    """Outliers of every contrast, an option of ours: each image stretched about its mean, or flattened.
+
+    The paper's outliers have about the contrast of the training images, or less (random convolution). The margin loss
+    then pushes low contrast outwards and never high contrast, so that images of higher contrast than any outlier get a
+    lower energy than the training images.
+
+    Args:
+        images: normalised.
+        largest: the factor F, at least 1; each image's contrast is multiplied by exp(U(-ln F, ln F)), its mean by
+            channel stays, and what leaves the range of valid pixels is cut. 1 changes and draws nothing.
+        generator: on the CPU.
+    """
+    if largest == 1:
+        return images
+    u = 2 * torch.rand(len(images), 1, 1, 1, generator=generator) - 1
+    factors = (math.log(largest) * u).exp().to(images)
+    low, high = (bound.to(images) for bound in valid_range())
+    mean = images.mean(dim=(2, 3), keepdim=True)
+    return torch.minimum(torch.maximum(mean + factors * (images - mean), low), high)

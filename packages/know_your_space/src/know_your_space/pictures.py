@@ -7,7 +7,7 @@ from ood_shared import plots
 
 from know_your_space.data import Part
 from know_your_space.inliers import draw_latent
-from know_your_space.outliers import latent_tails, pixel_inliers, pixel_outliers
+from know_your_space.outliers import jitter_contrast, latent_tails, pixel_inliers, pixel_outliers
 from know_your_space.queues import LatentQueue
 from know_your_space.randconv import draw_kernel, random_convolution
 from know_your_space.settings import TrainSettings
@@ -37,10 +37,12 @@ def sample_rows(part: Part, settings: TrainSettings, seed: int) -> "Figure":
     if settings.outlier_space == "pixel":
         for operator in settings.operators:
             side = None if settings.augmix_canvas == "original" else max(chosen.shape[2:])
-            rows.append(pixel_outliers(chosen, [operator], settings.augmix_severity, generator, canvas=side))
+            made = pixel_outliers(chosen, [operator], settings.augmix_severity, generator, canvas=side)
+            rows.append(jitter_contrast(made, settings.outlier_contrast, generator))
             titles.append({"augmix_jigsaw": "AugMix + tiles", "jigsaw": "tiles"}[operator])
         if settings.rand_conv:
-            rows.append(random_convolution(rows[0], draw_kernel(settings.rand_conv_sizes, generator)))
+            made = random_convolution(rows[0], draw_kernel(settings.rand_conv_sizes, generator))
+            rows.append(jitter_contrast(made, settings.outlier_contrast, generator))
             titles.append("convolution")
     if settings.inlier_space == "pixel":
         rows.append(pixel_inliers(chosen, generator))

@@ -7,6 +7,7 @@ from ood_shared.errors import InputError, unknown
 SPACES = ("latent", "pixel", "none")
 SCHEDULES = ("steps", "plateau")
 CANVASES = ("original", "image")
+AUGMENTATIONS = ("affine", "crop", "crop_mirror")
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,12 @@ class TrainSettings:
     inlier_space: str = "latent"
     outlier_space: str = "pixel"
     operators: tuple[str, ...] = ("augmix_jigsaw",)  # of the pixel outliers
+    augmentation: str = (
+        "affine"  # of the ID images; the others are those of a comparison (ood_shared.bench.common_views)
+    )
     augmix_severity: int = 11
     augmix_canvas: str = "original"
+    outlier_contrast: float = 1.0  # largest factor by which the contrast of pixel outliers changes
     rand_conv: bool = True
     rand_conv_sizes: tuple[int, ...] = (9, 11, 13, 15, 17, 19)
     start_epoch: int = 2
@@ -51,6 +56,7 @@ class TrainSettings:
             ("--outlier_space", self.outlier_space, SPACES),
             ("--lr_schedule", self.lr_schedule, SCHEDULES),
             ("--augmix_canvas", self.augmix_canvas, CANVASES),
+            ("augmentation", self.augmentation, AUGMENTATIONS),
         ):
             if value not in known:
                 raise unknown(flag, value, known)
@@ -64,6 +70,11 @@ class TrainSettings:
         if not self.rand_conv_sizes or any(size % 2 == 0 for size in self.rand_conv_sizes):
             raise InputError(
                 f"--rand_conv_kernel_size takes one or more positive odd numbers, got {list(self.rand_conv_sizes)}."
+            )
+        if not 1 <= self.outlier_contrast < float("inf"):
+            raise InputError(
+                f"--outlier_contrast {self.outlier_contrast:g} is no largest factor of contrast; expected 1 (as it is) "
+                "or more."
             )
         if not self.temperature > 0:
             raise InputError(f"--T {self.temperature} is not a temperature; expected a number above 0.")

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from know_your_space.inliers import draw_latent
 from know_your_space.losses import MarginLoss, cross_entropy, margin_loss
 from know_your_space.models import Network
-from know_your_space.outliers import convolved_outliers, latent_tails, pixel_inliers
+from know_your_space.outliers import convolved_outliers, jitter_contrast, latent_tails, pixel_inliers
 from know_your_space.queues import LatentQueue
 from know_your_space.settings import TrainSettings
-from know_your_space.transforms import draw_affine, training_transform
+from know_your_space.transforms import training_view
 
 Forward = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -80,11 +80,13 @@ class Step:
             outliers: pixel outliers, normalised; None when outliers are not pixels.
             epoch: from 1 on.
         """
-        n, s = len(pixels), self.settings
-        images = training_transform(pixels, draw_affine(n, self.generator))  # (n, 3, s, s)
+        s = self.settings
+        images = training_view(pixels, s.augmentation, self.generator)  # (n, 3, s, s)
         parts = [] if outliers is None else [outliers]
         if outliers is not None and s.rand_conv:
             parts.append(convolved_outliers(images, self.generator, s.rand_conv_sizes))
+        if parts:
+            parts = [jitter_contrast(torch.cat(parts), s.outlier_contrast, self.generator)]
         n_outliers = sum(map(len, parts))
         if s.inlier_space == "pixel":
             parts.append(pixel_inliers(pixels, self.generator))

@@ -75,6 +75,7 @@ def settings_of(options: argparse.Namespace, n_classes: int, seed: int) -> Train
         operators=operators,
         augmix_severity=options.augmix_severity,
         augmix_canvas=options.augmix_canvas,
+        outlier_contrast=options.outlier_contrast,
         rand_conv=options.rand_conv,
         rand_conv_sizes=tuple(options.rand_conv_kernel_size),
         start_epoch=options.start_epoch,

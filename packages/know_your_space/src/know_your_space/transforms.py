@@ -1,6 +1,7 @@
 """From stored images to the network's input, on whole batches: the random affine map, resizing, normalisation.
 
     training     random affine (+-15 degrees, +-5 % of each side, nearest neighbour, black) -> 32 x 32 -> normalise
+    comparison   32 x 32 -> the view that all methods have in common -> normalise
     evaluation   32 x 32 -> normalise
 
 Every step repeats Pillow's integer arithmetic, so a batch on a GPU gets the pixels that Pillow gives one by one.
@@ -13,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, UInt8
+from ood_shared.bench.common_views import common_views
 from ood_shared.errors import InputError
 from ood_shared.loaders import to_float
 from torch import Tensor
@@ -66,6 +68,22 @@ def draw_affine(n: int, generator: torch.Generator) -> AffineDraws:
 def training_transform(pixels: Pixels, draws: AffineDraws, side: int = SIDE) -> Float[Tensor, "batch channels s s"]:
     """Moved, resized and normalised images; that of ID training and the base of all outliers."""
     return normalise(resize(random_affine(pixels, draws), side))
+
+
+def training_view(
+    pixels: Pixels, augmentation: str, generator: torch.Generator, side: int = SIDE
+) -> Float[Tensor, "batch channels s s"]:
+    """An augmented ID batch, normalised.
+
+    Args:
+        pixels: stored images of one size.
+        augmentation: `affine` is the paper's; `crop` and `crop_mirror` are `common_views` of a comparison.
+        generator: on the CPU.
+        side: height and width of the result, pixels.
+    """
+    if augmentation == "affine":
+        return training_transform(pixels, draw_affine(len(pixels), generator), side)
+    return normalise(common_views(resize(pixels, side), generator, mirror=augmentation == "crop_mirror"))
 
 
 def evaluation_transform(pixels: Pixels, side: int = SIDE) -> Float[Tensor, "batch channels s s"]:

@@ -35,6 +35,7 @@ def test_the_result_has_every_set_and_is_accepted_by_the_shared_reader(small, ba
     assert record["ood_datasets"] == ["novel", "letters", "gaussian", "sphere"]
     assert record["config"]["n_classes"] == 8
     assert (record["config"]["backbone"], record["config"]["model_type"]) == (backbone, model)
+    assert record["config"]["augmentation"] == ("crop" if backbone == "common" else "affine")
     weights = checkpoints.load(small / "out" / "know_your_space-ckpt_last.pth.tar")["state_dict"]
     assert ("blocks.8.conv2.weight" in weights) == (backbone == "common")  # three blocks in each of three stages
     assert list(read_pictures("out", scores).sets) == ["digits", "novel", "letters", "gaussian", "sphere"]

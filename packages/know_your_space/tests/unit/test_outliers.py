@@ -9,13 +9,14 @@ from know_your_space.jigsaw import draw_permutations, shuffle_tiles
 from know_your_space.outliers import (
     OPERATORS,
     convolved_outliers,
+    jitter_contrast,
     latent_tails,
     pixel_inliers,
     pixel_outliers,
 )
 from know_your_space.randconv import draw_kernel, random_convolution, valid_range
 from know_your_space.settings import chosen_operators
-from know_your_space.transforms import MEAN, STD
+from know_your_space.transforms import MEAN, STD, normalise
 from ood_shared.errors import InputError
 from torch import Tensor
 
@@ -194,3 +195,35 @@ def test_the_far_tail_is_never_pushed_both_ways(spaces: tuple[str, str], tails: 
 def test_an_unknown_space_is_refused(spaces: tuple[str, str], flag: str) -> None:
     with pytest.raises(InputError, match=flag):
         latent_tails(*spaces)
+
+
+def grey_steps(n: int) -> Tensor:
+    """Normalised images of mid greys, so that stretching them leaves no valid range."""
+    pixels = torch.randint(120, 136, (n, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(4))
+    return normalise(pixels)
+
+
+def test_jittered_contrast_keeps_the_mean_and_scales_by_at_most_the_factor(
+    generator: torch.Generator,
+) -> None:
+    images = grey_steps(500)
+    changed = jitter_contrast(images, 3.0, generator)
+    assert torch.allclose(changed.mean(dim=(2, 3)), images.mean(dim=(2, 3)), atol=1e-5)
+    factors = changed.std(dim=(2, 3)) / images.std(dim=(2, 3))  # (500, 3)
+    assert torch.allclose(factors, factors[:, :1].expand(-1, 3), rtol=1e-4)  # one factor for all channels
+    assert 1 / 3 - 1e-4 < factors.min() < 0.36
+    assert 2.8 < factors.max() < 3 + 1e-4
+    assert 0.4 < (factors[:, 0] > 1).float().mean() < 0.6  # as often stretched as flattened
+
+
+def test_stretched_images_stay_valid_pixels(generator: torch.Generator) -> None:
+    low, high = valid_range()
+    changed = jitter_contrast(normalise(noise(50)), 10.0, generator)
+    assert (changed >= low).all()
+    assert (changed <= high).all()
+
+
+def test_a_factor_of_one_changes_nothing_and_draws_nothing(generator: torch.Generator) -> None:
+    before, images = generator.get_state(), grey_steps(3)
+    assert jitter_contrast(images, 1.0, generator) is images
+    assert torch.equal(generator.get_state(), before)

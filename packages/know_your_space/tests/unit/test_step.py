@@ -103,3 +103,19 @@ def test_kept_statistics_come_back_also_after_an_error():
 def test_settings_that_cannot_work_are_refused(changed, words):
     with pytest.raises(InputError, match=words):
         make_step(**changed)
+
+
+def test_a_jittered_contrast_changes_what_the_outliers_cost():
+    pixels, labels, outliers = batch()
+    margins = []
+    for factor in (1.0, 4.0):
+        step = make_step(start_epoch=1, outlier_contrast=factor, rand_conv=False, m_out=10.0)
+        step(pixels, labels, outliers, epoch=1)
+        margins.append(step(pixels, labels, outliers, epoch=1).margin)
+    assert margins[0].outliers.item() != margins[1].outliers.item()
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.0, -1.0, float("inf"), float("nan")])
+def test_a_factor_of_contrast_below_one_is_refused(factor):
+    with pytest.raises(InputError, match="--outlier_contrast"):
+        make_step(outlier_contrast=factor)

@@ -15,7 +15,9 @@ from know_your_space.transforms import (
     random_affine,
     resize,
     training_transform,
+    training_view,
 )
+from ood_shared.bench.common_views import common_views
 from ood_shared.errors import InputError
 from PIL import Image
 from torch import Tensor
@@ -118,3 +120,18 @@ def test_reversal_swaps_red_and_blue() -> None:
 def test_arrays_that_are_no_images_are_refused(images: np.ndarray) -> None:
     with pytest.raises(InputError, match="Images are uint8"):
         as_rgb(images)
+
+
+def test_the_views_of_a_comparison_are_those_of_all_methods():
+    pixels = noise(20, 32, 32)
+    for augmentation, mirror in (("crop", False), ("crop_mirror", True)):
+        found = training_view(pixels, augmentation, torch.Generator().manual_seed(5))
+        expected = common_views(pixels, torch.Generator().manual_seed(5), mirror)
+        assert torch.equal(found, normalise(expected))
+
+
+def test_the_paper_s_view_is_the_random_affine():
+    pixels = noise(20, 28, 28)
+    drawn = draw_affine(20, torch.Generator().manual_seed(5))
+    found = training_view(pixels, "affine", torch.Generator().manual_seed(5))
+    assert torch.equal(found, training_transform(pixels, drawn))
