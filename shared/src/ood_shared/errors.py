@@ -23,6 +23,10 @@ class ManySizesError(InputError):
     """Images that should make one array have different sizes; a caller may ask for them at one size."""
 
 
+class MissingSplitError(InputError):
+    """A set lacks the split that was asked for; a caller may take another one."""
+
+
 def did_you_mean(word: str, known: Iterable[str], shown: int = 12) -> str:
     """The end of an error message: the nearest known word, when one is near, and the known words.
 

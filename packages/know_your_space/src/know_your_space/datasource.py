@@ -9,7 +9,7 @@ from ood_shared.datasets import ImageSet, known_names, load
 from ood_shared.datasets.medical import MEDICAL, load_medical, parse_name
 from ood_shared.datasets.npz import read_headers
 from ood_shared.datasets.own import looks_like_path
-from ood_shared.errors import InputError, ManySizesError, MissingFileError, unknown
+from ood_shared.errors import ManySizesError, MissingFileError, MissingSplitError, unknown
 
 from know_your_space import layout
 from know_your_space.options import DataOptions
@@ -118,7 +118,7 @@ class Splits:
             return self.get("test")
         if found is None:
             present = [name for name in SPLITS if self.has(name)]
-            raise InputError(
+            raise MissingSplitError(
                 f"{self.source.words} has no `{split}` split. Present: {', '.join(present)}. Own data is sorted into "
                 "train and val (or test)."
             )
@@ -138,9 +138,7 @@ class Splits:
         if split not in self._read:
             try:
                 self._read[split] = _load_split(self.source, split)
-            except InputError as error:
-                if f"has no `{split}` split" not in str(error):
-                    raise
+            except MissingSplitError:
                 self._read[split] = None
         return self._read[split]
 

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import UInt8
 from ood_shared.datasets import EMBEDDED_OOD
 from ood_shared.datasets.medical import parse_name
-from ood_shared.errors import InputError, MissingFileError
+from ood_shared.errors import InputError, MissingFileError, MissingSplitError
 from torch import Tensor
 
 from know_your_space.data import Part, load_parts
@@ -117,8 +117,8 @@ def ood_images(
 
     try:
         found = load(wanted)
-    except InputError as error:
-        if "has no `test` split" not in str(error):
+    except MissingSplitError:
+        if wanted != ("test",):
             raise
         found = load(("val",))
     return torch.cat([part.images for part in found.values()])

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from jaxtyping import Int64, UInt8
 
-from ood_shared.errors import InputError, unknown
+from ood_shared.errors import InputError, MissingSplitError, unknown
 
 SPLITS = ("train", "val", "test")
 
@@ -110,10 +110,10 @@ def hold_out(train: ImageSet, test: ImageSet, novel: Sequence[str | int]) -> tup
     return parts[0], parts[1], replace(parts[2], name=f"{test.name}-novel")
 
 
-def missing_split(where: str, split: str, present: Sequence[str], hint: str = "") -> InputError:
+def missing_split(where: str, split: str, present: Sequence[str], hint: str = "") -> MissingSplitError:
     """The error for a split that a set does not have, listing those that it has."""
     listed = ", ".join(present) if present else "none"
-    return InputError(f"{where} has no `{split}` split. Present: {listed}.{' ' + hint if hint else ''}")
+    return MissingSplitError(f"{where} has no `{split}` split. Present: {listed}.{' ' + hint if hint else ''}")
 
 
 def _class_index(word: str | int, classes: tuple[str, ...]) -> int:
