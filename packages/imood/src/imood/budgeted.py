@@ -4,11 +4,13 @@ import argparse
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from ood_shared import checkpoints
 from ood_shared.bench.common import Common, common_of, epochs_of
 from ood_shared.bench.material import Material, facts_of, print_metrics, read_material
 from ood_shared.bench.pictures import write_pictures
+from ood_shared.bench.schema import measure
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError
 from torch import Tensor
@@ -23,7 +25,7 @@ from imood.settings import Compute, Settings
 from imood.tasks import OutlierSet, Task
 from imood.train import train
 from imood.validation import Pass
-from imood.views import SMALL
+from imood.views import SMALL, CommonViews
 from imood.weights import LATEST
 
 SIDE = 32
@@ -54,26 +56,31 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
     network, _, _ = train(task, settings, folder, compute, resume)
     train_seconds = time.perf_counter() - started
 
-    metric = modes.plain_test_of(settings.ood_metric)
+    metric, own = modes.bench_test_of(settings.ood_metric), modes.plain_test_of(settings.ood_metric)
     passing = Pass(network, task.test_views, settings.test_batch_size, device, settings.precision, True)
     pool, config = None, {}
     if metric == "maha":
         pool, config["pool"] = test_pool(passing, task, network.classifier.in_features, folder, device)
     passes = run_passes(passing, task, pool)
     id_test, outliers = score_sets(passes, metric, settings.logit_adjust, task.counts, "fixed")
+    others = {} if own == metric else {own: score_sets(passes, own, settings.logit_adjust, task.counts, "fixed")}
     steps = max(1, len(task.train()) // settings.batch_size) * settings.epochs
     facts = {
         "seed": options.seed,
         "budget": options.budget,
         "config": facts_of(options.backbone, network, settings.epochs, f"outliers: {task.notes['aux_outliers']}")
         | {**settings.record(), **config, **task.notes, "score": metric, "class_counts": task.counts}
-        | {"novel_classes": options.novel_classes},
+        | {"novel_classes": options.novel_classes, "mirror": common is None or material.mirror},
         "timings": {
             "train_seconds": train_seconds,
             "train_step_seconds": train_seconds / steps,
             "score_seconds_per_1000": passes.seconds_per_1000,
         },
         "checkpoint_sha256": checkpoints.sha256(folder / LATEST),
+        "other_scores": {
+            name: measure(arrays_of(options.id, *sets), np.random.default_rng(options.seed))[0]
+            for name, sets in others.items()
+        },
     }
     summary = summarise(id_test, outliers, task.counts)
     arrays = arrays_of(options.id, id_test, outliers)
@@ -113,7 +120,7 @@ def _task(
         name=options.id,
         counts=sizes,
         layout="own",
-        views=SMALL,
+        views=SMALL if common is None else CommonViews(mirror=material.mirror),
         test_views=SMALL,
         train=lambda: train,
         val=lambda: val,

@@ -176,11 +176,15 @@ def test_parser() -> Parser:
                      help="exponent of the prior; several with commas share the passes (default: 1.0)")  # fmt: skip
     run.add_argument(
         "--ood_metric", default=None,
-        help="msp, energy, bin_disc, maha, gradnorm, rp_msp, rp_gradnorm, rw_energy, bkg_c, mc_disc, or ada_ with one "
-        "of the first five; several with commas, or all that fit (default: the plain one of the training, else msp)",
+        help="msp, energy, bin_disc, maha, gradnorm, rp_msp, rp_gradnorm, rw_energy, bkg_c, mc_disc, ada_ with one of "
+        "the first five, or bin_disc_joint; several with commas, or all that fit (default: the plain one of the training, else msp)",
     )  # fmt: skip
     run.add_argument("--maha_sign", default="fixed", choices=modes.MAHA_SIGNS,
                      help="legacy inverts it, for id_feats.pth of the published code (default: fixed)")  # fmt: skip
+    run.add_argument("--posterior", default="published", choices=modes.POSTERIORS,
+                     help="what the ada_ metrics divide by the prior: the softmax of the logits, as published, or that "
+                     "of the long-tailed data, which a network trained with --logit_adjust has only after the prior is "
+                     "added again (default: published)")  # fmt: skip
     run.add_argument("--ckpt_path", default="", help="folder with the checkpoint; results are written there")
     run.add_argument("--ckpt", default="latest", choices=("latest", "best"),
                      help="latest.pth or best_clean_acc.pth (default: latest)")  # fmt: skip

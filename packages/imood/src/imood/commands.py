@@ -30,25 +30,27 @@ from imood.validation import Pass
 from imood.weights import BEST, LATEST
 
 NO_WEIGHTS = (
-    "Nothing fills this folder by itself and no weights were released: train first, then pass the run's folder, or "
-    "copy or link it there (latest.pth, for maha also id_feats.pth)."
+    "Nothing fills this folder by itself: train first, then pass the run's folder, or copy or link it there (latest.pth, "
+    "for maha also id_feats.pth). The README of the original program names a drive folder with the authors' weights; "
+    "fetch those with a browser."
 )
 
 
 def train_command(options: argparse.Namespace) -> int | None:
     """`train.py`: start the processes, or be one of them."""
+    first = launch.device_of(options)
     if not distributed.launched():
-        count, gpus = launch.local_processes(options)
+        count, gpus = launch.local_processes(options, first)
         if count > 1 or options.num_nodes > 1:
             return launch.launch(options.words, options, count, gpus)
-    with launch.joined(options) as device, _one_line_warnings():
+    with launch.joined(options, first) as device, _one_line_warnings():
         _train(options, device)
     return None
 
 
 def test_command(options: argparse.Namespace) -> None:
     """`test.py`."""
-    with launch.joined(options) as device, _one_line_warnings():
+    with launch.joined(options, launch.device_of(options)) as device, _one_line_warnings():
         _test(options, device)
 
 
@@ -154,12 +156,17 @@ def _test(options: argparse.Namespace, device: torch.device) -> None:
         trained.get("ood_metric"),
     )
     network = network.to(device)
+    trained_tau = float(trained.get("logit_adjust") or 0.0)
+    if options.posterior == "consistent" and "logit_adjust" not in trained:
+        notes.append(f"{folder} does not say the tau of the training; --posterior consistent takes 0, as published.")
     _say_about_test(notes, metrics, options.logit_adjust)
     passing = _passing(options, network, task, device)
     about = {"dataset": dataset, "model": model, "imbalance_ratio": ratio, "ckpt": options.ckpt}
     about |= {"trained": trained.get("ood_metric"), "test_batch_size": options.test_batch_size}
     out = folder if options.output_dir is None else Path(options.output_dir)
-    settings = TestSettings(metrics, tuple(options.logit_adjust), options.maha_sign, options.seed)
+    settings = TestSettings(
+        metrics, tuple(options.logit_adjust), options.maha_sign, options.posterior, trained_tau, options.seed
+    )
     evaluate(task, network, passing, settings, source, out, about, device)
 
 

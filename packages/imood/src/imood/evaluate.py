@@ -31,6 +31,8 @@ class TestSettings:
         metrics: of `scores.METRICS`, resolved by `choose_metrics`.
         taus: prior exponents.
         maha_sign: `fixed` or `legacy`.
+        posterior: `published` or `consistent`: which posterior the balanced metrics divide by the prior.
+        trained_tau: prior exponent that the network was trained with.
         seed: of the bootstrap intervals.
     """
 
@@ -39,7 +41,14 @@ class TestSettings:
     metrics: tuple[str, ...]
     taus: tuple[float, ...] = (1.0,)
     maha_sign: str = "fixed"
+    posterior: str = "published"
+    trained_tau: float = 0.0
     seed: int = 0
+
+    @property
+    def divided_tau(self) -> float:
+        """What is added to the logits, times ln pi, before the balanced metrics divide by the prior."""
+        return self.trained_tau if self.posterior == "consistent" else 0.0
 
 
 @dataclass(frozen=True)
@@ -146,13 +155,18 @@ def test_pool(passing: Pass, task: Task, dim: int, folder: Path, device: torch.d
 
 
 def score_sets(
-    passes: Passes, metric: str, tau: float, counts: Sequence[int], maha_sign: str
+    passes: Passes, metric: str, tau: float, counts: Sequence[int], maha_sign: str, trained_tau: float = 0.0
 ) -> tuple[Scored, dict[str, Scored]]:
-    """Scores of one metric at one prior exponent for the ID test set and every outlier set."""
-    log_prior = longtail.log_prior(longtail.adjustments(counts, tau)).to(passes.id_labels.device)
+    """Scores of one metric at one prior exponent for the ID test set and every outlier set.
+
+    With a `trained_tau` the balanced metrics use the posterior that a training with it gives (`Outputs.log_beta`).
+    """
+    device = passes.id_labels.device
+    log_prior = longtail.log_prior(longtail.adjustments(counts, tau)).to(device)
+    trained = longtail.adjustments(counts, trained_tau).to(device) if trained_tau else None
 
     def scored(outputs: Outputs, labels: Tensor) -> Scored:
-        values = outputs.scores(metric, log_prior, maha_sign).cpu().numpy()
+        values = outputs.scores(metric, log_prior, maha_sign, trained).cpu().numpy()
         return Scored(values, outputs.predictions(metric).cpu().numpy(), labels.cpu().numpy())
 
     return scored(passes.id_test, passes.id_labels), {
@@ -206,10 +220,11 @@ def evaluate(
     results = []
     for metric, tau in combinations:
         folder = out if len(combinations) == 1 else out / f"{metric}-tau{tau}"
-        id_test, outliers = score_sets(passes, metric, tau, task.counts, settings.maha_sign)
+        id_test, outliers = score_sets(passes, metric, tau, task.counts, settings.maha_sign, settings.divided_tau)
         summary = summarise(id_test, outliers, task.counts)
         print(f"--- {metric}, tau {tau} ---\n{table(summary, task.layout)}", flush=True)
         about = {**config, **notes, "ood_metric": metric, "logit_adjust": tau, "maha_sign": settings.maha_sign}
+        about |= {"posterior": settings.posterior, "trained_logit_adjust": settings.trained_tau}
         about |= {"class_counts": task.counts, **task.notes}
         results.append(
             write_metric(

@@ -19,7 +19,8 @@ LISTS = Path("datasets") / "ImageNet_LT"  # below the current folder, where the 
 PACKAGE_LISTS = Path(__file__).parents[2] / LISTS
 _ORIGIN = (
     "It is a list of ImageNet-LT by Liu et al. (CVPR 2019), in the repository of OLTR "
-    "(github.com/zhmiao/OpenLongTailRecognition-OLTR, data/ImageNet_LT)"
+    "(github.com/zhmiao/OpenLongTailRecognition-OLTR, data/ImageNet_LT); the original program lists a file of this name "
+    "under datasets/ImageNet_LT, too"
 )
 
 
@@ -33,7 +34,7 @@ def find_list(root: Path, name: str) -> Path:
     for folder in places:
         if (folder / name).is_file():
             return folder / name
-    raise MissingFileError(f"{name} is missing. {_ORIGIN}; it is not shipped. Put it into {places[0]} or {LISTS}.")
+    raise MissingFileError(f"{name} is missing. {_ORIGIN}. It is not shipped here. Put it into {places[0]} or {LISTS}.")
 
 
 def read_list(root: Path, name: str, n_classes: int = N_CLASSES) -> tuple[list[Path], Int64[Tensor, " n"]]:

@@ -27,41 +27,70 @@ from imood.modes import DIST_URL
 PATIENCE = 20.0  # seconds that processes get to end by themselves when another one has failed
 
 
-def local_processes(options: argparse.Namespace) -> tuple[int, list[str]]:
+def local_processes(options: argparse.Namespace, device: torch.device) -> tuple[int, list[str]]:
     """How many processes this machine runs, and the GPUs that they see; (1, []) where nothing needs to be started.
 
+    Args:
+        options: of train.py.
+        device: of the first process, from `device_of`.
+
     Raises:
-        InputError: a GPU that is no number, or that this machine does not have.
+        InputError: a GPU that is no number.
     """
-    device = _device_of(options)
     if device.type != "cuda":
         count = (options.nproc or 1) if options.ddp else 1
         return (count, []) if count * options.num_nodes > 1 else (1, [])
     if options.num_nodes > 1:
         count = torch.cuda.device_count()
         return count, [str(number) for number in range(count)]
-    gpus = [word.strip() for word in (options.gpu or "0").split(",") if word.strip()]
+    gpus = _gpus_there(options)
     if options.device != "auto" or len(gpus) < 2:
         return 1, []
-    for gpu in gpus:
-        if not gpu.isdecimal() or int(gpu) >= torch.cuda.device_count():
-            raise InputError(f"--gpu {gpu}: this machine has {torch.cuda.device_count()} GPU(s), numbered from 0.")
     if not options.ddp:
         print(f"--gpu {options.gpu}: starting {len(gpus)} processes, as --ddp does.", flush=True)
     return len(gpus), gpus
 
 
-def _device_of(options: argparse.Namespace) -> torch.device:
-    """The device of the first process."""
-    if options.device == "auto" and (options.gpu or "").strip() == "cpu":
-        return torch.device("cpu")
-    return resolve_device(options.device, options.gpu)
+def device_of(options: argparse.Namespace) -> torch.device:
+    """The device of the first process. Asked once: where a GPU is missing, it prints a warning.
+
+    Of the GPUs of `--gpu` those count that this machine has, so that the documented command for two runs on one.
+
+    Raises:
+        InputError: a GPU that is no number, or none that this machine has.
+    """
+    if options.device != "auto" or not torch.cuda.is_available() or (options.gpu or "").strip() == "cpu":
+        return resolve_device(options.device, options.gpu)
+    if distributed.launched():  # the launcher has chosen: numbers count among the GPUs that it left visible
+        return resolve_device()
+    named, there = _gpus_named(options), _gpus_there(options)
+    if there and len(there) < len(named):
+        print(
+            f"warning: --gpu {options.gpu}: this machine has {torch.cuda.device_count()} GPU(s), numbered from 0; "
+            f"going on with {', '.join(there)}.",
+            file=sys.stderr,
+        )
+    return resolve_device(options.device, there[0] if there else options.gpu)
+
+
+def _gpus_named(options: argparse.Namespace) -> list[str]:
+    """The numbers in `--gpu`."""
+    gpus = [word.strip() for word in (options.gpu or "").split(",") if word.strip()]
+    for gpu in gpus:
+        if len(gpus) > 1 and not gpu.isdecimal():
+            raise InputError(f"--gpu {options.gpu}: `{gpu}` is not the number of a GPU. Pass e.g. 0,1, or cpu.")
+    return gpus
+
+
+def _gpus_there(options: argparse.Namespace) -> list[str]:
+    """Those of them that this machine has."""
+    count = torch.cuda.device_count()
+    return [gpu for gpu in _gpus_named(options) if gpu.isdecimal() and int(gpu) < count]
 
 
 @contextlib.contextmanager
-def joined(options: argparse.Namespace) -> Iterator[torch.device]:
-    """The device of this process, which has joined the others when a launcher started it."""
-    device = _device_of(options)
+def joined(options: argparse.Namespace, device: torch.device) -> Iterator[torch.device]:
+    """The device of this process, which has joined the others when a launcher started it; `device` is of the first."""
     backend = getattr(options, "ddp_backend", "nccl")
     if distributed.launched() and device.type == "cuda" and backend != "nccl":
         if backend == "mpi" and not dist.is_mpi_available():

@@ -89,13 +89,12 @@ def summarise(id_test: Scored, outliers: Mapping[str, Scored], counts: Sequence[
 
 def res_txt(summary: Summary, layout: str) -> str:
     """Text of `res.txt`: a block for the accuracy, for each set, and for their mean where there are several sets."""
-    groups = ", ".join(f"{value:.4f}" for value in summary.groups)
-    text = f"\n===ID Accuracy===\nACC: {summary.accuracy:.4f} ({groups})\n"
+    text = f"\n===ID Accuracy===\n{_accuracies(summary)}\n"
     rows = {name: (found.auroc, found.aupr, found.fpr95) for name, found in summary.sets.items()}
     if layout != "single":
         rows["Total"] = summary.mean("auroc"), summary.mean("aupr"), summary.mean("fpr95")
     for name, (auroc, aupr, fpr95) in rows.items():
-        text += f"\n==={name}===\nauroc: {auroc:.4f}, aupr: {aupr:.4f}, fpr95: {fpr95:.4f}\n"
+        text += f"\n==={name}===\n{_line(auroc, aupr, fpr95)}\n"
     return text
 
 
@@ -112,12 +111,14 @@ def res_csv(summary: Summary) -> str:
 
 
 def table(summary: Summary, layout: str) -> str:
-    """What is printed: a line for each set, their mean, and the accuracy."""
-    lines = [_line(name, found.auroc, found.aupr, found.fpr95) for name, found in summary.sets.items()]
+    """What is printed: the published lines (a set, the mean of several, the accuracy), with titles and ACC@… beside."""
+    lines = []
+    for name, found in summary.sets.items():
+        lines += [f"==={name}===", _line(found.auroc, found.aupr, found.fpr95)]
     if layout != "single":
-        lines.append(_line("Total", summary.mean("auroc"), summary.mean("aupr"), summary.mean("fpr95")))
-    many, median, low = summary.groups
-    lines.append(f"ACC: {summary.accuracy:.4f} (many {many:.4f}, median {median:.4f}, low {low:.4f})")
+        total = _line(summary.mean("auroc"), summary.mean("aupr"), summary.mean("fpr95"))
+        lines += ["Total:", f"OOD: {total}"]
+    lines.append(_accuracies(summary))
     rates = {name: np.mean([found.rates[name] for found in summary.sets.values()]) for name in _first(summary).rates}
     lines.append("ACC@" + ", ".join(f"{name.removeprefix('acc_at_').upper()} {v:.4f}" for name, v in rates.items()))
     return "\n".join(lines)
@@ -133,6 +134,22 @@ def group_auroc(id_test: Scored, outliers: Mapping[str, Scored], counts: Sequenc
         ]
         found[name] = float(np.mean(values)) if values else None
     return found
+
+
+def predicted_groups(
+    id_name: str, id_test: Scored, outliers: Mapping[str, Scored], counts: Sequence[int]
+) -> dict[str, dict[str, float]]:
+    """Share of the images of each set that are predicted as a class of many, median or low; the ID test images first.
+
+    For outliers it decides whether ln beta helps: it lowers the confidence of what looks like a class of many images.
+    With `bkg_c` the shares of a set do not add up to 1; the rest is predicted as background.
+    """
+    member = np.pad(np.stack(legacy_metrics.groups(counts)), ((0, 0), (0, 1)))  # (3, C + 1): background is in no group
+    sets = {id_name: id_test.predictions, **{name: o.predictions[o.labels < 0] for name, o in outliers.items()}}
+    return {
+        name: dict(zip(("many", "median", "low"), member[:, predicted].mean(axis=1).tolist(), strict=True))
+        for name, predicted in sets.items()
+    }
 
 
 def arrays_of(id_name: str, id_test: Scored, outliers: Mapping[str, Scored]) -> ScoreArrays:
@@ -183,6 +200,7 @@ def write_metric(
         "commit": versions["commit"],
         "published": _published(summary),
         "group_auroc": group_auroc(id_test, outliers, counts),
+        "predicted_groups": predicted_groups(id_name, id_test, outliers, counts),
         **facts,
     }
     write_text(folder / "res.txt", res_txt(summary, layout))
@@ -222,8 +240,13 @@ def _published(summary: Summary) -> dict[str, Any]:
     }
 
 
-def _line(name: str, auroc: float, aupr: float, fpr95: float) -> str:
-    return f"{name:<12} auroc: {auroc:.4f}, aupr: {aupr:.4f}, fpr95: {fpr95:.4f}"
+def _line(auroc: float, aupr: float, fpr95: float) -> str:
+    return f"auroc: {auroc:.4f}, aupr: {aupr:.4f}, fpr95: {fpr95:.4f}"
+
+
+def _accuracies(summary: Summary) -> str:
+    """Overall, and of the classes of many, median and low."""
+    return f"ACC: {summary.accuracy:.4f} ({', '.join(f'{value:.4f}' for value in summary.groups)})"
 
 
 def _first(summary: Summary) -> SetResult:

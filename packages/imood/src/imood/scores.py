@@ -1,8 +1,12 @@
-"""Test scores, plain and balanced after training; higher means more OOD.
+"""Test scores, plain, joint, and balanced after training; higher means more OOD.
 
 The balanced form adds s L to the ID score, L = ln mean_c p_c / q_c = ln beta with gamma = 1 (section 4.3). Everything
 is computed in float64 from the float32 logits: in float32, 1 - sigmoid(u) and the largest probability tie for
 confident inputs.
+
+`bin_disc_joint` is not the paper's. A logit that was trained to tell ID from auxiliary outliers puts an outlier that is
+like none of these on the ID side; the class posterior may still be unsure about it. Bitterwolf et al. (*Breaking Down
+Out-of-Distribution Detection*, ICML 2022), on whose detector ImOOD builds, therefore score by P(ID | x) max_y P(y | x).
 """
 
 import math
@@ -19,8 +23,9 @@ from imood.losses import split_outputs
 from imood.models import n_outputs_of
 
 PLAIN = ("msp", "bkg_c", "energy", "bin_disc", "mc_disc", "rp_msp", "gradnorm", "rp_gradnorm", "rw_energy", "maha")
+JOINT = ("bin_disc_joint",)
 BALANCED = ("ada_bin_disc", "ada_msp", "ada_energy", "ada_maha", "ada_gradnorm")
-METRICS = (*PLAIN, *BALANCED)
+METRICS = (*PLAIN, *JOINT, *BALANCED)
 ALIASES = {"oe": "msp", "ada_oe": "ada_msp"}
 SIGNS = ("fixed", "legacy")
 SCALES = {"ada_msp": 0.1, "ada_energy": 1.0, "ada_bin_disc": 1.0, "ada_gradnorm": 10.0, "ada_maha": 0.01}
@@ -47,7 +52,11 @@ class Outputs:
     distances: Tensor | None = None
 
     def scores(
-        self, metric: str, log_prior: Float[Tensor, "1 columns"], maha_sign: str = "fixed"
+        self,
+        metric: str,
+        log_prior: Float[Tensor, "1 columns"],
+        maha_sign: str = "fixed",
+        trained: Float[Tensor, "1 columns"] | None = None,
     ) -> Float[Tensor, " n"]:
         """Scores of one metric, float64.
 
@@ -55,6 +64,7 @@ class Outputs:
             metric: one of `METRICS`.
             log_prior: ln q of the training classes, see `longtail.log_prior`; 1 x C.
             maha_sign: `legacy` gives the inverted sign of the published code, for pools that it filled.
+            trained: see `log_beta`; only the balanced metrics depend on it.
 
         Raises:
             InputError: unknown metric or sign, or a Mahalanobis metric without distances.
@@ -64,7 +74,7 @@ class Outputs:
         if maha_sign not in SIGNS:
             raise unknown("--maha_sign", maha_sign, SIGNS)
         if "maha" in metric:
-            return self._mahalanobis(metric, log_prior, maha_sign)
+            return self._mahalanobis(metric, log_prior, maha_sign, trained)
         if metric in SCALES:
             confidence = {
                 "ada_msp": lambda: self._probabilities(metric).amax(1) - 1 / self._z(metric).shape[1],
@@ -72,7 +82,7 @@ class Outputs:
                 "ada_bin_disc": lambda: self._u(metric).squeeze(1),
                 "ada_gradnorm": lambda: self.gradient_norm(),
             }[metric]()
-            return -(confidence + SCALES[metric] * self.log_beta(metric, log_prior))
+            return -(confidence + SCALES[metric] * self.log_beta(metric, log_prior, trained))
         if metric == "msp":
             return -self._probabilities(metric).amax(1)
         if metric == "energy":
@@ -81,6 +91,8 @@ class Outputs:
             return torch.softmax(self._u(metric), dim=1)[:, -1]
         if metric == "bin_disc":
             return torch.sigmoid(-self._u(metric)).squeeze(1)
+        if metric == "bin_disc_joint":
+            return -(F.logsigmoid(self._u(metric)).squeeze(1) + torch.log_softmax(self._z(metric), dim=1).amax(1))
         prior = log_prior.to(self._wide).exp()
         if metric == "rp_msp":
             return -(self._probabilities(metric) - PRIOR_SHARE * prior).amax(1)
@@ -100,9 +112,25 @@ class Outputs:
         t = 1 / shares.shape[1] if target is None else target
         return (shares - t).abs().sum(1) * self.features.abs().sum(1)
 
-    def log_beta(self, metric: str, log_prior: Float[Tensor, "1 columns"]) -> Float[Tensor, " n"]:
-        """L = ln mean_c (p_c / q_c)."""
-        log_shares = torch.log_softmax(self._z(metric), dim=1)
+    def log_beta(
+        self,
+        metric: str,
+        log_prior: Float[Tensor, "1 columns"],
+        trained: Float[Tensor, "1 columns"] | None = None,
+    ) -> Float[Tensor, " n"]:
+        """L = ln mean_c (p_c / q_c).
+
+        Eq. 3 of the paper takes for p the class posterior of the long-tailed data. A network that was trained with the
+        adjusted logits z + a has it as softmax(z + a): softmax(z) is balanced already, and dividing that by the prior,
+        as the published code does, corrects twice.
+
+        Args:
+            metric: decides which columns are those of the classes.
+            log_prior: ln q.
+            trained: the adjustments a of the training (`longtail.adjustments`); None takes p = softmax(z), as published.
+        """
+        z = self._z(metric)
+        log_shares = torch.log_softmax(z if trained is None else z + trained.to(z), dim=1)
         return torch.logsumexp(log_shares - log_prior.to(log_shares), dim=1) - math.log(log_shares.shape[1])
 
     def predictions(self, metric: str) -> Int64[Tensor, " n"]:
@@ -122,9 +150,9 @@ class Outputs:
     def _probabilities(self, metric: str) -> Tensor:
         return torch.softmax(self._z(metric), dim=1)
 
-    def _mahalanobis(self, metric: str, log_prior: Tensor, maha_sign: str) -> Tensor:
+    def _mahalanobis(self, metric: str, log_prior: Tensor, maha_sign: str, trained: Tensor | None) -> Tensor:
         if self.distances is None:
             raise InputError(f"--ood_metric {metric} needs a pool of training features.")
         distances = self.distances.double()
-        bias = SCALES["ada_maha"] * self.log_beta(metric, log_prior) if metric == "ada_maha" else 0
+        bias = SCALES["ada_maha"] * self.log_beta(metric, log_prior, trained) if metric == "ada_maha" else 0
         return distances - bias if maha_sign == "fixed" else -(distances + bias)

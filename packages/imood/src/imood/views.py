@@ -4,6 +4,7 @@
 |---|---|
 | small, training | crop with 4 zero pixels around 32, flip, colour jitter with p 0.8, grey with p 0.2 |
 | large, training | a random part of 20 to 100 % of the area, resized to 224; flip, jitter, grey; normalised |
+| common | crop shifted by up to 2 pixels, mirrored where the data set allows it: as all methods of `ood-bench` |
 | test | small: as it is; large: normalised |
 
 Every view of an image has draws of its own. Small images are not normalised, as in the published code.
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, UInt8
 from ood_shared import augment
+from ood_shared.bench.common_views import common_views
 from ood_shared.loaders import to_float
 from torch import Tensor
 
@@ -59,6 +61,23 @@ class Views:
             return floats
         mean, std = (torch.tensor(v, device=floats.device).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
         return floats.sub_(mean).div_(std)
+
+
+@dataclass(frozen=True)
+class CommonViews(Views):
+    """The training views that every method has under `--backbone common`, in place of the paper's.
+
+    Attributes:
+        mirror: of `ood_shared.bench.material.Material`; a property of the data set.
+    """
+
+    mirror: bool = False
+
+    def train(
+        self, images: UInt8[Tensor, "n 3 side side"], generator: torch.Generator
+    ) -> Float[Tensor, "n 3 side side"]:
+        """See `Views.train`."""
+        return to_float(common_views(images, generator, self.mirror))
 
 
 SMALL = Views()

@@ -60,6 +60,11 @@ def test_the_bench_leaves_what_the_contract_asks_for(tmp_path, monkeypatch, done
     else:
         assert min(counts) / max(counts) == pytest.approx(ratio, rel=0.4)
     assert (record["config"]["backbone"], record["config"]["model"]) == (backbone, model)
+    assert record["config"]["score"] == "bin_disc_joint"  # the paper's own stands beside it
+    assert list(record["other_scores"]) == ["bin_disc"]
+    assert list(record["other_scores"]["bin_disc"]) == record["ood_datasets"]
+    assert {"auroc", "aupr_out", "fpr95"} <= set(record["other_scores"]["bin_disc"]["novel"])
+    assert record["config"]["mirror"] == (backbone == "paper")
     assert record["config"]["extra_data"] == "outliers: photos"
     assert list(read_pictures(tmp_path / "out", arrays).sets) == arrays["names"].tolist()
     assert arrays["names"].tolist() == ["digits", "novel", "textures", "sphere"]

@@ -24,7 +24,7 @@ def test_the_documented_scripts_train_and_test(place, script):
     """As processes, and with the one warning line for a GPU that is not there."""
     found = script("train.py", *TRAIN, cwd=place)
     assert found.status == 0, found.err
-    assert "GPU 0 was asked for" in found.err
+    assert found.err.count("GPU 0 was asked for") == 1
     assert "(train): loss" in found.out
     assert (place / RUN / "latest.pth").is_file()
     arguments = yaml.safe_load((place / RUN / "args.yaml").read_text())
@@ -38,8 +38,9 @@ def test_the_documented_scripts_train_and_test(place, script):
     )  # fmt: skip
     assert tested.status == 0, tested.err
     lines = tested.out.splitlines()
-    for name in (*SETS, "Total"):
-        assert any(line.startswith(f"{name} ") and "auroc" in line for line in lines), name
+    assert [line for line in lines if line.startswith("===")] == [f"==={name}===" for name in SETS]
+    assert sum(line.startswith("auroc: ") for line in lines) == len(SETS)
+    assert lines[lines.index("Total:") + 1].startswith("OOD: auroc: ")
     assert any(line.startswith("ACC: ") for line in lines)
     assert any(line.startswith("ACC@FPR") for line in lines)
     at = place / "weights/cifar10/ada_bin_disc"
@@ -55,6 +56,8 @@ def test_a_documented_test_leaves_the_shared_result(place, done, trained):
     assert record["ood_datasets"] == list(SETS)
     assert record["config"]["class_counts"] == [30, 23, 17, 13, 10, 8, 6, 5, 3, 3]
     assert set(record["group_auroc"]) == {"many", "median", "low"}
+    assert list(record["predicted_groups"]) == ["cifar10", *SETS]
+    assert all(sum(shares.values()) == pytest.approx(1) for shares in record["predicted_groups"].values())
     assert (arrays["labels"] >= 0).sum() == 60
     assert all((place / "run" / name).is_file() for name in ("roc.png", "histograms.png"))
     assert "Outlier sets" in (place / "run/report.html").read_text()
@@ -76,11 +79,29 @@ def test_all_metrics_and_taus_share_one_pass(place, done, trained, monkeypatch):
     assert len(passes) == 1
     rows = json.loads((place / "out/all.json").read_text())
     assert {(row["metric"], row["tau"]) for row in rows} == {
-        (metric, tau) for metric in ("bin_disc", "ada_bin_disc") for tau in (0.5, 1.0)
+        (metric, tau) for metric in ("bin_disc", "bin_disc_joint", "ada_bin_disc") for tau in (0.5, 1.0)
     }
     assert len({row["accuracy"] for row in rows}) == 1
     assert (place / "out/ada_bin_disc-tau0.5/res.txt").is_file()
     assert "AUROC of many, median, low" in found.out
+
+
+def test_the_consistent_posterior_adds_the_prior_of_the_training(place, done, trained, tmp_path):
+    """The run was trained with tau 1. Without its config.json the tau is taken as 0, and a line says so."""
+    words = ("test", "--gpu", "cpu", "--ds", "cifar10", "--rho", "0.1", "--ood_metric", "ada_bin_disc", "--ckpt_path")
+    done(*words, str(trained), "--output-dir", "published")
+    done(*words, str(trained), "--posterior", "consistent", "--output-dir", "consistent")
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    shutil.copy(trained / "latest.pth", alone)
+    unknown = done(*words, str(alone), "--posterior", "consistent", "--output-dir", "unknown")
+    assert "does not say the tau" in unknown.out
+    found = {name: read_result(place / name) for name in ("published", "consistent", "unknown")}
+    assert (found["published"][1]["scores"] == found["unknown"][1]["scores"]).all()
+    assert (found["published"][1]["scores"] != found["consistent"][1]["scores"]).any()
+    assert (found["published"][1]["predictions"] == found["consistent"][1]["predictions"]).all()
+    config = found["consistent"][0]["config"]
+    assert (config["posterior"], config["trained_logit_adjust"]) == ("consistent", 1.0)
 
 
 def test_what_one_metric_gives_alone_it_gives_among_all(place, done, trained):
@@ -118,7 +139,8 @@ def test_own_data_are_trained_and_tested(tmp_path, monkeypatch, done):
     done("train", "--gpu", "cpu", "-e", "1", "--width", "2", "--ds", "folder:mine", "--ood_aux", "letters",
          "--output-dir", "run")  # fmt: skip
     found = done("test", "--gpu", "cpu", "--ckpt_path", "run", "--ood_test", "near=folder:mine,photos")
-    assert [line.split()[0] for line in found.out.splitlines() if " auroc" in line] == ["near", "photos", "Total"]
+    titles = [line.strip("=:") for line in found.out.splitlines() if line.startswith(("===", "Total"))]
+    assert titles == ["near", "photos", "Total"]
 
 
 @pytest.mark.parametrize("metric", ["ada_oe", "ada_maha"])

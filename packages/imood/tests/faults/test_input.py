@@ -58,7 +58,7 @@ def test_wrong_flags_of_the_training_are_one_line(place, run, flags, words):
         (["--model", "ResNet50"], ["is of a ResNet18 or ResNet34"]),
         (["--logit_adjust", "-0.5"], ["from 0 on"]),
         (["--ckpt_path", ""], ["--ckpt_path is missing", "id_feats.pth"]),
-        (["--ckpt_path", "weights/cifar10/ada_bin_disc"], ["latest.pth is missing", "no weights were released"]),
+        (["--ckpt_path", "weights/cifar10/ada_bin_disc"], ["latest.pth is missing", "train first"]),
         (["--ood_test", "a=nowhere/x"], ["nowhere/x"]),
         (["--rho", "7"], ["at most 1"]),
         (["--maha_sign", "other"], ["Known: fixed, legacy"]),

@@ -13,6 +13,10 @@ def options(*flags):
     return cli.train_parser().parse_args(list(flags))
 
 
+def processes(given):
+    return launch.local_processes(given, launch.device_of(given))
+
+
 @pytest.fixture
 def two_gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -22,7 +26,7 @@ def two_gpus(monkeypatch):
 @pytest.mark.parametrize("ddp", [[], ["--ddp"]])
 def test_several_gpus_start_a_process_each_with_or_without_ddp(two_gpus, capsys, ddp):
     """The published code takes the first one without --ddp."""
-    assert launch.local_processes(options("--gpu", "0,1", *ddp)) == (2, ["0", "1"])
+    assert processes(options("--gpu", "0,1", *ddp)) == (2, ["0", "1"])
     assert ("starting 2 processes" in capsys.readouterr().out) == (not ddp)
 
 
@@ -39,16 +43,37 @@ def test_several_gpus_start_a_process_each_with_or_without_ddp(two_gpus, capsys,
     ],
 )
 def test_processes_follow_the_flags(two_gpus, flags, count):
-    assert launch.local_processes(options(*flags))[0] == count
+    assert processes(options(*flags))[0] == count
 
 
-def test_a_gpu_that_is_not_there_is_refused(two_gpus):
-    with pytest.raises(InputError, match=r"--gpu 5: this machine has 2 GPU"):
-        launch.local_processes(options("--gpu", "0,5"))
+@pytest.mark.parametrize(
+    ("gpus", "device", "started"), [("0,5", 0, (1, [])), ("5,1", 1, (1, [])), ("0,1,2", 0, (2, ["0", "1"]))]
+)
+def test_gpus_that_are_not_there_are_left_out_with_one_warning(two_gpus, capsys, gpus, device, started):
+    """The documented command for two GPUs runs where there is one, as the published code runs on what is visible."""
+    given = options("--gpu", gpus, "--ddp")
+    found = launch.device_of(given)
+    assert found == torch.device("cuda", device)
+    assert launch.local_processes(given, found) == started
+    assert capsys.readouterr().err.count(f"warning: --gpu {gpus}: this machine has 2 GPU(s)") == 1
+
+
+@pytest.mark.parametrize(("gpus", "words"), [("5", "2 CUDA device"), ("5,6", "2 CUDA device"), ("0,x", "`x`")])
+def test_no_gpu_that_is_there_is_an_error(two_gpus, gpus, words):
+    with pytest.raises(InputError, match=words):
+        processes(options("--gpu", gpus))
+
+
+def test_a_started_process_counts_among_the_gpus_that_its_launcher_left_visible(two_gpus, monkeypatch, capsys):
+    """`--gpu 2,3` gives each process CUDA_VISIBLE_DEVICES=2,3, which are 0 and 1 there."""
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert launch.device_of(options("--gpu", "2,3")) == torch.device("cuda", 0)
+    assert not capsys.readouterr().err
 
 
 def test_several_gpus_without_any_fall_back_to_one_process_on_the_cpu(capsys):
-    assert launch.local_processes(options("--gpu", "0,1", "--ddp"))[0] == 1
+    assert processes(options("--gpu", "0,1", "--ddp"))[0] == 1
     assert capsys.readouterr().err.count("warning") == 1
 
 

@@ -1,6 +1,7 @@
 """Groups of classes, nearest-recall FPR, error counts, and the result files."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -94,6 +95,29 @@ def test_an_empty_group_gives_nan_and_no_crash():
     assert lines[4] == lines[7] == lines[10] == "nan"
     assert "nan" in report.res_txt(found, "scood")
     assert math.isnan(found.groups[1])
+
+
+def test_the_shares_of_predicted_groups_are_those_of_each_set():
+    counts = [50, 20, 5]  # one class of each group
+    inside = Scored(np.zeros(4), np.array([0, 0, 1, 2]), np.array([0, 0, 1, 2]))
+    near = Scored(np.zeros(3), np.array([0, 0, 2]), np.array([-1, -1, 2]))  # the last one shows an ID class
+    background = Scored(np.zeros(2), np.array([3, 1]), np.array([-1, -1]))
+    found = report.predicted_groups("mine", inside, {"near": near, "background": background}, counts)
+    assert found == {
+        "mine": {"many": 0.5, "median": 0.25, "low": 0.25},
+        "near": {"many": 1.0, "median": 0.0, "low": 0.0},
+        "background": {"many": 0.0, "median": 0.5, "low": 0.0},
+    }
+
+
+def test_what_is_printed_has_the_published_lines():
+    inside, outside = sets([9, 5, 3])
+    lines = report.table(report.summarise(inside, outside, [9, 5, 3]), "own").splitlines()
+    assert lines[0] == "===near==="
+    assert re.fullmatch(r"auroc: \d\.\d{4}, aupr: \d\.\d{4}, fpr95: \d\.\d{4}", lines[1])
+    assert lines[4] == "Total:"
+    assert lines[5].startswith("OOD: auroc: ")
+    assert re.fullmatch(r"ACC: \d\.\d{4} \(\d\.\d{4}, \d\.\d{4}, \d\.\d{4}\)", lines[6])
 
 
 def test_one_set_has_no_total():
