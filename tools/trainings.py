@@ -31,8 +31,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("know_your_space", "mood_dpa", "ascood", "imood", "oodgen")
 WORK = ROOT / ".trainings"
 STATE = "state.json"
-VAE = "--epochs 100 --batch_size 128 --opt rmsprop --lr 0.001 --momentum 0.0 --gpu_id 0 --seed 0"
-CLASSIFIER = "--epochs 200 --batch_size 256 --opt ada --lr 0.05 --momentum 0.0 --gpu_id 0 --seed 0"
+VAE = "--epochs 100 --batch_size 128 --opt rmsprop --lr 0.001 --momentum 0.0 --gpu_id 0 --seed False"
+CLASSIFIER = "--epochs 200 --batch_size 256 --opt ada --lr 0.05 --momentum 0.0 --gpu_id 0 --seed 1"
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def _oodgen(family: str, other: str) -> list[Training]:
     ):
         images, result = f"{{own}}/data/{family}", "{own}/result"
         generate = (
-            f"-m oodgen gen_ood --data {images} --model_path {result} --model_epoch 100 --batch_size 1000 --seed 0"
+            f"-m oodgen gen_ood --data {images} --model_path {result} --model_epoch 100 --batch_size 1000 --seed 1"
         )
         found.append(
             Training(
@@ -89,7 +89,7 @@ def _oodgen(family: str, other: str) -> list[Training]:
                     f"{generate} --dataset test --direction {direction}",
                     f"-m oodgen train_classi --in_data {images} --save_path {result} {CLASSIFIER}{more}",
                     f"-m oodgen test --in_data {images} --out_data {{own}}/data/{other},gaussian,uniform,sphere "
-                    f"--model_path {result} --save_path {result} --model_epoch 200 --seed 0",
+                    f"--model_path {result} --save_path {result} --model_epoch 200 --seed 1",
                 ),
                 "result/result.json",
                 after=decoder.name,
