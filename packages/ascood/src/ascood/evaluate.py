@@ -24,6 +24,12 @@ from ascood.scores.names import SCORES
 from ascood.suites import Suite, make_suite
 from ascood.tables import as_csv, as_text, cells
 
+_RUNS = f"a folder with runs s0, s1, …, each with {BEST}"
+_SOURCES = (
+    "A training with main.py writes one; published ones come with bash scripts/download/download_ascood.sh, and the "
+    "plain networks of the i-ODIN scripts with bash scripts/download/download.sh (--checkpoints ood_v1.5)."
+)
+
 
 def eval_ood(options: argparse.Namespace) -> int:
     """The program: flags in, tables out."""
@@ -94,10 +100,10 @@ def run_folders(root: Path) -> list[Path]:
     if not root.is_dir():
         near = [path.name for path in root.parent.glob("*") if path.is_dir()] if root.parent.is_dir() else []
         hint = f" {root.parent} holds: {', '.join(sorted(near)[:6])}." if near else ""
-        raise MissingFileError(f"--root {root} is missing; expected a folder with runs s0, s1, ….{hint}")
+        raise MissingFileError(f"--root {root} is missing; expected {_RUNS}.{hint} {_SOURCES}")
     found = sorted(path for path in root.glob("s*") if path.is_dir())
     if not found:
-        raise InputError(f"--root {root} has no subfolder s*; expected runs s0, s1, …, each with {BEST}.")
+        raise InputError(f"--root {root} has no subfolder s*; expected {_RUNS}. {_SOURCES}")
     for folder in found:
         if not (folder / BEST).is_file():
             raise MissingFileError(f"{folder / BEST} is missing. Train the run to the end, or remove the folder.")

@@ -59,6 +59,7 @@ class Evaluator:
     _samples: dict[str, Samples] = field(default_factory=dict, repr=False)
     _batches: dict[str, TestBatches] = field(default_factory=dict, repr=False)
     _extracts: dict[str, Extract] = field(default_factory=dict, repr=False)
+    _set_keys: dict[str, str] = field(default_factory=dict, repr=False)
     _bank: Bank | None = field(default=None, repr=False)
 
     def source(self, key: str) -> Source:
@@ -98,9 +99,11 @@ class Evaluator:
 
     def set_key(self, key: str) -> str:
         """Fingerprint of a set as this network sees it."""
-        batches = self.batches(key)
-        facts = {"set": self.samples(key).fingerprint(), "chain": batches.chain.settings(), "precision": self.precision}
-        return fingerprint({**facts, "network": dict(self.identity)})
+        if key not in self._set_keys:
+            chain = self.batches(key).chain.settings()
+            facts = {"set": self.samples(key).fingerprint(), "chain": chain, "precision": self.precision}
+            self._set_keys[key] = fingerprint({**facts, "network": dict(self.identity)})
+        return self._set_keys[key]
 
     def extract(self, key: str) -> Extract:
         """Logits and features of a set, computed once."""

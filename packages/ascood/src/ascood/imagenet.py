@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from ascood.build import load_strictly, to_device
+from ascood.download import WEIGHTS
 from ascood.evaluate import judge_run, score_names, show
 from ascood.evaluator import Evaluator
 from ascood.networks import Backbone, make_backbone
@@ -101,22 +102,30 @@ def eval_ood_imagenet(options: argparse.Namespace) -> int:
 
 
 def weights_file(arch: str, version: int) -> Path:
-    """torchvision's weights where torch keeps them, or in results/pretrained_weights; nothing is downloaded.
+    """torchvision's weights in results/pretrained_weights, or where torch keeps them; nothing is downloaded.
+
+    In the first folder they may have torchvision's name or the one that `download.py --contents weights` gives them.
 
     Raises:
         InputError: torchvision has no such version of these weights.
         MissingFileError: the file is in neither place.
     """
     weights = _weights(arch, version)
-    name = weights.url.rsplit("/", 1)[-1]
-    places = [Path("results/pretrained_weights") / name, Path(torch.hub.get_dir()) / "checkpoints" / name]
-    for path in places:
+    name = weights.url.rsplit("/", 1)[-1]  # ends in the first digits of its hash
+    ours = [key for key, (kind, digits) in WEIGHTS.items() if kind == NETWORKS[arch][1] and f"-{digits}." in name]
+    folder, cache = Path("results/pretrained_weights"), Path(torch.hub.get_dir()) / "checkpoints"
+    for path in [*(folder / word for word in (*ours, name)), cache / name]:
         if path.is_file():
             return path
+    load = f'get_model("{NETWORKS[arch][0]}", weights="{weights.name}")'
+    command = (
+        "python scripts/download/download.py --contents weights"
+        if ours
+        else f"python -c 'from torchvision.models import get_model; {load}'"
+    )
     raise MissingFileError(
-        f"The weights {weights} are missing: {name}, expected in {places[0].parent} or {places[1].parent}. Fetch them "
-        f"on purpose, for instance with python -c 'from torchvision.models import get_model; "
-        f'get_model("{NETWORKS[arch][0]}", weights="{weights.name}")\'.'
+        f"The weights {weights} are missing: {' or '.join((*ours, name))} in {folder}, or {name} in {cache}. Fetch "
+        f"them with {command}."
     )
 
 

@@ -12,12 +12,13 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from ood_shared import distributed
 from ood_shared.augment import random_crop, random_flip
+from ood_shared.bench.common_views import common_views
 from ood_shared.errors import InputError
 from ood_shared.loaders import DeviceLoader, to_float
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ascood.preprocessing import PADDING, Chain, fixed_part, random_part
+from ascood.preprocessing import IN_COMMON, PADDING, Chain, fixed_part, random_part
 from ascood.samples import Samples
 
 MEMORY_LIMIT = 2 << 30  # bytes of uint8 images that are kept
@@ -84,6 +85,8 @@ class MemoryBatches:
         for images, labels, _ in self.loader:
             if self.chain.kind == "classic":
                 images = random_crop(random_flip(images, self.draws), PADDING, self.draws)
+            elif self.chain.kind in IN_COMMON:
+                images = common_views(images, self.draws, self.chain.kind == "mirrored")
             yield to_float(images, self.chain.mean, self.chain.std), labels
 
     def state_dict(self) -> dict[str, Any]:

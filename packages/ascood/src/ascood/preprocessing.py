@@ -10,6 +10,8 @@ classic    Resize(pre_size) - CenterCrop(image_size) - flip 0.5 - RandomCrop(ima
 resized    RandomResizedCrop(image_size, scale 0.08-1, ratio 3/4-4/3) - flip 0.5
 jittered   Resize(pre_size) - RandomCrop(image_size) - flip 0.5 - ColorJitter(brightness 32/255, saturation 0.5)
 test       Resize(pre_size) - CenterCrop(image_size); for every split that is not `train`
+common     Resize(pre_size) - CenterCrop(image_size) - RandomCrop(image_size, zero padding 2), as all of `ood-bench`
+mirrored   the same, and flip 0.5: for photographs
 raw        nothing, for images that are stored as the network sees them (imagenet_c)
 =========  =========================================================================================================
 """
@@ -18,6 +20,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
+from ood_shared.bench import common_views
 from ood_shared.errors import InputError, unknown
 from PIL import Image
 from torch import Tensor
@@ -35,9 +38,10 @@ NORMALISATION = {
     **dict.fromkeys(("cub", "unknown"), _HALF),
 }
 RESIZED_SETS = ("imagenet", "imagenet100", "imagenet200", "waterbirds", "celeba", "cars", "aircraft")  # of ascood
-KINDS = ("classic", "resized", "jittered", "test", "raw")
+KINDS = ("classic", "resized", "jittered", "common", "mirrored", "test", "raw")
+IN_COMMON = ("common", "mirrored")  # kinds, and preprocessors of these names
 INTERPOLATIONS = ("bilinear", "nearest", "bicubic")
-PREPROCESSORS = ("ascood", "base", "test")
+PREPROCESSORS = ("ascood", "base", *IN_COMMON, "test")
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ class Chain:
     @property
     def fixed(self) -> bool:
         """Whether the images before the random part are the same in every epoch, and can be kept as uint8."""
-        return self.kind in ("classic", "test")
+        return self.kind in ("classic", *IN_COMMON, "test")
 
     def with_kind(self, kind: str) -> "Chain":
         """The same sizes and normalisation with another chain."""
@@ -103,8 +107,8 @@ def train_kind(dataset: str, preprocessor: str) -> str:
     if preprocessor not in PREPROCESSORS:
         raise unknown("preprocessor.name", preprocessor, PREPROCESSORS)
     name = base_name(dataset)
-    if preprocessor == "test":
-        return "test"
+    if preprocessor in ("test", *IN_COMMON):
+        return preprocessor
     if preprocessor == "ascood":
         return "resized" if name in RESIZED_SETS else "classic"
     if "imagenet" in name:
@@ -122,11 +126,13 @@ def fixed_part(image: Image.Image, chain: Chain) -> Tensor:
 
 
 def random_part(image: Image.Image, chain: Chain, seed: int) -> Tensor:
-    """The uint8 tensor of an RGB image after a training chain of single images (`resized`, `jittered`).
+    """The uint8 tensor of an RGB image after a training chain.
+
+    `loading.MemoryBatches` draws the random part of `fixed` chains for whole batches; this is for sets that do not fit.
 
     Args:
         image: RGB.
-        chain: of one of these kinds.
+        chain: of any kind.
         seed: decides every draw; the global generator is left as it is.
     """
     size, interpolation = chain.image_size, _interpolation(chain)
@@ -136,6 +142,11 @@ def random_part(image: Image.Image, chain: Chain, seed: int) -> Tensor:
         resize = v2.Resize(chain.pre_size, interpolation=interpolation, antialias=True)
         jitter = v2.ColorJitter(brightness=32.0 / 255.0, saturation=0.5)
         steps = [resize, v2.RandomCrop(size), v2.RandomHorizontalFlip(), jitter]
+    elif chain.kind in ("classic", *IN_COMMON):
+        padding = PADDING if chain.kind == "classic" else common_views.PADDING
+        flips = [] if chain.kind == "common" else [v2.RandomHorizontalFlip()]
+        steps = [v2.Resize(chain.pre_size, interpolation=interpolation, antialias=True), v2.CenterCrop(size)]
+        steps += [*flips, v2.RandomCrop(size, padding=padding)]
     else:
         return fixed_part(image, chain)
     with torch.random.fork_rng(devices=[]):

@@ -21,6 +21,12 @@ NETWORKS, SYNTHESIS, SALIENCY = GOLDEN.npz("networks"), GOLDEN.npz("synthesis"),
 HEAD, LOSSES, SCHEDULES = GOLDEN.npz("head"), GOLDEN.npz("losses"), GOLDEN.npz("schedules")
 
 
+def facts_of(tag):
+    """A network by its tag, `<backbone>_c<classes>[_ascood]`: facts.json need not list every one."""
+    backbone, classes = tag.removesuffix("_ascood").rsplit("_c", 1)
+    return {"backbone": backbone, "classes": int(classes), "wrapped": tag.endswith("_ascood"), "sigma": 0.5}
+
+
 def number_after(key, word):
     return float(key.split(word)[-1])
 
@@ -39,10 +45,17 @@ def test_the_fill_rule_gives_the_numbers_of_the_vectors():
     assert np.allclose(found, example["first4"], rtol=0, atol=1e-7)
 
 
+@pytest.mark.parametrize("tag", FACTS["networks"])
+def test_a_tag_says_which_network_is_meant(tag):
+    found, expected = facts_of(tag), FACTS["networks"][tag]
+    keys = ("backbone", "classes", "wrapped", *(["sigma"] if expected["wrapped"] else []))
+    assert {key: found[key] for key in keys} == {key: expected[key] for key in keys}
+
+
 @pytest.mark.parametrize("tag", GOLDEN.json("state_dicts"))
 def test_a_network_has_the_keys_of_the_authors_checkpoints(tag):
     expected = GOLDEN.json("state_dicts")[tag]
-    network = network_of(FACTS["networks"][tag])
+    network = network_of(facts_of(tag))
     state = network.state_dict()
     found = [[key, list(value.shape), str(value.dtype)] for key, value in state.items()]
     wanted = [
@@ -57,7 +70,7 @@ def test_a_network_has_the_keys_of_the_authors_checkpoints(tag):
 
 @pytest.mark.parametrize("tag", names(NETWORKS, "*_x_shape"))
 def test_a_network_gives_the_logits_and_features_of_the_reference(tag):
-    network = filled(network_of(FACTS["networks"][tag]), FACTS["salt"]["networks"]).eval()
+    network = filled(network_of(facts_of(tag)), FACTS["salt"]["networks"]).eval()
     x = image(NETWORKS[f"{tag}_x_shape"].tolist(), int(NETWORKS[f"{tag}_x_seed"]))
     with torch.no_grad():
         logits, feature = network(x, return_feature=True)
@@ -68,7 +81,7 @@ def test_a_network_gives_the_logits_and_features_of_the_reference(tag):
 
 @pytest.mark.parametrize("tag", names(NETWORKS, "*_train_logits"))
 def test_feature_lists_thresholds_and_batch_statistics_are_those_of_the_reference(tag):
-    network = filled(network_of(FACTS["networks"][tag]), FACTS["salt"]["networks"]).eval()
+    network = filled(network_of(facts_of(tag)), FACTS["salt"]["networks"]).eval()
     x = image(NETWORKS[f"{tag}_x_shape"].tolist(), int(NETWORKS[f"{tag}_x_seed"]))
     prefix = f"{tag}_"
     of_tag = {key.removeprefix(prefix): value for key, value in NETWORKS.items() if key.startswith(prefix)}

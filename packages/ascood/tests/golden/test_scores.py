@@ -35,6 +35,19 @@ def make_bank(wrapped):
     return Bank(extract, weight, bias), extract("test")
 
 
+def rounding_of_gen(logits, gamma, M, ulps=8):
+    """How far p^gamma (1 - p)^gamma moves, row by row, when p and 1 - p err by some roundings of float32 at 1.
+
+    The vectors are of a program that takes 1 - p in float32: for a confident row it is 0 or a few roundings, and its
+    power of 0.1 is anything from 0 to 0.25. Elsewhere this is far below the relative tolerance.
+    """
+    p = logits.double().softmax(1).sort(dim=1, descending=True).values[:, :M].numpy()
+    error = ulps * np.finfo(np.float32).eps / 2
+    high = (np.minimum(p + error, 1) ** gamma) * (1 - p + error) ** gamma
+    low = p**gamma * np.maximum(1 - p - error, 0) ** gamma
+    return np.where(p > 0.5, high - low, 0).sum(1)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_a_score_is_that_of_the_reference(case):
     facts = CASES[case]
@@ -43,9 +56,11 @@ def test_a_score_is_that_of_the_reference(case):
     score.fit(bank)
     score.prepare()
     confidence, predicted = score.judge(inputs)
-    assert np.allclose(confidence.double(), POSTHOC[f"{case}_conf"], rtol=facts["rtol"], atol=facts.get("atol", 0)), (
-        np.abs(confidence.double().numpy() - POSTHOC[f"{case}_conf"]).max()
-    )
+    atol = facts.get("atol", 0)
+    if facts["score"] == "gen":
+        atol = atol + rounding_of_gen(inputs.logits, **facts["args"])
+    difference = np.abs(confidence.double().numpy() - POSTHOC[f"{case}_conf"])
+    assert (difference <= facts["rtol"] * np.abs(POSTHOC[f"{case}_conf"]) + atol).all(), difference.max()
     assert np.array_equal(predicted, POSTHOC[f"{case}_pred"])
     for attribute, suffix in (("temperature", "T"), ("threshold", "threshold")):
         if f"{case}_{suffix}" in POSTHOC:

@@ -73,15 +73,27 @@ class TemperatureScaling(FeatureScore):
 
 
 class GEN(FeatureScore):
-    """Minus the generalised entropy of the M largest probabilities: Liu et al., CVPR 2023."""
+    """Minus the generalised entropy of the M largest probabilities: Liu et al., CVPR 2023.
+
+    In float32, as the original has it, 1 - p of a confident input is rounding (or 0), and its power of 0.1 as large as
+    0.2. Here p is in float64 and 1 - p the sum of the other probabilities.
+    """
 
     name, order = "gen", ("gamma", "M")
 
     def judge(self, inputs: Extract) -> Judgement:
         """See `FeatureScore.judge`."""
         gamma, most = self.value("gamma"), self.count("M", inputs.logits.shape[1])
-        top = inputs.logits.softmax(1).topk(most, dim=1).values
-        return -(top**gamma * (1 - top) ** gamma).sum(1), inputs.logits.argmax(1)
+        top, rest = _probabilities_and_rest(inputs.logits.double(), most)
+        return -(top**gamma * rest**gamma).sum(1), inputs.logits.argmax(1)
+
+
+def _probabilities_and_rest(logits: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """The `most` largest probabilities p (n, most), and 1 - p without cancellation."""
+    sorted_p = logits.softmax(1).sort(dim=1, descending=True).values
+    before = sorted_p.cumsum(1) - sorted_p  # of the larger ones
+    after = sorted_p.flip(1).cumsum(1).flip(1) - sorted_p  # of the smaller ones
+    return sorted_p[:, :most], (before + after)[:, :most]
 
 
 class KLMatching(FeatureScore):
