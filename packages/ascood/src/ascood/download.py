@@ -94,8 +94,8 @@ def download(options: argparse.Namespace) -> int:
         print(
             f"{len(missing)} of {len(items)} are missing. They cannot be fetched from here: the drives that the README "
             "of the original program and OpenOOD's download script name ask for a browser. Fetch the zip files there "
-            "and run this again with --archives FOLDER, or unpack each so that the folder above holds its content (a run: "
-            "s0/best.ckpt, s1/best.ckpt, …). Own images: ascood build_imglist.",
+            "and run this again with --archives FOLDER, or unpack each so that the folder above holds its content (a "
+            "run: s0/best.ckpt, s1/best.ckpt, …). Own images: ascood build_imglist.",
             file=sys.stderr,
         )
     for line in failed:

@@ -272,6 +272,13 @@ def test_the_bench_leaves_a_checked_result(place, done, monkeypatch, backbone, n
     assert record["config"]["train"]["network"]["backbone"]["name"] == network
     assert list(read_pictures("out", scores).sets) == ["digits", "novel", "textures", "gaussian"]
     assert record["timings"]["train_step_seconds"] > 0
+    assert record["config"]["score"]["name"] == "nnguide"
+    assert list(record["other_scores"]) == ["scale"]
+    assert list(record["other_scores"]["scale"]) == record["ood_datasets"]
+    assert {"auroc", "aupr_out", "fpr95"} <= set(record["other_scores"]["scale"]["novel"])
+    preprocessor = {"common": "common", "paper": "ascood"}[backbone]
+    assert record["config"]["train"]["preprocessor"]["name"] == preprocessor
+    assert record["config"]["mirror"] == (backbone == "paper")
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)

@@ -14,6 +14,7 @@ from ascood.build import load_pretrained
 from ascood.networks import make_backbone
 from ood_shared import checkpoints
 from ood_shared.errors import InputError
+from PIL import Image
 
 QUICK = ["--num_workers", "0", "--merge_option", "merge", "--num_gpus", "0"]
 DIGITS = ["--id-data", "digits", "--network.backbone.name", "lenet", "--optimizer.num_epochs", "1", *QUICK]
@@ -269,19 +270,60 @@ def test_a_damaged_cache_is_made_anew(trained, done):
     assert (trained / "ood" / "ebo.csv").read_text() == first
 
 
+@pytest.mark.parametrize("number", [0, 2, 4])
+def test_a_changed_image_is_noticed_by_the_caches(trained, done, number):
+    """Any image, not only some that stand for all: the published program would have printed the old numbers."""
+
+    def confidences(*flags):
+        done("eval_ood", *EVAL, "--postprocessor", "msp", *flags)
+        with np.load(trained / "s0/scores/msp.npz") as arrays:
+            return arrays["near/bars/conf"]
+
+    first = confidences()
+    path = sorted(Path("mine/ood/near/bars/x").iterdir())[number]
+    Image.fromarray(np.random.default_rng(number).integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)
+    changed = confidences()
+    assert np.flatnonzero(changed != first).tolist() == [number]
+    assert np.array_equal(confidences("--fresh"), changed)
+
+
 def test_a_set_to_drop_that_is_not_there_is_named(trained, run):
     assert "--drop `bar` is not known. Did you mean `bars`?" in run("eval_ood", *EVAL, "--drop", "bar").error
 
 
 def test_imagenet_needs_weights_and_says_which(place, run):
     assert "Pass either" in run("eval_ood_imagenet").error
-    assert "resnet50-0676ba61.pth" in run("eval_ood_imagenet", "--tvs-pretrained", "--device", "cpu").error
+    error = run("eval_ood_imagenet", "--tvs-pretrained", "--device", "cpu").error
+    assert "resnet50_imagenet1k_v1.pth or resnet50-0676ba61.pth in results/pretrained_weights" in error
+    assert "python scripts/download/download.py --contents weights" in error
+    other = run("eval_ood_imagenet", "--tvs-pretrained", "--device", "cpu", "--arch", "swin-t").error
+    assert 'get_model("swin_t", weights="IMAGENET1K_V1")' in other
     assert (
         "no IMAGENET1K_V2"
         in run("eval_ood_imagenet", "--tvs-pretrained", "--arch", "vit-b-16", "--tvs-version", "2").error
     )
     words = ["--ckpt-path", "x.pth", "--arch", "regnet"]
     assert "of a resnet50" in run("eval_ood_imagenet", *words).error
+
+
+@pytest.mark.parametrize("name", ["resnet50_imagenet1k_v1.pth", "resnet50-0676ba61.pth"])
+def test_weights_are_found_under_the_name_of_the_download_command_and_of_torchvision(place, name):
+    from ascood.imagenet import weights_file
+
+    path = place / "results/pretrained_weights" / name
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert weights_file("resnet50", 1) == path.relative_to(place)
+    with pytest.raises(InputError):  # these are version 1
+        weights_file("resnet50", 2)
+
+
+def test_a_root_that_is_not_there_says_what_belongs_there_and_where_it_comes_from(place, run):
+    for root in ("absent", "."):
+        error = run("eval_ood", "--root", root, "--device", "cpu").error
+        assert "s0, s1, …, each with best.ckpt" in error
+        assert "download_ascood.sh" in error
+        assert "--checkpoints ood_v1.5" in error
 
 
 def test_downloading_says_what_is_missing_and_creates_nothing(place, run):

@@ -95,6 +95,43 @@ def test_draws_of_an_image_go_by_its_seed_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.parametrize(
+    ("kind", "padding", "mirrored"), [("classic", 4, True), ("common", 2, False), ("mirrored", 2, True)]
+)
+def test_a_set_that_does_not_fit_in_memory_is_cropped_and_flipped_as_one_that_does(kind, padding, mirrored):
+    """Each view is a shift of the image, or of its mirror where the chain has it, by up to so many pixels."""
+    image = Image.fromarray(np.random.default_rng(0).integers(1, 256, (32, 32, 3), dtype=np.uint8))
+    chain = CHAIN.with_kind(kind)
+    pixels = np.asarray(image)
+    padded = [np.pad(side, ((padding, padding), (padding, padding), (0, 0))) for side in (pixels, pixels[:, ::-1])]
+    shifts = range(2 * padding + 1)
+    seen = set()
+    for seed in range(40):
+        view = random_part(image, chain, seed).permute(1, 2, 0).numpy()
+        seen |= {
+            (side, top, left)
+            for side in range(2)
+            for top in shifts
+            for left in shifts
+            if np.array_equal(padded[side][top : top + 32, left : left + 32], view)
+        }
+    assert len(seen) > 15  # every view was found, most of them different
+    assert {side for side, _, _ in seen} == ({0, 1} if mirrored else {0})
+
+
+def test_batches_in_common_are_the_common_views():
+    from ood_shared.bench.common_views import common_views
+    from ood_shared.loaders import to_float
+
+    samples = pixels()
+    for kind in ("common", "mirrored"):
+        chain = CHAIN.with_kind(kind)
+        images, labels = decode(samples, chain), torch.from_numpy(samples.labels)
+        found, _ = next(iter(MemoryBatches(images, labels, chain, len(images), False, 7)))
+        expected = common_views(images, torch.Generator().manual_seed(8), kind == "mirrored")
+        assert torch.equal(found, to_float(expected, chain.mean, chain.std))
+
+
 def epochs_of(batches, count):
     return [[(x.clone(), y.clone()) for x, y in batches] for _ in range(count)]
 

@@ -97,6 +97,19 @@ def test_nnguide_takes_a_share_of_the_bank_only_when_asked(bank):
     assert (len(whole.points), len(part.points)) == (60, 6)
 
 
+def test_gen_tells_confident_inputs_apart(bank):
+    """In float32 the largest probability of all of these is 1, and 1 - p is 0."""
+    logits = torch.stack([torch.tensor([20.0, 25.0, 30.0]), torch.zeros(3), torch.zeros(3)], dim=1)
+    assert logits.softmax(1).amax(1).unique().numel() == 1
+    score = CLASSES["gen"](args={"gamma": 0.1, "M": 3})
+    confidence, predicted = score.judge(Extract(logits, torch.zeros(3, 1), torch.zeros(3, dtype=torch.int64)))
+    assert (confidence.diff() > 0).all()
+    assert predicted.tolist() == [0, 0, 0]
+    p = logits[0].double().softmax(0)
+    rest = torch.stack([p[1] + p[2], p[0] + p[2], p[0] + p[1]])
+    assert confidence[0].item() == pytest.approx(-(p**0.1 * rest**0.1).sum().item(), rel=1e-12)
+
+
 def test_she_gives_a_class_without_right_predictions_the_mean_of_its_inputs(bank, capsys):
     train = bank.train
     wrong = Bank(

@@ -11,6 +11,7 @@ from ood_shared.bench.common import Common, common_of, epochs_of
 from ood_shared.bench.material import Material, facts_of, print_metrics, read_material
 from ood_shared.bench.pictures import write_pictures
 from ood_shared.bench.schema import measure
+from ood_shared.datasets.noise import NOISE_SEEDS
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError
 from torch import Tensor
@@ -19,7 +20,7 @@ from imood import longtail, modes
 from imood.bench import Schedule
 from imood.evaluate import run_passes, score_sets, test_pool
 from imood.images import Resident
-from imood.own import default_aux, read_outliers
+from imood.own import BLOBS, default_aux, make_blobs, read_outliers
 from imood.report import arrays_of, summarise, write_metric
 from imood.settings import Compute, Settings
 from imood.tasks import OutlierSet, Task
@@ -107,7 +108,8 @@ def _task(
     root = Path(options.data_dir or "data")
     aux = read_outliers(name, root, SIDE, device, ("train", "test"), material.native)
     if common is not None:  # an epoch is a pass over the training images
-        aux = _repeated(aux, -(-len(train) // len(aux)))
+        aux = common_outliers(aux, name, len(train))
+        name = name if name == BLOBS else f"{name}+{BLOBS}"
     elif schedule.steps is not None:  # an epoch of a few steps would spend the budget on evaluations and checkpoints
         smaller = min(len(train), len(aux))
         times = -(-EPOCH_STEPS * min(schedule.batch_size, smaller) // smaller)
@@ -129,6 +131,26 @@ def _task(
         outliers=[outlier_set(name, images) for name, images in material.ood.items()],
         notes={"aux_outliers": name},
     )
+
+
+def common_outliers(aux: Resident, name: str, n_train: int) -> Resident:
+    """Auxiliary outliers for the common views: half of them those of the set, half smooth coloured noise.
+
+    The paper has 300,000 random images, jittered in colour and contrast. An embedded set is a few hundred images, which
+    the common views do not jitter. Photographs at the size of digits have half their contrast: contrast alone then
+    tells the two apart, and whatever has as much as digits, such as noise, counts as ID. The blobs have any contrast.
+
+    Args:
+        aux: the set by `name`, repeated as often as needed.
+        name: `blobs` stays as it is.
+        n_train: at least so many are returned.
+    """
+    if name == BLOBS:
+        return _repeated(aux, -(-n_train // len(aux)))
+    half = max(len(aux), -(-n_train // 2))
+    drawn = make_blobs(half, aux.images.shape[-1], torch.Generator().manual_seed(NOISE_SEEDS["train"]))
+    images = torch.cat([_repeated(aux, -(-half // len(aux))).images[:half], drawn.to(aux.images.device)])
+    return Resident(images, torch.full((len(images),), -1), images.device)
 
 
 def _settings(

@@ -177,7 +177,8 @@ def test_parser() -> Parser:
     run.add_argument(
         "--ood_metric", default=None,
         help="msp, energy, bin_disc, maha, gradnorm, rp_msp, rp_gradnorm, rw_energy, bkg_c, mc_disc, ada_ with one of "
-        "the first five, or bin_disc_joint; several with commas, or all that fit (default: the plain one of the training, else msp)",
+        "the first five, or bin_disc_joint; several with commas, or all that fit (default: the plain one of the "
+        "training, else msp)",
     )  # fmt: skip
     run.add_argument("--maha_sign", default="fixed", choices=modes.MAHA_SIGNS,
                      help="legacy inverts it, for id_feats.pth of the published code (default: fixed)")  # fmt: skip

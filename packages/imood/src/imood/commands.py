@@ -30,9 +30,9 @@ from imood.validation import Pass
 from imood.weights import BEST, LATEST
 
 NO_WEIGHTS = (
-    "Nothing fills this folder by itself: train first, then pass the run's folder, or copy or link it there (latest.pth, "
-    "for maha also id_feats.pth). The README of the original program names a drive folder with the authors' weights; "
-    "fetch those with a browser."
+    "Nothing fills this folder by itself: train first, then pass the run's folder, or copy or link it there "
+    "(latest.pth, for maha also id_feats.pth). The README of the original program names a drive folder with the "
+    "authors' weights; fetch those with a browser."
 )
 
 

@@ -19,8 +19,8 @@ LISTS = Path("datasets") / "ImageNet_LT"  # below the current folder, where the 
 PACKAGE_LISTS = Path(__file__).parents[2] / LISTS
 _ORIGIN = (
     "It is a list of ImageNet-LT by Liu et al. (CVPR 2019), in the repository of OLTR "
-    "(github.com/zhmiao/OpenLongTailRecognition-OLTR, data/ImageNet_LT); the original program lists a file of this name "
-    "under datasets/ImageNet_LT, too"
+    "(github.com/zhmiao/OpenLongTailRecognition-OLTR, data/ImageNet_LT); the original program lists a file of this "
+    "name under datasets/ImageNet_LT, too"
 )
 
 

@@ -127,7 +127,7 @@ class Outputs:
         Args:
             metric: decides which columns are those of the classes.
             log_prior: ln q.
-            trained: the adjustments a of the training (`longtail.adjustments`); None takes p = softmax(z), as published.
+            trained: the adjustments a of the training (`longtail.adjustments`); None takes softmax(z), as published.
         """
         z = self._z(metric)
         log_shares = torch.log_softmax(z if trained is None else z + trained.to(z), dim=1)

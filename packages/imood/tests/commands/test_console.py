@@ -52,7 +52,8 @@ def test_the_bench_leaves_what_the_contract_asks_for(tmp_path, monkeypatch, done
     record, arrays = read_result(tmp_path / "out")
     assert record["ood_datasets"] == ["novel", "textures", "sphere"]
     assert record["seed"] == 3
-    assert record["config"]["aux_outliers"] == "photos"
+    outliers = "photos+blobs" if backbone == "common" else "photos"
+    assert record["config"]["aux_outliers"] == outliers
     counts = record["config"]["class_counts"]
     assert len(counts) == 8
     if ratio is None:
@@ -65,7 +66,7 @@ def test_the_bench_leaves_what_the_contract_asks_for(tmp_path, monkeypatch, done
     assert list(record["other_scores"]["bin_disc"]) == record["ood_datasets"]
     assert {"auroc", "aupr_out", "fpr95"} <= set(record["other_scores"]["bin_disc"]["novel"])
     assert record["config"]["mirror"] == (backbone == "paper")
-    assert record["config"]["extra_data"] == "outliers: photos"
+    assert record["config"]["extra_data"] == f"outliers: {outliers}"
     assert list(read_pictures(tmp_path / "out", arrays).sets) == arrays["names"].tolist()
     assert arrays["names"].tolist() == ["digits", "novel", "textures", "sphere"]
 

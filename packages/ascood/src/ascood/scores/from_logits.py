@@ -91,9 +91,9 @@ class GEN(FeatureScore):
 def _probabilities_and_rest(logits: Tensor, most: int) -> tuple[Tensor, Tensor]:
     """The `most` largest probabilities p (n, most), and 1 - p without cancellation."""
     sorted_p = logits.softmax(1).sort(dim=1, descending=True).values
-    before = sorted_p.cumsum(1) - sorted_p  # of the larger ones
-    after = sorted_p.flip(1).cumsum(1).flip(1) - sorted_p  # of the smaller ones
-    return sorted_p[:, :most], (before + after)[:, :most]
+    larger = F.pad(sorted_p.cumsum(1), (1, 0))[:, :-1]
+    smaller = F.pad(sorted_p.flip(1).cumsum(1), (1, 0))[:, :-1].flip(1)
+    return sorted_p[:, :most], (larger + smaller)[:, :most]
 
 
 class KLMatching(FeatureScore):
