@@ -21,7 +21,8 @@ from imood.bench import Schedule
 from imood.evaluate import run_passes, score_sets, test_pool
 from imood.images import Resident
 from imood.own import BLOBS, default_aux, make_blobs, read_outliers
-from imood.report import arrays_of, summarise, write_metric
+from imood.report import summarise, write_metric
+from imood.scored import arrays_of
 from imood.settings import Compute, Settings
 from imood.tasks import OutlierSet, Task
 from imood.train import train

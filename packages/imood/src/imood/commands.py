@@ -3,10 +3,7 @@
 import argparse
 import os
 import secrets
-import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +16,12 @@ from ood_shared.errors import InputError, MissingFileError
 from ood_shared.files import write_text
 
 from imood import launch, modes, own
-from imood.evaluate import TestSettings, choose_metrics, evaluate, load_network
+from imood.evaluate import TestSettings, evaluate, load_network
 from imood.models import Network
 from imood.opening import NAMED, default_dataset, default_model, open_task
+from imood.records import one_line_warnings
 from imood.resuming import saved_seed
+from imood.scores import choose_metrics
 from imood.settings import Compute, Settings, run_folder
 from imood.tasks import SYNTHETIC, Place, Task
 from imood.train import scaled_rate, timestamp, train
@@ -43,14 +42,14 @@ def train_command(options: argparse.Namespace) -> int | None:
         count, gpus = launch.local_processes(options, first)
         if count > 1 or options.num_nodes > 1:
             return launch.launch(options.words, options, count, gpus)
-    with launch.joined(options, first) as device, _one_line_warnings():
+    with launch.joined(options, first) as device, one_line_warnings():
         _train(options, device)
     return None
 
 
 def test_command(options: argparse.Namespace) -> None:
     """`test.py`."""
-    with launch.joined(options, launch.device_of(options)) as device, _one_line_warnings():
+    with launch.joined(options, launch.device_of(options)) as device, one_line_warnings():
         _test(options, device)
 
 
@@ -251,17 +250,3 @@ def _write_arguments(folder: Path, options: argparse.Namespace, settings: Settin
     write_text(folder / "args.yaml", text)
     versions = runs.versions()
     write_text(folder / "code_version.txt", "".join(f"{name} {value}\n" for name, value in versions.items()))
-
-
-@contextmanager
-def _one_line_warnings() -> Iterator[None]:
-    """Warnings of this package as one line each, on rank 0 only."""
-
-    def show(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
-        if distributed.is_main():
-            print(f"warning: {message}", file=sys.stderr)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("default", UserWarning)
-        warnings.showwarning = show
-        yield

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from imood import longtail
 from imood.images import Images
-from imood.models import Network, build, n_outputs_of
+from imood.models import Network, build
 from imood.pool import FeaturePool, check_queue
-from imood.report import Scored, summarise, table, write_metric
-from imood.scores import ALIASES, METRICS, Outputs, fitting
+from imood.report import summarise, table, write_metric
+from imood.scored import GROUPS, Scored
+from imood.scores import Outputs
 from imood.tasks import Task
 from imood.validation import Pass
 from imood.weights import MAX_QUEUE_BYTES, PLAIN_FEATURES, form_of, load_into, read_features, read_weights, save_tensor
@@ -28,7 +29,7 @@ class TestSettings:
     """What is tested.
 
     Attributes:
-        metrics: of `scores.METRICS`, resolved by `choose_metrics`.
+        metrics: of `scores.METRICS`, resolved by `scores.choose_metrics`.
         taus: prior exponents.
         maha_sign: `fixed` or `legacy`.
         posterior: `published` or `consistent`: which posterior the balanced metrics divide by the prior.
@@ -59,35 +60,6 @@ class Passes:
     id_labels: Tensor
     outliers: dict[str, tuple[Outputs, Tensor]]
     seconds_per_1000: float
-
-
-def choose_metrics(words: str, n_outputs: int, n_classes: int, trained: str | None = None) -> tuple[str, ...]:
-    """The metrics of `--ood_metric`: one, several with commas, or `all` that fit the checkpoint.
-
-    A classifier with one more column than classes is `bin_disc` or `bkg_c`; `all` takes the ones that it was trained
-    for, and `bin_disc` when that is not known.
-
-    Raises:
-        InputError: a metric is not known, or needs another number of outputs than the checkpoint has.
-    """
-    fits = fitting(n_outputs, n_classes)
-    if words == "all":
-        if not fits:
-            raise InputError(f"The checkpoint has {n_outputs} outputs for {n_classes} classes; no metric fits.")
-        background = trained == "bkg_c"
-        return tuple(name for name in fits if n_outputs != n_classes + 1 or (name == "bkg_c") == background)
-    chosen = tuple(ALIASES.get(word, word) for word in words.split(",") if word)
-    for name in chosen:
-        if name not in METRICS:
-            raise InputError(f"--ood_metric `{name}` is not known. Known: all, {', '.join([*METRICS, *ALIASES])}.")
-        if name not in fits:
-            raise InputError(
-                f"--ood_metric {name} needs {n_outputs_of(name, n_classes)} outputs, the checkpoint has {n_outputs}. "
-                f"It fits {', '.join(fits) or 'no metric of this number of classes'}."
-            )
-    if not chosen:
-        raise InputError("--ood_metric names no metric.")
-    return chosen
 
 
 def load_network(path: Path, model: str, n_classes: int) -> tuple[Network, list[str]]:
@@ -255,8 +227,5 @@ def _write_overview(out: Path, results: Sequence[Mapping[str, Any]]) -> None:
     write_json(out / "all.json", rows)
     print(f"{'metric':<14} {'tau':>4}  AUROC   FPR95   AUROC of many, median, low")
     for row in rows:
-        groups = "  ".join("   -  " if row[f"auroc_{g}"] is None else f"{row[f'auroc_{g}']:.4f}" for g in _GROUPS)
+        groups = "  ".join("   -  " if row[f"auroc_{g}"] is None else f"{row[f'auroc_{g}']:.4f}" for g in GROUPS)
         print(f"{row['metric']:<14} {row['tau']:>4}  {row['auroc']:.4f}  {row['fpr95_nearest_recall']:.4f}  {groups}")
-
-
-_GROUPS = ("many", "median", "low")

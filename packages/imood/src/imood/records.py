@@ -1,10 +1,14 @@
-"""What a training run prints and keeps: the two logs of the published code, and its curves."""
+"""What the commands print and a training run keeps: the two logs of the published code, its curves, warnings."""
 
+import sys
 import time
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from ood_shared import plots
+from ood_shared import distributed, plots
 from torch import Tensor
 
 from imood.losses import Losses
@@ -39,6 +43,20 @@ def draw_curves(folder: Path, histories: Mapping[str, Sequence[float]], with_gro
         ("test_f1s.png", {"macro F1": histories["f1s"]}, "F1"),
     ):
         plots.save(plots.curves(series, ylabel=label, first=0), folder / file)
+
+
+@contextmanager
+def one_line_warnings() -> Iterator[None]:
+    """Warnings of this package as one line each, on rank 0 only."""
+
+    def show(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
+        if distributed.is_main():
+            print(f"warning: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
+        warnings.showwarning = show
+        yield
 
 
 def _log(path: Path, text: str) -> None:

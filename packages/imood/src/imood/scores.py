@@ -37,6 +37,35 @@ def fitting(n_outputs: int, n_classes: int) -> list[str]:
     return [name for name in METRICS if n_outputs_of(name, n_classes) == n_outputs]
 
 
+def choose_metrics(words: str, n_outputs: int, n_classes: int, trained: str | None = None) -> tuple[str, ...]:
+    """The metrics of `--ood_metric`: one, several with commas, or `all` that fit the checkpoint.
+
+    A classifier with one more column than classes is `bin_disc` or `bkg_c`; `all` takes the ones that it was trained
+    for, and `bin_disc` when that is not known.
+
+    Raises:
+        InputError: a metric is not known, or needs another number of outputs than the checkpoint has.
+    """
+    fits = fitting(n_outputs, n_classes)
+    if words == "all":
+        if not fits:
+            raise InputError(f"The checkpoint has {n_outputs} outputs for {n_classes} classes; no metric fits.")
+        background = trained == "bkg_c"
+        return tuple(name for name in fits if n_outputs != n_classes + 1 or (name == "bkg_c") == background)
+    chosen = tuple(ALIASES.get(word, word) for word in words.split(",") if word)
+    for name in chosen:
+        if name not in METRICS:
+            raise InputError(f"--ood_metric `{name}` is not known. Known: all, {', '.join([*METRICS, *ALIASES])}.")
+        if name not in fits:
+            raise InputError(
+                f"--ood_metric {name} needs {n_outputs_of(name, n_classes)} outputs, the checkpoint has {n_outputs}. "
+                f"It fits {', '.join(fits) or 'no metric of this number of classes'}."
+            )
+    if not chosen:
+        raise InputError("--ood_metric names no metric.")
+    return chosen
+
+
 @dataclass(frozen=True)
 class Outputs:
     """What one forward pass gave for a set, from which every metric follows.

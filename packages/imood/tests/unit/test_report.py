@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from imood import legacy_metrics, report
-from imood.report import Scored
+from imood.scored import Scored, predicted_groups
 from ood_shared.errors import InputError
 
 SCORES = st.lists(st.integers(-5, 5), min_size=1, max_size=30).map(lambda v: np.array(v, dtype=np.float64))
@@ -98,11 +98,11 @@ def test_an_empty_group_gives_nan_and_no_crash():
 
 
 def test_the_shares_of_predicted_groups_are_those_of_each_set():
-    counts = [50, 20, 5]  # one class of each group
-    inside = Scored(np.zeros(4), np.array([0, 0, 1, 2]), np.array([0, 0, 1, 2]))
-    near = Scored(np.zeros(3), np.array([0, 0, 2]), np.array([-1, -1, 2]))  # the last one shows an ID class
-    background = Scored(np.zeros(2), np.array([3, 1]), np.array([-1, -1]))
-    found = report.predicted_groups("mine", inside, {"near": near, "background": background}, counts)
+    counts = [50, 20, 20, 5]  # many, median twice, low
+    inside = Scored(np.zeros(4), np.array([0, 0, 1, 3]), np.array([0, 0, 1, 3]))
+    near = Scored(np.zeros(3), np.array([0, 0, 3]), np.array([-1, -1, 3]))  # the last one shows an ID class
+    background = Scored(np.zeros(2), np.array([4, 2]), np.array([-1, -1]))
+    found = predicted_groups("mine", inside, {"near": near, "background": background}, counts)
     assert found == {
         "mine": {"many": 0.5, "median": 0.25, "low": 0.25},
         "near": {"many": 1.0, "median": 0.0, "low": 0.0},
@@ -111,8 +111,8 @@ def test_the_shares_of_predicted_groups_are_those_of_each_set():
 
 
 def test_what_is_printed_has_the_published_lines():
-    inside, outside = sets([9, 5, 3])
-    lines = report.table(report.summarise(inside, outside, [9, 5, 3]), "own").splitlines()
+    inside, outside = sets([9, 5, 5, 3])
+    lines = report.table(report.summarise(inside, outside, [9, 5, 5, 3]), "own").splitlines()
     assert lines[0] == "===near==="
     assert re.fullmatch(r"auroc: \d\.\d{4}, aupr: \d\.\d{4}, fpr95: \d\.\d{4}", lines[1])
     assert lines[4] == "Total:"
