@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from imood import feed as feeding
 from imood.feed import Feed
 from imood.images import Resident, Streamed
-from imood.views import LARGE, LARGE_FILES, SMALL
+from imood.views import LARGE, LARGE_FILES, SMALL, CommonViews
 from ood_shared.errors import InputError
 from PIL import Image
 
@@ -146,3 +146,40 @@ def test_more_processes_than_images_in_a_batch_are_refused(monkeypatch):
     monkeypatch.setattr("ood_shared.distributed.world_size", lambda: 8)
     with pytest.raises(InputError, match="each of 8 processes"):
         feed(batch=4)
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_common_views_are_those_of_every_method(mirror):
+    """No colour changes: the pixels are those of the images, shifted, as the baselines of a comparison see them."""
+    from ood_shared.bench.common_views import common_views
+
+    images = torch.randint(0, 256, (12, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    found = CommonViews(mirror=mirror).train(images, torch.Generator().manual_seed(3))
+    expected = common_views(images, torch.Generator().manual_seed(3), mirror)
+    assert torch.equal(found, expected.float() / 255)
+    assert torch.equal(CommonViews().test(images), SMALL.test(images))
+
+
+@pytest.mark.parametrize(("n_aux", "n_train"), [(50, 400), (300, 400), (50, 61)])
+def test_half_of_the_common_outliers_are_blobs_of_any_contrast(n_aux, n_train):
+    """Else contrast alone tells flat photographs from digits, and noise passes for digits."""
+    from imood.budgeted import common_outliers
+
+    flat = Resident(torch.full((n_aux, 3, 32, 32), 90, dtype=torch.uint8), torch.full((n_aux,), -1), CPU)
+    found = common_outliers(flat, "photos", n_train)
+    contrast = found.images.float().flatten(1).std(dim=1) / 255
+    assert len(found) >= n_train
+    assert (found.labels == -1).all()
+    half = len(found) // 2
+    assert (contrast[:half] == 0).all()
+    assert contrast[half:].min() < 0.05
+    assert contrast[half:].max() > 0.3
+    again = common_outliers(flat, "photos", n_train)
+    assert torch.equal(found.images, again.images)
+
+
+def test_blobs_alone_stay_blobs():
+    from imood.budgeted import common_outliers
+
+    blobs = Resident(torch.zeros(10, 3, 32, 32, dtype=torch.uint8), torch.full((10,), -1), CPU)
+    assert len(common_outliers(blobs, "blobs", 25)) == 30
