@@ -27,21 +27,24 @@ from ood_shared import files, runs
 from ood_shared.cli import Parser, run_command
 from ood_shared.datasets import load
 from ood_shared.devices import resolve_device
-from ood_shared.metrics import accuracy, evaluate_with_intervals
+from ood_shared.loaders import to_float
+from ood_shared.metrics import accuracy, evaluate, evaluate_with_intervals
 from oodgen.budgeted import living_vae
 from oodgen.classifier import classifier_loss
 from oodgen.data import Pixels, as_pixels
+from oodgen.manifold import exact_inference
 from oodgen.outliers import GenerationSettings, Outliers, make_outliers
 from oodgen.reconstructions import with_reconstructions
 from oodgen.scores import ood_score
 from oodgen.scoring import logits_of, outlier_set
 from oodgen.train import ClassifierSettings, Compute, VaeSettings, train_classifier
-from oodgen.vae import ConditionalVAE
+from oodgen.vae import ConditionalVAE, elbo_loss, one_hot
 
 RESAMPLES = 300
 WATCHED = 1000  # test images whose loss is printed in training; the losses of a row are of all, after it
 ID, OOD = "fmnist", ("mnist", "gaussian", "uniform", "sphere")
 DIRECTIONS = ("normal", "rref")
+WITH_INTERVALS = ("mnist", "generated")
 SCORES = ("one_minus_ood", "max_in")
 METRICS = ("auroc", "fpr95_id_positive")
 
@@ -95,8 +98,8 @@ def one_decoder(
     folder = options.work / f"seed_{seed}_vae_{epochs}"
     settings = VaeSettings(len(train.classes), epochs=epochs, save_every=epochs, seed=seed)
     with quiet():
-        vae, settings = living_vae(train, test, settings, folder / "vae", compute)
-    loss = runs.read_metrics(folder / "vae")[-1]["vali_loss"]
+        vae, settings = living_vae(train, test.select(torch.arange(WATCHED)), settings, folder / "vae", compute)
+    loss = elbo_of(vae, test)
     print(f"seed {seed}, decoder of {epochs} epochs (seed {settings.seed}): validation loss {loss:.1f}", flush=True)
     made = {d: made_outliers(vae, train, test, GenerationSettings(direction=d), seed) for d in DIRECTIONS}
     shown = {False: train, True: with_reconstructions(vae, train)}
@@ -142,7 +145,8 @@ def one_decoder(
             ),
             "train_seconds": round(seconds, 1),
             "metrics": {
-                key: {score: judged(own, value, score, seed) for score in SCORES} for key, value in logits.items()
+                key: {score: judged(own, value, score, seed, key in WITH_INTERVALS) for score in SCORES}
+                for key, value in logits.items()
             },
             "classifier": asdict(chosen),
         }
@@ -159,16 +163,34 @@ def made_outliers(
     return first, make_outliers(vae, test, train, settings, generator)
 
 
+def elbo_of(vae: ConditionalVAE, test: Pixels) -> float:
+    """The VAE's own loss, in nats an image; latent noise from a seed of its own."""
+    noise = torch.Generator().manual_seed(0)
+    like = next(vae.parameters())
+    total = 0.0
+    with exact_inference(vae):
+        for images, labels in zip(test.images.split(1000), test.labels.split(1000), strict=True):
+            x = to_float(images).to(like)
+            recon, mu, logvar, _ = vae(x, one_hot(labels, vae.n_classes).to(like), generator=noise)
+            total += elbo_loss(recon, x, mu, logvar).item() * len(labels)
+    return total / len(test)
+
+
 def loss_of(logits: torch.Tensor, labels: torch.Tensor, ood_weight: float) -> float:
     """The classifier's own loss: cross-entropy in nats, weighted with `ood_weight` for outliers."""
     return classifier_loss(logits, labels, ood_weight, logits.shape[1] - 1).item()
 
 
-def judged(id_logits: torch.Tensor, ood_logits: torch.Tensor, score: str, seed: int) -> dict[str, dict[str, float]]:
-    """Metrics of a set with their 95 % bootstrap intervals."""
+def judged(
+    id_logits: torch.Tensor, ood_logits: torch.Tensor, score: str, seed: int, intervals: bool
+) -> dict[str, dict[str, float]]:
+    """Metrics of a set, with their 95 % bootstrap intervals when asked for."""
     scores = [ood_score(logits, score).numpy() for logits in (id_logits, ood_logits)]
-    found = evaluate_with_intervals(*scores, np.random.default_rng(seed), RESAMPLES)
-    return {name: {key: round(value, 5) for key, value in found[name].items()} for name in METRICS}
+    if not intervals:
+        found = evaluate(*scores)
+        return {name: {"value": round(found[name], 5)} for name in METRICS}
+    bounded = evaluate_with_intervals(*scores, np.random.default_rng(seed), RESAMPLES)
+    return {name: {key: round(value, 5) for key, value in bounded[name].items()} for name in METRICS}
 
 
 def quiet() -> contextlib.redirect_stdout:

@@ -15,6 +15,7 @@ from ood_shared.errors import InputError, MissingFileError
 
 from oodgen import modes
 from oodgen.classifier import OutlierClassifier, build_classifier
+from oodgen.hints import command
 from oodgen.modes import DEFAULT_ID
 from oodgen.prepare import write_embedded_tree
 from oodgen.vae import ConditionalVAE, build_vae
@@ -68,8 +69,8 @@ def vae_folder(root: Path | str) -> Path:
     return Path(root) / "vae"
 
 
-def find_classifier_folder(root: Path | str) -> Path:
-    """Where step 4 finds the classifier, under either spelling.
+def find_classifier_folder(root: Path | str, in_data: str) -> Path:
+    """Where step 4 finds the classifier, under either spelling; `in_data` is for the command that makes it.
 
     Raises:
         MissingFileError: under neither.
@@ -78,7 +79,8 @@ def find_classifier_folder(root: Path | str) -> Path:
         if (Path(root) / name).is_dir():
             return Path(root) / name
     raise MissingFileError(
-        f"{root} has no folder classifer (nor classifier). Train one with: python train_classi.py --save_path '{root}'"
+        f"{root} has no folder classifer (nor classifier). Train one with: "
+        + command("train_classi.py", in_data=in_data, save_path=root)
     )
 
 
@@ -109,10 +111,16 @@ def write_configuration(
 
 
 def read_configuration(folder: Path, in_data: str) -> Trained:
-    """What the network in `folder` was built for."""
+    """What the network in `folder` was built for.
+
+    Raises:
+        MissingFileError: the folder is not there; quotes the command that makes it, for the images in `in_data`.
+        InputError: its `configuration.json` makes no sense.
+    """
     if not folder.is_dir():
         step = "train_vae.py" if folder.name == "vae" else "train_classi.py"
-        raise MissingFileError(f"{folder} is missing. Train it with: python {step} --save_path '{folder.parent}'")
+        made_by = command(step, in_data=in_data, save_path=folder.parent)
+        raise MissingFileError(f"{folder} is missing. Train it with: {made_by}")
     path = folder / CONFIGURATION
     found = files.read_json(path) if path.is_file() else {}
     try:
@@ -159,9 +167,13 @@ def choose_classes(given: str | None, trained: Trained, where: Path) -> str:
 def model_file(folder: Path, epoch: int | None, default: int) -> tuple[Path, int]:
     """The model of an epoch and the epoch; without a given epoch the default one, else the last.
 
+    Of a VAE that was trained with `--patience` it is the best one, in `model.pth`, unless an epoch is given.
+
     Raises:
         MissingFileError: the epoch was not saved; lists those that were.
     """
+    if epoch is None and _keeps_best(folder):
+        return folder / "model.pth", _best_epoch(folder)
     wanted = folder / f"model_{epoch or default}.pth"
     if wanted.is_file():
         return wanted, epoch or default
@@ -180,6 +192,18 @@ def saved_epochs(folder: Path) -> list[int]:
     """Epochs of the `model_<epoch>.pth` in a folder, ascending."""
     words = (path.stem.removeprefix("model_") for path in folder.glob("model_*.pth"))
     return sorted(int(word) for word in words if word.isdecimal())
+
+
+def _keeps_best(folder: Path) -> bool:
+    path = folder / CONFIGURATION
+    found = files.read_json(path) if path.is_file() and (folder / "model.pth").is_file() else {}
+    return bool(found.get("patience"))
+
+
+def _best_epoch(folder: Path) -> int:
+    """The epoch with the lowest validation loss, the first of equal ones; 0 where the folder does not tell."""
+    records = [record for record in runs.read_metrics(folder) if "vali_loss" in record]
+    return int(min(records, key=lambda record: record["vali_loss"])["epoch"]) if records else 0
 
 
 def load_vae(path: Path, trained: Trained) -> ConditionalVAE:

@@ -5,6 +5,7 @@
 <out_data>/test/<class>/*.png            real outliers; classes do not matter
 """
 
+import shlex
 import shutil
 import tempfile
 import zlib
@@ -23,6 +24,7 @@ from ood_shared.datasets.tree import FolderTree
 from ood_shared.errors import InputError, MissingFileError
 from torch import Tensor
 
+from oodgen.hints import command
 from oodgen.images import write_png
 from oodgen.modes import class_range
 
@@ -89,7 +91,8 @@ def read_id(in_data: str, classes: str = "all") -> tuple[Pixels, Pixels, Pixels 
         found = "a file" if root.exists() else "missing"
         raise MissingFileError(
             f"In-distribution folder {in_data} is {found}; expected {in_data}/train/<class>/*.png and "
-            f"{in_data}/test/<class>/*.png. `oodgen prepare NAME {in_data}` writes such a tree from a known set."
+            f"{in_data}/test/<class>/*.png. `oodgen prepare NAME {shlex.quote(in_data)}` writes such a tree from a "
+            "known set."
         )
     train, test = (as_pixels(load(str(root), split), f"{in_data}/{split}") for split in ("train", "test"))
     for split, pixels, other in (("train", train, test), ("test", test, train)):
@@ -106,13 +109,14 @@ def read_id(in_data: str, classes: str = "all") -> tuple[Pixels, Pixels, Pixels 
     return _keep(train, kept), _keep(test, kept), test.select(left_out)
 
 
-def read_generated(in_data: str, split: str, types: str = "both") -> Tensor:
+def read_generated(in_data: str, split: str, types: str = "both", model_path: str | None = None) -> Tensor:
     """Generated outliers of a split, uint8 (n, 1, 28, 28).
 
     Args:
         in_data: in-distribution folder.
         split: `train` or `test`.
         types: `both`, or `1` or `2` for one type, which the file names tell (`<index>_<type>.png`).
+        model_path: folder of the VAE, for the command that makes them.
 
     Raises:
         MissingFileError: there are none; quotes the command that makes them.
@@ -123,9 +127,9 @@ def read_generated(in_data: str, split: str, types: str = "both") -> Tensor:
         found = [path for path in found if path.stem.endswith(f"_{types}")]
     if not found:
         what = "generated outliers" if types == "both" else f"generated outliers of type {types}"
-        raise MissingFileError(
-            f"{root} has no {what}. Make them with: python gen_ood.py --data '{in_data}' --dataset {split}"
-        )
+        where = {} if model_path is None else {"model_path": model_path}
+        made_by = command("gen_ood.py", data=in_data, dataset=split, **where)
+        raise MissingFileError(f"{root} has no {what}. Make them with: {made_by}")
     return as_pixels(_unlabelled(found, str(root)), str(root)).images
 
 

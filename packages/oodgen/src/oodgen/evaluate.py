@@ -42,7 +42,7 @@ def test_step(options: argparse.Namespace) -> None:
     compute = compute_of(options)
     embedded = options.in_data is None and not Path(modes.DEFAULT_ID).is_dir()
     options.in_data = conf.id_folder(options.in_data, "--in_data")
-    folder = conf.find_classifier_folder(options.model_path)
+    folder = conf.find_classifier_folder(options.model_path, options.in_data)
     trained = conf.read_configuration(folder, options.in_data)
     options.classes = conf.choose_classes(options.classes, trained, folder)
     both_scores = options.mode == "paper" and options.score is None
@@ -56,7 +56,7 @@ def test_step(options: argparse.Namespace) -> None:
     real = _real_sets(options, train, embedded, generator)
     if held_out is not None:
         real.append(OutlierSet(HELD_OUT, held_out.images))
-    generated = OutlierSet(GENERATED, read_generated(options.in_data, "test"))
+    generated = OutlierSet(GENERATED, read_generated(options.in_data, "test", model_path=options.model_path))
 
     rows = []
     for epoch in _epochs(options, folder, last):

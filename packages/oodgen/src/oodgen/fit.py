@@ -102,6 +102,8 @@ def fit(job: Job, run: Run, progress: Progress) -> None:
             _finish_epoch(job, run, progress, time.perf_counter() - started)
             if stop.requested:
                 raise Terminated
+    if progress.stopped_early:
+        print(f"stopped: no better validation loss than in epoch {progress.best_epoch}, whose weights are kept")
     if progress.best_weights is not None:
         job.network.load_state_dict(progress.best_weights)
     checkpoints.save(job.folder / MODEL, job.network.state_dict())

@@ -50,6 +50,7 @@ TRAIN_VAE: Values = {
     "latent_dim": (8, 8, lambda e: e.latent_dim),
     "normalize": ("auto", "auto", "none"),
     "save_every": (1, 1, 1),
+    "patience": (0, 0, 5),
 }
 GEN_OOD: Values = {
     "batch_size": (1000, 1000, 1000),
@@ -64,6 +65,18 @@ GEN_OOD: Values = {
     "maha_factor": ("rank", "seed", "rank"),
     "num_ood": (None, None, None),
 }
+# what train_classi.py takes, too, with `--mode paper`: it makes the outliers itself then
+IN_MEMORY = (
+    "latent",
+    "null_space",
+    "direction",
+    "sign",
+    "eps_min",
+    "eps_max",
+    "base",
+    "class_stats",
+    "maha_factor",
+)
 TRAIN_CLASSI: Values = {
     "epochs": (200, 200, lambda e: e.epochs),
     "batch_size": (256, 256, 128),
@@ -75,6 +88,7 @@ TRAIN_CLASSI: Values = {
     "double_softmax": (False, True, False),
     "ood_weight": ("counts", "fixed", lambda e: e.ood_weight),
     "ood_types": ("both", "both", "both"),
+    "id_recon": (False, False, False),
     "save_every": (1, 1, 1),
 }
 TEST: Values = {

@@ -200,6 +200,18 @@ def published_factor(cov: Float[Tensor, "*batch latent latent"]) -> Float[Tensor
     return factor
 
 
+def classes_without_spread(
+    codes: Float[Tensor, "batch latent"], labels: Int[Tensor, " batch"], n_classes: int
+) -> list[int]:
+    """Classes whose codes are all equal, to the resolution of float32; one that has at most one code counts, too."""
+    dead = []
+    for c in range(n_classes):
+        own = codes[labels == c]
+        if len(own) < 2 or (own - own[0]).abs().max() <= torch.finfo(torch.float32).eps * own.abs().max():
+            dead.append(c)
+    return dead
+
+
 def _check_codes(codes: Tensor, labels: Tensor, n_classes: int) -> None:
     if len(codes) != len(labels):
         raise InputError(f"{len(codes)} codes and {len(labels)} labels do not belong together.")
@@ -212,11 +224,8 @@ def _check_codes(codes: Tensor, labels: Tensor, n_classes: int) -> None:
     if counts.min() < 2:
         c = int(counts.argmin())
         raise InputError(f"Class {c} has {int(counts[c])} code(s); its covariance needs at least 2 images.")
-    for c in range(n_classes):
-        own = codes[labels == c]
-        # differences below the resolution of float32 codes are rounding, not spread
-        if (own - own[0]).abs().max() <= torch.finfo(torch.float32).eps * own.abs().max():
-            raise InputError(
-                f"All {len(own)} codes of class {c} are equal: the VAE's posterior has collapsed and has no shell. "
-                "Train it longer, or use --latent sample."
-            )
+    for c in classes_without_spread(codes, labels, n_classes):
+        raise InputError(
+            f"All {int(counts[c])} codes of class {c} are equal: the VAE's posterior has collapsed and has no shell. "
+            "Train it again with another --seed, or use --latent sample."
+        )

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from oodgen.data import Pixels
 from oodgen.outliers import GenerationSettings, off_manifold_of, on_manifold_of
+from oodgen.reconstructions import vae_crc32
 from oodgen.vae import ConditionalVAE
 
 OUTLIERS_PER_TYPE = 64
@@ -28,6 +29,17 @@ class PaperBatches:
 
     Images are float32 in [0, 1]: the pools are not quantised. The state holds where the generator stood when each pool
     was made, so that a resumed run makes the same pools again.
+
+    Args:
+        vae: trained network that makes the pools, on the device to work on.
+        train: images that the pools are made from.
+        settings: how they are made.
+        batch_size: in-distribution images per step.
+        refresh: epochs between two pools of type 1.
+        generator: source of every draw, on the CPU.
+        device: where the batches go.
+        shown: in-distribution images in the order in which they are shown; those of `train` when None. More of them
+            (reconstructions beside the images) make more steps an epoch.
     """
 
     def __init__(
@@ -40,8 +52,11 @@ class PaperBatches:
         refresh: int,
         generator: torch.Generator,
         device: torch.device,
+        shown: Pixels | None = None,
     ) -> None:
-        self._vae, self._train, self._settings = vae, train, settings
+        self.settings = settings
+        self._vae, self._train = vae, train
+        shown = train if shown is None else shown
         self._batch_size, self._refresh = batch_size, refresh
         self._generator, self._device = generator, device
         self._epoch = 0  # epochs that have begun
@@ -49,18 +64,15 @@ class PaperBatches:
         self._resuming = False
         self._before_type1 = self._before_type2 = generator.get_state()
         self._type1: Tensor | None = None
-        self._images = (train.images.float() / 255).to(device)
-        self._labels = train.labels.to(device)
+        self._images = (shown.images.float() / 255).to(device)
+        self._labels = shown.labels.to(device)
 
     def __len__(self) -> int:
-        return -(-len(self._train) // self._batch_size)
+        return -(-len(self._labels) // self._batch_size)
 
     def crc32(self) -> int:
         """A fingerprint of what the batches are made from: the images, the VAE and the settings."""
-        found = zlib.crc32(repr(self._settings).encode(), self._train.crc32())
-        for tensor in self._vae.state_dict().values():
-            found = zlib.crc32(tensor.cpu().numpy().tobytes(), found)
-        return found
+        return vae_crc32(self._vae, zlib.crc32(repr(self.settings).encode(), self._train.crc32()))
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         skip = self._position if self._resuming else 0
@@ -114,11 +126,11 @@ class PaperBatches:
         self._epoch += 1
 
     def _make_type1(self) -> None:
-        made = off_manifold_of(self._vae, self._train, self._settings, self._generator)
+        made = off_manifold_of(self._vae, self._train, self.settings, self._generator)
         self._type1 = made.to(self._device)
 
     def _make_type2(self) -> Tensor:
         labels = self._train.labels
         source = torch.arange(len(labels))
-        made = on_manifold_of(self._vae, labels, self._train, self._settings, self._generator, source)
+        made = on_manifold_of(self._vae, labels, self._train, self.settings, self._generator, source)
         return made.to(self._device)

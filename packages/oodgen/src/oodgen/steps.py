@@ -1,7 +1,9 @@
-"""The first three commands: read the folders, do the step, write the files that the next step reads."""
+"""The first two commands: read the folders, do the step, write the files that the next step reads."""
 
 import argparse
+import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,20 +14,11 @@ from ood_shared.errors import InputError
 
 from oodgen import configuration as conf
 from oodgen import modes, pictures
-from oodgen.classifier import ood_weight_from_counts
-from oodgen.data import Pixels, read_generated, read_id, write_generated
-from oodgen.outliers import GenerationSettings, Notify, make_outliers
-from oodgen.paper import PaperBatches, mixed_order
-from oodgen.train import (
-    ClassifierSettings,
-    Compute,
-    VaeSettings,
-    run_seed,
-    train_classifier,
-    train_vae,
-)
-
-PUBLISHED_WEIGHT = 6000 / 30000  # of the outlier class, relative to the others, in the published code
+from oodgen.data import Pixels, read_id, write_generated
+from oodgen.on_manifold import classes_without_spread
+from oodgen.outliers import GenerationSettings, Notify, encode_all, make_outliers
+from oodgen.train import Compute, VaeSettings, run_seed, train_vae
+from oodgen.vae import ConditionalVAE
 
 
 def train_vae_step(options: argparse.Namespace) -> None:
@@ -53,13 +46,15 @@ def train_vae_step(options: argparse.Namespace) -> None:
         mean=mean,
         std=std,
         save_every=options.save_every,
+        patience=options.patience,
         seed=run_seed(folder, options.seed, options.resume),
     )
     added = {"architecture": settings.architecture, "normalize_used": [mean, std], "seed_used": settings.seed}
     write = partial(conf.write_configuration, folder, options, train.classes, added)
-    _, history = train_vae(train, test, settings, folder, compute, write)
+    vae, history = train_vae(train, test, settings, folder, compute, write)
     plots.save(pictures.loss_curve(history), folder / "loss_curve.png")
     print(f"VAE written to {folder}")
+    _warn_of_dead_encoder(vae, train, (mean, std) if options.loss == "mse" else (0.0, 1.0))
 
 
 def gen_ood_step(options: argparse.Namespace) -> None:
@@ -72,8 +67,7 @@ def gen_ood_step(options: argparse.Namespace) -> None:
     trained = conf.read_configuration(source, options.data)
     options.classes = conf.choose_classes(options.classes, trained, source)
     options = modes.settle(options, modes.GEN_OOD, options.data)
-    if options.eps_min > options.eps_max:
-        raise InputError(f"--eps_min {options.eps_min} is above --eps_max {options.eps_max}. Swap or change them.")
+    settings = generation_settings(options, options.batch_size)
     file, epoch = conf.model_file(source, options.model_epoch, default=100)
     vae = conf.load_vae(file, trained).to(compute.device)
     train, test, _ = read_id(options.data, options.classes)
@@ -83,7 +77,8 @@ def gen_ood_step(options: argparse.Namespace) -> None:
     scale = trained.encoder_scale
     if options.normalize is not None and trained.loss == "mse":
         scale = modes.normalisation(options.normalize, options.data)
-    settings = generation_settings(options, scale, options.mode == "paper" and options.dataset == "test")
+    mixture = options.mode == "paper" and options.dataset == "test"
+    settings = replace(settings, encoder_scale=scale, per_type=options.num_ood, mixture=mixture)
     seed = seed_everything(options.seed)
     generator = torch.Generator().manual_seed(seed)
     outliers = make_outliers(vae, pixels, train, settings, generator, _chunk_lines(settings.chunk))
@@ -93,67 +88,6 @@ def gen_ood_step(options: argparse.Namespace) -> None:
     picture = conf.vae_folder(result_root(options.model_path, options)) / f"ood_samples_{options.dataset}.png"
     plots.save(pictures.sample_grids(pixels.images, outliers, generator), picture)
     print(f"{len(outliers.types)} outliers written to {folder}, a picture of some to {picture}")
-
-
-def train_classi_step(options: argparse.Namespace) -> None:
-    """train_classi.py: train the n+1 classifier on the images and their generated outliers."""
-    compute = compute_of(options)
-    options.in_data = conf.id_folder(options.in_data, "--in_data")
-    root = result_root(options.save_path, options)
-    vae_folder = conf.vae_folder(options.save_path)
-    paper = options.mode == "paper"
-    known = vae_folder.is_dir() and (vae_folder / conf.CONFIGURATION).is_file()
-    trained = conf.read_configuration(vae_folder, options.in_data) if paper or known else None
-    if trained is not None:
-        if options.classes is None and trained.classes != "all":
-            print(f"--classes {trained.classes}, as {vae_folder} was trained.")
-        options.classes = conf.choose_classes(options.classes, trained, vae_folder)
-    options.classes = options.classes or "all"
-    options = modes.settle(options, modes.TRAIN_CLASSI, options.in_data)
-
-    train, test, _ = read_id(options.in_data, options.classes)
-    generated_test = read_generated(options.in_data, "test", options.ood_types)
-    mean, std = modes.normalisation(options.normalize, options.in_data)
-    folder = root / conf.CLASSIFIER_FOLDERS[0]
-    seed = run_seed(folder, options.seed, options.resume)
-    batches: Pixels | PaperBatches
-    if paper:
-        assert trained is not None
-        conf.check_classes(train.classes, trained, options.in_data)
-        batches = _paper_batches(options, train, trained, vae_folder, seed, compute)
-        n_outliers = len(train)
-    else:
-        generated = read_generated(options.in_data, "train", options.ood_types)
-        batches, n_outliers = train.with_outliers(generated), len(generated)
-    settings = ClassifierSettings(
-        n_classes=len(train.classes),
-        architecture=architecture_of(options),
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        opt=options.opt,
-        lr=options.lr,
-        momentum=options.momentum,
-        weight_decay=options.weight_decay,
-        ood_weight=_weight(options.ood_weight, len(train), len(train.classes), n_outliers),
-        double_softmax=options.double_softmax,
-        mean=mean,
-        std=std,
-        save_every=options.save_every,
-        seed=seed,
-    )
-    added = {
-        "architecture": settings.architecture,
-        "normalize_used": [mean, std],
-        "seed_used": seed,
-        "ood_weight_used": settings.ood_weight,
-        "n_train": len(train),
-        "n_train_outliers": n_outliers,
-    }
-    write = partial(conf.write_configuration, folder, options, train.classes, added)
-    _, history = train_classifier(batches, test.with_outliers(generated_test), settings, folder, compute, write)
-    plots.save(pictures.loss_curve(history), folder / "loss_curve.png")
-    plots.save(pictures.accuracy_curve(history), folder / "accuracy_curve.png")
-    print(f"Classifier written to {folder}")
 
 
 def compute_of(options: argparse.Namespace) -> Compute:
@@ -172,25 +106,31 @@ def architecture_of(options: argparse.Namespace) -> str:
     return "paper" if options.mode == "paper" else "doc"
 
 
-def generation_settings(
-    options: argparse.Namespace, encoder_scale: tuple[float, float], mixture: bool = False
-) -> GenerationSettings:
-    """Settings of step 2 from its settled flags."""
+def generation_settings(options: argparse.Namespace, chunk: int) -> GenerationSettings:
+    """How outliers are made, from the settled flags.
+
+    Raises:
+        InputError: the distances are no range.
+    """
+    if options.eps_min > options.eps_max:
+        raise InputError(f"--eps_min {options.eps_min} is above --eps_max {options.eps_max}. Swap or change them.")
     return GenerationSettings(
-        latent=options.latent,
-        null_space=options.null_space,
-        direction=options.direction,
-        sign=options.sign,
-        eps_min=options.eps_min,
-        eps_max=options.eps_max,
-        base=options.base,
-        class_stats=options.class_stats,
-        maha_factor=options.maha_factor,
-        chunk=options.batch_size,
-        encoder_scale=encoder_scale,
-        per_type=options.num_ood,
-        mixture=mixture,
+        **{name: getattr(options, name) for name in modes.IN_MEMORY},
+        chunk=chunk,
     )
+
+
+def _warn_of_dead_encoder(vae: ConditionalVAE, train: Pixels, encoder_scale: tuple[float, float]) -> None:
+    """One line where the images of a class all have the same code, which step 2 has no use for."""
+    codes = encode_all(vae, train, GenerationSettings(encoder_scale=encoder_scale), torch.Generator())
+    dead = classes_without_spread(codes, train.labels, len(train.classes))
+    if dead:
+        listed = ", ".join(train.classes[label] for label in dead[:5]) + (", …" if len(dead) > 5 else "")
+        print(
+            f"warning: the encoder is dead: in {len(dead)} of {len(train.classes)} classes ({listed}) all images have "
+            "one code, and gen_ood.py will refuse them. Train again with another --seed, or on more images.",
+            file=sys.stderr,
+        )
 
 
 def _chunk_lines(chunk: int) -> Notify:
@@ -206,27 +146,3 @@ def _chunk_lines(chunk: int) -> Notify:
             print(f"type {which}  chunk {number}/{chunks}  {minutes:.1f} min", flush=True)
 
     return notify
-
-
-def _paper_batches(
-    options: argparse.Namespace, train: Pixels, trained: conf.Trained, folder: Path, seed: int, compute: Compute
-) -> PaperBatches:
-    """The authors' batches, with outliers from the VAE of step 1."""
-    empty = argparse.Namespace(**dict.fromkeys(modes.GEN_OOD), mode="paper", classes=options.classes)
-    settings = generation_settings(modes.settle(empty, modes.GEN_OOD, options.in_data), trained.encoder_scale)
-    vae = conf.load_vae(conf.model_file(folder, None, default=100)[0], trained).to(compute.device)
-    return PaperBatches(
-        vae,
-        mixed_order(train, seed),
-        settings,
-        batch_size=options.batch_size,
-        refresh=modes.experiment(options.in_data, options.classes).refresh,
-        generator=torch.Generator().manual_seed(seed),
-        device=compute.device,
-    )
-
-
-def _weight(given: str | float, n_images: int, n_classes: int, n_outliers: int) -> float:
-    if given == "counts":
-        return ood_weight_from_counts(n_images, n_classes, n_outliers)
-    return PUBLISHED_WEIGHT if given == "fixed" else float(given)

@@ -50,6 +50,7 @@ class VaeSettings:
     mean: float = 0.0  # of the normalisation, used by the loss `mse` only
     std: float = 1.0
     save_every: int = 1
+    patience: int = 0  # epochs without a better validation loss before the run ends, and the best is kept; 0: never
     seed: int = 0
 
 
@@ -65,6 +66,7 @@ class ClassifierSettings:
     lr: float = 0.05
     momentum: float = 0.0
     weight_decay: float = 0.0001
+    id_recon: bool = False  # whether reconstructions are among the in-distribution images; on record only
     ood_weight: float = 1.0
     double_softmax: bool = False
     mean: float = 0.0
@@ -120,7 +122,7 @@ def train_vae(
 
     Returns:
         The trained network on the device, in eval mode, and one record per epoch. The network is the last epoch's, or
-        for the paper's architecture the one with the lowest validation loss.
+        with a patience the one with the lowest validation loss.
     """
     device = compute.device
     seed_everything(settings.seed)
@@ -150,7 +152,7 @@ def train_vae(
         epochs=settings.epochs,
         save_every=settings.save_every,
         log_names=("train_loss.log", "vali_loss.log"),
-        patience=5 if settings.architecture == "paper" else None,
+        patience=settings.patience or None,
     )
     return network, _run(job, settings, train, compute, on_start)
 
@@ -162,6 +164,7 @@ def train_classifier(
     folder: Path,
     compute: Compute,
     on_start: Callable[[], None] | None = None,
+    fingerprint: int | None = None,
 ) -> tuple[OutlierClassifier, History]:
     """Train the classifier and leave weights, logs and checkpoint in `folder`.
 
@@ -173,6 +176,7 @@ def train_classifier(
         folder: the run folder.
         compute: how it runs.
         on_start: called before the first step, once nothing can refuse the run any more.
+        fingerprint: of what `train` was made from, which a resumed run must find again; of `train` itself when None.
 
     Returns:
         The network after the last epoch, on the device, in eval mode, and one record per epoch.
@@ -210,7 +214,7 @@ def train_classifier(
         save_every=settings.save_every,
         log_names=("train_loss(accuracy).log", "vali_loss(accuracy).log"),
     )
-    return network, _run(job, settings, train, compute, on_start)
+    return network, _run(job, settings, train, compute, on_start, fingerprint)
 
 
 def run_seed(folder: Path, given: int | None, resume: bool) -> int:
@@ -225,8 +229,12 @@ def _run(
     train: Pixels | PaperBatches,
     compute: Compute,
     on_start: Callable[[], None] | None,
+    fingerprint: int | None = None,
 ) -> History:
-    record = {**asdict(settings), "data_crc32": train.crc32(), "precision": compute.precision}
+    record = {**asdict(settings), "data_crc32": train.crc32() if fingerprint is None else fingerprint}
+    record["precision"] = compute.precision
+    if isinstance(train, PaperBatches):
+        record["generation"] = {**asdict(train.settings), "encoder_scale": list(train.settings.encoder_scale)}
     if compute.resume:
         _refuse_other_run(job.folder, record)
     progress = restore(job, compute.resume)

@@ -1,5 +1,6 @@
 """Images that are missing, broken, or not what the networks take."""
 
+import shlex
 import shutil
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def spoil(action):
 def test_a_missing_folder_comes_with_the_expected_tree(refused, step, name):
     line = refused(step, "--in_data", name)
     assert f"In-distribution folder {name} is missing; expected {name}/train/<class>/*.png" in line
-    assert f"`oodgen prepare NAME {name}` writes such a tree" in line
+    assert f"`oodgen prepare NAME {shlex.quote(name)}` writes such a tree" in line
 
 
 def test_a_file_in_place_of_the_folder_is_called_one(refused):
@@ -113,13 +114,14 @@ def test_missing_outliers_come_with_the_command_that_makes_them(trained, refused
     shutil.rmtree(Path(ID, "ood", missing))
     line = refused("train_classi")
     assert line.endswith(
-        f"has no generated outliers. Make them with: python gen_ood.py --data '{ID}' --dataset {missing}"
+        "has no generated outliers. Make them with: "
+        f"python gen_ood.py --data {ID} --dataset {missing} --model_path ./result"
     )
 
 
 def test_outliers_that_are_missing_for_the_test_come_with_the_command(trained, refused):
     shutil.rmtree(Path(ID, "ood"))
-    assert f"python gen_ood.py --data '{ID}' --dataset test" in refused("test")
+    assert f"python gen_ood.py --data {ID} --dataset test --model_path ./result" in refused("test")
 
 
 def test_a_type_of_outliers_that_was_not_made_is_named(trained, refused):

@@ -12,6 +12,7 @@ from ood_shared import checkpoints
 from oodgen.classifier import Classifier
 from oodgen.vae import VAE
 
+ID = "./data/train/mnist"
 LOADERS = [("gen_ood", "vae"), ("test", "classifer")]
 
 
@@ -46,9 +47,12 @@ def test_all_epochs_without_the_models_of_epochs_is_refused(refused):
 @pytest.mark.parametrize(
     ("words", "made_by"),
     [
-        (("gen_ood", "--model_path", "no where"), "python train_vae.py --save_path 'no where'"),
-        (("test", "--model_path", "no where"), "python train_classi.py --save_path 'no where'"),
-        (("train_classi", "--mode", "paper", "--save_path", "no where"), "python train_vae.py --save_path 'no where'"),
+        (("gen_ood", "--model_path", "no where"), f"python train_vae.py --in_data {ID} --save_path 'no where'"),
+        (("test", "--model_path", "no where"), f"python train_classi.py --in_data {ID} --save_path 'no where'"),
+        (
+            ("train_classi", "--mode", "paper", "--save_path", "no where"),
+            f"python train_vae.py --in_data {ID} --save_path 'no where'",
+        ),
     ],
 )
 def test_a_missing_folder_comes_with_the_command_that_makes_it(refused, words, made_by):

@@ -107,20 +107,20 @@ def test_a_configuration_that_is_no_json_is_named(tmp_path):
 
 @pytest.mark.parametrize(("step", "script"), [("vae", "train_vae.py"), ("classifer", "train_classi.py")])
 def test_a_missing_folder_comes_with_the_command_that_makes_it(tmp_path, step, script):
-    with pytest.raises(MissingFileError, match=f"python {script} --save_path '{tmp_path}'"):
+    with pytest.raises(MissingFileError, match=f"python {script} --in_data ./mnist --save_path {tmp_path}"):
         conf.read_configuration(tmp_path / step, "./mnist")
 
 
 def test_the_documented_spelling_of_the_classifier_folder_comes_first(tmp_path):
     (tmp_path / "classifier").mkdir()
-    assert conf.find_classifier_folder(tmp_path).name == "classifier"
+    assert conf.find_classifier_folder(tmp_path, "./mnist").name == "classifier"
     (tmp_path / "classifer").mkdir()
-    assert conf.find_classifier_folder(str(tmp_path)).name == "classifer"
+    assert conf.find_classifier_folder(str(tmp_path), "./mnist").name == "classifer"
 
 
 def test_no_classifier_folder_comes_with_the_command_that_makes_it(tmp_path):
-    with pytest.raises(MissingFileError, match=r"python train_classi\.py --save_path"):
-        conf.find_classifier_folder(tmp_path)
+    with pytest.raises(MissingFileError, match=r"python train_classi\.py --in_data \./mnist --save_path"):
+        conf.find_classifier_folder(tmp_path, "./mnist")
 
 
 def test_saved_epochs_are_numbers_in_their_order(folder):
@@ -142,6 +142,17 @@ def test_without_the_default_epoch_the_last_model_is_taken(folder):
 def test_the_last_model_has_the_epoch_of_the_training_though_not_every_one_was_kept(folder):
     (folder / "metrics.jsonl").write_text('{"epoch": 11}\n{"epoch": 12}\n')
     assert conf.model_file(folder, None, default=100) == (folder / "model.pth", 12)
+
+
+def test_of_a_run_with_patience_the_best_model_is_taken_unless_an_epoch_is_given(folder):
+    written(folder, patience=2)
+    (folder / "metrics.jsonl").write_text(
+        "".join(json.dumps({"epoch": e, "vali_loss": v}) + "\n" for e, v in ((9, 2.0), (10, 1.0), (11, 1.0)))
+    )
+    assert conf.model_file(folder, None, default=10) == (folder / "model.pth", 10)
+    assert conf.model_file(folder, 2, default=10) == (folder / "model_2.pth", 2)
+    written(folder, patience=0)
+    assert conf.model_file(folder, None, default=10) == (folder / "model_10.pth", 10)
 
 
 def test_a_given_epoch_that_was_not_saved_is_an_error_although_there_is_a_last_model(folder):

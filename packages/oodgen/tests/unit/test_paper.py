@@ -16,7 +16,7 @@ def pixels():
 
 @pytest.fixture
 def batches_of(pixels):
-    def make(network=VAE, refresh=2, seed=0, settings=None):
+    def make(network=VAE, refresh=2, seed=0, settings=None, shown=None):
         torch.manual_seed(0)
         vae = network(2, 8).eval()
         return PaperBatches(
@@ -27,9 +27,17 @@ def batches_of(pixels):
             refresh=refresh,
             generator=torch.Generator().manual_seed(seed),
             device=torch.device("cpu"),
+            shown=shown,
         )
 
     return make
+
+
+@pytest.fixture
+def shown(pixels):
+    """The images and as many others, in another order."""
+    images, labels = torch.cat([255 - pixels.images, pixels.images]), torch.cat([pixels.labels, pixels.labels])
+    return Pixels(images, labels, pixels.classes)
 
 
 def epochs(batches, count):
@@ -45,6 +53,37 @@ def test_a_step_has_the_next_images_in_their_order_and_64_outliers_of_each_type(
     assert torch.equal(own, pixels.images / 255)
     assert torch.equal(torch.cat([labels[:-128] for _, labels, _ in epoch]), pixels.labels)
     assert all(set(labels[-128:].tolist()) == {2} for _, labels, _ in epoch)
+
+
+def test_other_images_may_be_shown_than_the_outliers_are_made_from(batches_of, shown):
+    batches, plain = batches_of(shown=shown), batches_of()
+    (epoch,), (expected,) = epochs(batches, 1), epochs(plain, 1)
+    assert len(batches) == len(epoch) == 5  # 40 images in batches of 8
+    assert torch.equal(torch.cat([images[:-128] for images, _, _ in epoch]), shown.images / 255)
+    assert torch.equal(torch.cat([labels[:-128] for _, labels, _ in epoch]), shown.labels)
+    assert max(int(picked.max()) for _, _, picked in epoch) < N
+    for (images, _, picked), (others, _, same) in zip(epoch, expected, strict=False):
+        assert torch.equal(picked, same)
+        assert torch.equal(images[-128:], others[-128:])
+
+
+@pytest.mark.parametrize("at", [0, 4, 6])
+def test_batches_that_show_other_images_are_resumed_bit_equal(batches_of, shown, at):
+    whole = [batch for epoch in epochs(batches_of(shown=shown), 2) for batch in epoch]
+    first, seen = batches_of(shown=shown), 0
+    while seen <= at:
+        for _ in first:
+            seen += 1
+            if seen > at:
+                state = first.state_dict()
+                break
+    second = batches_of(seed=99, shown=shown)
+    second.load_state_dict(state)
+    rest = []
+    while len(rest) < len(whole) - seen:
+        rest += [(images.clone(), labels, picked) for images, labels, picked in second]
+    for one, other in zip(whole[seen:], rest, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def test_both_types_are_picked_by_the_same_indices_with_replacement(batches_of):
