@@ -279,6 +279,24 @@ def test_the_bench_leaves_a_checked_result(place, done, monkeypatch, backbone, n
     preprocessor = {"common": "common", "paper": "ascood"}[backbone]
     assert record["config"]["train"]["preprocessor"]["name"] == preprocessor
     assert record["config"]["mirror"] == (backbone == "paper")
+    weights = Path("out/run") / record["config"]["weights"]
+    assert record["checkpoint_sha256"] == checkpoints.sha256(weights)
+    assert weights.name.startswith({"common": "last_epoch", "paper": "best"}[backbone])
+
+
+def test_in_common_all_training_images_are_trained_on():
+    """As every method of a comparison does; with the paper's network one of ten is kept to choose the epoch."""
+    from ascood.budgeted import _samples_of
+    from ood_shared.bench.material import Material
+
+    images = torch.arange(20, dtype=torch.uint8).view(20, 1, 1, 1).expand(20, 3, 32, 32).contiguous()
+    material = Material(images, torch.arange(20) % 2, images, torch.arange(20) % 2, ("a", "b"), {})
+    for hold_out in (False, True):
+        train, val, _, _ = _samples_of(material, torch.Generator().manual_seed(0), hold_out)
+        seen = {int(pixels[0, 0, 0]) for pixels in train.pixels}
+        kept = {int(pixels[0, 0, 0]) for pixels in val.pixels}
+        assert len(kept) == 2
+        assert seen == set(range(20)) - (kept if hold_out else set())
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
