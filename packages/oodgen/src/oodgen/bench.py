@@ -34,7 +34,13 @@ SCHEDULES = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`python -m oodgen.bench`."""
-    return run_bench("oodgen.budgeted", SCHEDULES, bench_parser("oodgen"), argv)
+    parser = bench_parser("oodgen")
+    parser.add_argument(
+        "--id_recon",
+        action="store_true",
+        help="train with the VAE's reconstructions of the images as in-distribution, too (ours, not the paper's)",
+    )
+    return run_bench("oodgen.budgeted", SCHEDULES, parser, argv)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from oodgen.bench import Schedule
 from oodgen.classifier import ood_weight_from_counts
 from oodgen.data import SIDE, Pixels
 from oodgen.outliers import GenerationSettings, make_outliers
+from oodgen.reconstructions import with_reconstructions
 from oodgen.results import METHOD, PAPER, score_arrays
 from oodgen.scoring import logits_of
 from oodgen.train import ClassifierSettings, Compute, VaeSettings, train_classifier, train_vae
@@ -55,14 +56,15 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
     generation = GenerationSettings()
     made = make_outliers(vae, train, train, generation, generator)
     made_test = make_outliers(vae, test, train, generation, generator) if _has_pairs(test) else made
-    n_mixed = len(train) + len(made.images)
+    shown = with_reconstructions(vae, train) if options.id_recon else train
+    n_mixed = len(shown) + len(made.images)
     if common is None:
-        batch_size, lr = CLASSIFIER_BATCH, schedule.lr
+        batch_size, lr, views = CLASSIFIER_BATCH, schedule.lr, "none"
         epochs = _epochs(schedule.classifier_steps, n_mixed, batch_size, FULL_CLASSIFIER_EPOCHS)
-    else:  # as many steps as the others, with as many ID images in each
+    else:  # as many steps as the others, with as many real ID images in each
         batch_size, lr = round(common.batch_size * n_mixed / len(train)), COMMON_LR[options.budget]
-        epochs = common.epochs(len(train))
-    weight = schedule.ood_weight or ood_weight_from_counts(len(train), n, len(made.images))
+        epochs, views = common.epochs(len(train)), "crop_mirror" if material.mirror else "crop"
+    weight = schedule.ood_weight or ood_weight_from_counts(len(shown), n, len(made.images))
     settings = ClassifierSettings(
         n,
         architecture="doc" if common is None else common.network,
@@ -70,10 +72,12 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
         batch_size=batch_size,
         save_every=epochs,
         lr=lr,
+        id_recon=options.id_recon,
         ood_weight=weight,
+        views=views,
         seed=options.seed,
     )
-    mixed, mixed_test = train.with_outliers(made.images), test.with_outliers(made_test.images)
+    mixed, mixed_test = shown.with_outliers(made.images), test.with_outliers(made_test.images)
     network, history = train_classifier(mixed, mixed_test, settings, folder / "classifer", compute)
     train_seconds = time.perf_counter() - started
 

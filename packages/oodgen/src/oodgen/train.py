@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from ood_shared.bench.common_views import common_views
 from ood_shared.devices import autocast, make_scaler, maybe_compile, seed_everything
 from ood_shared.errors import InputError
 from ood_shared.loaders import DeviceLoader, to_float
@@ -69,6 +70,7 @@ class ClassifierSettings:
     id_recon: bool = False  # whether reconstructions are among the in-distribution images; on record only
     ood_weight: float = 1.0
     double_softmax: bool = False
+    views: str = "none"  # of training images and outliers: as they are, or in a comparison `crop` or `crop_mirror`
     mean: float = 0.0
     std: float = 1.0
     save_every: int = 1
@@ -185,9 +187,12 @@ def train_classifier(
     seed_everything(settings.seed)
     network = build_classifier(settings.architecture, settings.n_classes).to(device)
     logits_of = maybe_compile(network.logits, compute.compile)
+    draws = torch.Generator().manual_seed(settings.seed + 1)
 
     def outcome(batch: tuple[Tensor, Tensor, Tensor]) -> Outcome:
         images, labels, _ = batch
+        if settings.views != "none" and network.training:
+            images = common_views(images, draws, mirror=settings.views == "crop_mirror")
         x = _scaled(images, settings.mean, settings.std)
         with autocast(device, compute.precision):
             logits = logits_of(x)
@@ -209,7 +214,7 @@ def train_classifier(
         batches=_shuffled(train, settings.batch_size, device, settings.seed) if isinstance(train, Pixels) else train,
         step=outcome,
         validate=lambda: (outcome(batch) for batch in _in_order(test, device)),
-        noise=torch.Generator().manual_seed(settings.seed + 1),
+        noise=draws,
         epochs=settings.epochs,
         save_every=settings.save_every,
         log_names=("train_loss(accuracy).log", "vali_loss(accuracy).log"),

@@ -170,6 +170,7 @@ def test_bench_leaves_a_result_that_the_shared_reader_accepts(done, empty, small
     assert np.bincount(arrays["dataset"]).tolist() == [100, 100, 100]
     assert all(value > 0 for value in result["timings"].values())
     assert (result["config"]["backbone"], result["config"]["classifier"]["architecture"]) == (backbone, architecture)
+    assert result["config"]["classifier"]["views"] == ("crop" if backbone == "common" else "none")
     assert list(read_pictures("out", arrays).sets) == ["digits", "gaussian", "faces"]
 
 
@@ -184,6 +185,19 @@ def test_bench_tests_classes_kept_out_of_the_training_as_novel(done, empty, smal
     done("bench", "--id", "digits", "--ood", "sphere", "--novel-classes", "8,9", "--output-dir", "out")
     result, _ = read_result(Path("out"))
     assert result["ood_datasets"] == ["novel", "sphere"]
+
+
+@pytest.mark.parametrize("backbone", ["common", "paper"])
+def test_bench_can_show_reconstructions_as_in_distribution(done, empty, small_bench, backbone):
+    flags = ("--id", "digits", "--ood", "uniform", "--backbone", backbone, "--seed", "0")
+    scores = []
+    for extra in ((), ("--id_recon",)):
+        done("bench", *flags, "--output-dir", "out", *extra)
+        result, arrays = read_result(Path("out"))
+        assert result["config"]["classifier"]["id_recon"] is bool(extra)
+        assert result["config"]["n_train"] == 200
+        scores.append(arrays["scores"])
+    assert not np.array_equal(*scores)
 
 
 def test_bench_is_found_by_the_shared_command():
