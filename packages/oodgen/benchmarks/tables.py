@@ -1,10 +1,11 @@
-"""Print the README's tables from the JSON files of `compare.py`.
+"""Print the README's tables from the JSON files of `compare.py` and `decoder_directions.py`.
 
-python benchmarks/tables.py results/compare_*.json
+python benchmarks/tables.py results/compare_*.json results/decoder_directions.json
 """
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from ood_shared.files import read_json
 
@@ -54,6 +55,40 @@ def _cell(entry: dict[str, float]) -> str:
     return f"{100 * entry['mean']:.1f} ({100 * entry['least']:.1f}–{100 * entry['greatest']:.1f})"
 
 
+def directions_table(report: dict[str, Any]) -> str:
+    """One row per decoder, directions and reconstructions: AUROC in percent, mean over the seeds and their range."""
+    columns = [
+        ("ID accuracy", lambda row: row["id_accuracy"]),
+        ("generated, own", lambda row: _auroc(row, "generated")),
+        ("generated, other directions", lambda row: _auroc(row, "generated_other")),
+        ("MNIST, 1 - p_n", lambda row: _auroc(row, "mnist")),
+        ("MNIST, largest of n", lambda row: _auroc(row, "mnist", "max_in")),
+        ("Gaussian", lambda row: _auroc(row, "gaussian")),
+        ("uniform", lambda row: _auroc(row, "uniform")),
+        ("sphere", lambda row: _auroc(row, "sphere")),
+    ]
+    groups: dict[tuple[int, str, bool], list[dict[str, Any]]] = {}
+    for row in report["rows"]:
+        groups.setdefault((row["vae_epochs"], row["direction"], row["id_recon"]), []).append(row)
+    names = ["decoder", "directions", "reconstructions", "seeds", *(name for name, _ in columns)]
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    for (epochs, direction, recon), rows in sorted(groups.items()):
+        cells = [_spread([value(row) for row in rows]) for _, value in columns]
+        words = [f"{epochs} epochs", "uniform" if direction == "normal" else direction, "with" if recon else "–"]
+        lines.append("| " + " | ".join([*words, str(len(rows)), *cells]) + " |")
+    return "\n".join(lines)
+
+
+def _auroc(row: dict[str, Any], ood: str, score: str = "one_minus_ood") -> float:
+    return float(row["metrics"][ood][score]["auroc"]["value"])
+
+
+def _spread(values: list[float]) -> str:
+    mean = f"{100 * sum(values) / len(values):.1f}"
+    return mean if len(values) == 1 else f"{mean} ({100 * min(values):.1f}–{100 * max(values):.1f})"
+
+
 if __name__ == "__main__":
     for name in sys.argv[1:]:
-        print(f"{name}\n\n{table(Path(name))}\n")
+        found = read_json(Path(name))
+        print(f"{name}\n\n{table(Path(name)) if 'summary' in found else directions_table(found)}\n")
