@@ -22,13 +22,14 @@ from torch import Tensor
 from mood_dpa import fit
 from mood_dpa.anomalies import add_anomaly_3d
 from mood_dpa.bench import Schedule
+from mood_dpa.collapse import CollapseWatch
 from mood_dpa.fit import Compute
 from mood_dpa.inference_3d import Looking
 from mood_dpa.models import Model, build_families
 from mood_dpa.perceptual import PerceptualLoss
 from mood_dpa.predict import AxisModel, Ensemble
 from mood_dpa.preprocessing import normalise, prepare_slices
-from mood_dpa.simclr import SimCLR, nt_xent, two_views
+from mood_dpa.simclr import SimCLR, nt_xent, two_views, warmed
 from mood_dpa.slices import cut_slices
 from mood_dpa.subjects import make_subject, mni152
 from mood_dpa.vgg import VGG19, load_features
@@ -46,7 +47,7 @@ SUBJECT_SIDE = 64
 LEAST_SHARE = 1 / 16  # of a slice that is positive, for training on it
 SMALL_SHARE = 100 / 64**2  # of the intensity sum that a slice needs to be scored
 TEST_SHARE = 4  # every so many-th volume is tested
-SIMCLR_BATCH, SIMCLR_RATE = 32, 3e-4
+SIMCLR_BATCH, SIMCLR_RATE, SIMCLR_WARMUP = 32, 2e-5, 10  # at the published 3e-4 the features collapse: `collapse`
 CHUNK = 256
 
 
@@ -191,13 +192,18 @@ def pretrained(slices: Tensor, steps: int, generator: torch.Generator, compute: 
     optimizer = torch.optim.Adam(network.parameters(), SIMCLR_RATE, weight_decay=1e-5)
     scaler = make_scaler(compute.device, compute.precision)
     source = Tensors(slices, generator, compute.device)
-    for _ in range(steps):
+    watch = CollapseWatch(compute.device, SIMCLR_RATE, SIMCLR_WARMUP, "mood_dpa.budgeted")
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = warmed(SIMCLR_RATE, step, SIMCLR_WARMUP)
         images = source.take(SIMCLR_BATCH) * 0.5 + 0.5
         views = torch.cat(two_views(images, SIDE, generator))
         with autocast(compute.device, compute.precision):
             z = network(views)[1]
         zi, zj = torch.nn.functional.normalize(z.float(), dim=1).chunk(2)
         loss = nt_xent(zi, zj)
+        watch.add(loss, zi, zj)
+        watch.check(step + 1, now=step + 1 == steps)
         optimizer.zero_grad(set_to_none=True)
         scaler.scale(loss).backward()
         scaler.step(optimizer)

@@ -110,6 +110,11 @@ def cosine_rates(epochs: int, batches: int, warmup: int, decrease: int, rate: fl
     return [rate * (1 + math.cos(math.pi * step / t_max)) / 2 for step in steps]
 
 
+def warmed(rate: float, step: int, warmup_steps: int) -> float:
+    """The rate of a step, counted from 0: it rises linearly over the first `warmup_steps` and is `rate` then."""
+    return rate * min(1.0, (step + 1) / warmup_steps) if warmup_steps > 0 else rate
+
+
 def _crop(slices: Tensor, size: int, uniform: Draw) -> Tensor:
     """A random part of each slice, of random area and ratio, at `size` x `size`."""
     n = len(slices)

@@ -15,13 +15,13 @@ from ood_shared.runs import Run
 from ood_shared.signals import Terminated, deferred_sigterm
 from torch import Tensor
 
+from mood_dpa.collapse import CollapseWatch
 from mood_dpa.configuration import DATASET_KWARGS, Config, read_config, write_config
 from mood_dpa.places import PATHS, resolve
-from mood_dpa.simclr import SimCLR, cosine_rates, nt_xent, two_views
+from mood_dpa.simclr import SimCLR, cosine_rates, nt_xent, two_views, warmed
 from mood_dpa.slices import Images
 from mood_dpa.standalone import load_checkpoint
 
-RATE = 3e-4
 DEFAULTS: Config = {
     "batch_size": 256,
     "epochs": 80,
@@ -32,6 +32,8 @@ DEFAULTS: Config = {
     "T_max_decrease": 10,
     "fine_tune_from": None,
     "epoch_warmup": 1,
+    "lr": 3e-4,  # fixed in the published code; VGG19 collapses at it within a few steps (see `collapse`)
+    "warmup_steps": 0,  # of a linear rise of the rate; the published code has none
     "model": {"base_model": "vgg19", "out_dim": 256},
     "dataset": {},
     "loss": {"temperature": 0.5, "use_cosine_similarity": True},
@@ -89,7 +91,12 @@ def simclr_config(config: Config) -> Config:
         if key not in DEFAULTS:
             raise unknown("SimCLR configuration: key", str(key), DEFAULTS)
     found = {**DEFAULTS, **config}
-    found["weight_decay"] = float(found["weight_decay"])  # YAML reads 10e-6 as text
+    for name in ("weight_decay", "lr"):
+        found[name] = _number(name, found[name])
+    if not isinstance(found["warmup_steps"], int) or found["warmup_steps"] < 0:
+        raise InputError(f"warmup_steps is {found['warmup_steps']!r}; expected a whole number from 0 on.")
+    if not found["lr"] > 0:
+        raise InputError(f"lr is {found['lr']}; expected a positive number.")
     if found["fine_tune_from"] in ("None", ""):
         found["fine_tune_from"] = None
     params = (found["dataset"] or {}).get("dataset_params") or {}
@@ -128,6 +135,9 @@ def train_simclr(
 
     Returns:
         The best validation loss.
+
+    Raises:
+        InputError: too few slices; the loss became NaN; the features collapsed. What was saved before is kept.
     """
     seed_everything(seed)
     params = config["dataset"]["dataset_params"]
@@ -144,12 +154,14 @@ def train_simclr(
             checkpoints.load_weights(network, load_checkpoint(source), source)
         else:
             print(f"note: fine_tune_from {source} is missing; training starts from scratch.", file=sys.stderr)
-    optimizer = torch.optim.Adam(network.parameters(), RATE, weight_decay=config["weight_decay"])
+    optimizer = torch.optim.Adam(network.parameters(), config["lr"], weight_decay=config["weight_decay"])
     scaler, generator = make_scaler(device, precision), torch.Generator().manual_seed(seed)
     views = torch.Generator().manual_seed(seed * 1000 + rank)  # every rank has views of its own
     steps = len(train) // batch
     epochs = int(config["epochs"])
-    rates = cosine_rates(epochs, steps, int(config["epoch_warmup"]), int(config["T_max_decrease"]), RATE)
+    rate, warmup = config["lr"], int(config["warmup_steps"])
+    rates = cosine_rates(epochs, steps, int(config["epoch_warmup"]), int(config["T_max_decrease"]), rate)
+    watch = CollapseWatch(device, rate, warmup, "the configuration")
     first, best = 0, float("inf")
     state_path = folder / "checkpoint.pt"
     if resume and state_path.is_file():
@@ -160,27 +172,31 @@ def train_simclr(
         generator.set_state(state["generator"])
         views.set_state(state["views"][min(rank, len(state["views"]) - 1)])
         first, best = int(state["epoch"]), float(state["best"])
+        if "watch" in state:  # older checkpoints have none
+            watch.load_state_dict(state["watch"])
     distributed.broadcast(network)
     run = Run(folder, {"seed": seed, **config}, log_to="tensorboard", last_step=first * steps)
     if distributed.is_main():
         write_config(folder / "checkpoints" / "config.yaml", config)
     forward = maybe_compile(network, compiled)
 
-    def loss_of(order: list[int]) -> Tensor:
+    def loss_of(order: list[int]) -> tuple[Tensor, Tensor, Tensor]:
         one, two = two_views(train_or_val.read(order, device), size, views, float(params.get("s", 1)))
         with autocast(device, precision):
             zi, zj = forward(one)[1], forward(two)[1]
+        zi, zj = _unit(zi, zj)
         settings = config["loss"]
-        return nt_xent(*_unit(zi, zj), float(settings["temperature"]), bool(settings["use_cosine_similarity"]))
+        return nt_xent(zi, zj, float(settings["temperature"]), bool(settings["use_cosine_similarity"])), zi, zj
 
     with deferred_sigterm() as stop:
         for epoch in range(first, epochs):
             train_or_val = train
             network.train()
-            for group in optimizer.param_groups:
-                group["lr"] = rates[epoch]
             for number, order in enumerate(_batches(len(train), batch, generator, rank, world)):
-                loss = loss_of(order)
+                for group in optimizer.param_groups:
+                    group["lr"] = warmed(rates[epoch], epoch * steps + number, warmup)
+                loss, zi, zj = loss_of(order)
+                watch.add(loss, zi, zj)
                 optimizer.zero_grad(set_to_none=True)
                 scaler.scale(loss).backward()
                 distributed.average_gradients(network)
@@ -189,6 +205,7 @@ def train_simclr(
                 at = epoch * steps + number + 1
                 if at % int(config["log_every_n_steps"]) == 0 or number + 1 == steps:
                     run.log({"epoch": at, "train_loss": float(loss.detach())})
+                watch.check(at, now=number + 1 == steps)
                 if distributed.on_any_rank(stop.requested, device):
                     raise Terminated  # goes on from the last whole epoch
             if (epoch + 1) % int(config["eval_every_n_epochs"]) == 0 or epoch + 1 == epochs:
@@ -205,6 +222,7 @@ def train_simclr(
             if distributed.is_main():
                 state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "best": best}
                 state |= {"scaler": scaler.state_dict(), "generator": generator.get_state(), "views": all_views}
+                state["watch"] = watch.state_dict()
                 checkpoints.save(state_path, {**state, "epoch": epoch + 1})
     run.close()
     return best
@@ -221,11 +239,18 @@ def _batches(n: int, batch: int, generator: torch.Generator, rank: int, world: i
         yield found
 
 
+def _number(name: str, value: object) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type] # YAML reads 10e-6 as text
+    except (TypeError, ValueError):
+        raise InputError(f"{name} is {value!r}; expected a number.") from None
+
+
 @torch.no_grad()
 def _validate(network: torch.nn.Module, loss_of: Any, n: int, batch: int) -> float:
     """Mean loss over whole batches, with random views as in training. A loss that is no number is an error."""
     network.eval()
-    losses = [loss_of(list(range(start, start + batch))) for start in range(0, n - batch + 1, batch)]
+    losses = [loss_of(list(range(start, start + batch)))[0] for start in range(0, n - batch + 1, batch)]
     value = float(torch.stack(losses).mean())
     if value != value:
         raise InputError("The SimCLR loss became NaN. Lower the learning rate or take --precision fp32.")

@@ -171,6 +171,7 @@ def test_inference_of_two_processes_equals_one(prepared: Path, tmp_path: Path, d
 def test_simclr_resumed_equals_simclr_unbroken(prepared: Path, tmp_path: Path, done) -> None:
     config = read_config(PACKAGE / "configs" / "embedded" / "simclr.yaml")
     config |= {"batch_size": 4, "epochs": 1, "model": {"base_model": "resnet18", "out_dim": 8}}
+    config["warmup_steps"] = 3  # ends in the second epoch
     params = config["dataset"]["dataset_params"]
     for part in ("train", "val"):
         params[part] = params[part][:1]
