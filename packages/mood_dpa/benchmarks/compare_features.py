@@ -1,13 +1,14 @@
-"""Do trained features help? VGG19 trained by SimCLR, random VGG19, and plain L1, compared on the embedded subjects.
+"""Do trained features help? VGG19 before and after SimCLR, random VGG19, plain L1, and detectors without a network.
 
     python benchmarks/compare_features.py --seeds 0 1 2 --output results/embedded_subjects.json
 
-Everything but the loss is the same: subjects, anomalies, networks, steps. The seed decides the initial weights, the
-order of the slices and the SimCLR run. Scores are averaged over the models of three axes, as predict_3d does.
+Everything but the loss is the same: subjects, anomalies, networks, steps. The seed decides the autoencoder's initial
+weights and the order of the slices. `start` is the very VGG19 from which the `simclr` run of the same seed begins;
+`random` is a draw of its own for each seed, the first one the fallback of an empty `path_to_vgg19_weights`. Scores are
+averaged over the models of three axes, as predict_3d does.
 """
 
 import argparse
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,20 @@ from mood_dpa.inference_3d import Looking, axis_map, combine
 from mood_dpa.models import load_model
 from mood_dpa.predict import AxisModel, Ensemble
 from mood_dpa.ranking import Ranking, rank_metrics
+from mood_dpa.simclr import SimCLR
 from mood_dpa.simclr_train import simclr_config, train_simclr
 from mood_dpa.subjects import DemoSet, ensure_subjects
 from mood_dpa.train import train
+from mood_dpa.vgg import RANDOM_SEED, random_weights
 from mood_dpa.volumes import list_volumes, read_volume
-from ood_shared import files, runs
+from ood_shared import checkpoints, files, runs
+from ood_shared.devices import seed_everything
+from plain_detectors import plain_detectors
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "embedded"
 SUBJECTS = DemoSet(count=28, test=8, side=64, seed=0)
-LOSSES = ("simclr", "random", "l1")
+LOSSES = ("start", "simclr", "random", "l1")
+ORDER = (("start", "simclr"), ("random",), ("l1",))  # what is compared directly comes first
 SIDE = 32
 
 
@@ -43,27 +49,40 @@ def main() -> None:
     device = torch.device(options.device)
     data = options.work / "subjects"
     ensure_subjects(data, SUBJECTS)
+    plain = plain_detectors(data)
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in LOSSES}
-    for seed in options.seeds:
-        weights = pretrain(options.work / f"simclr_{seed}", data, seed, options.simclr_steps, device)
-        for name in LOSSES:
-            started = time.perf_counter()
-            ensemble = train_axes(options.work / f"{name}_{seed}", data, name, weights, seed, options.steps, device)
-            row = {"seed": seed, **measure(data, ensemble, device), "seconds": time.perf_counter() - started}
-            found[name].append(row)
-            print(name, row, flush=True)
-            record = {
-                "what": "pixel AP, pixel AUROC and sample AUROC on the embedded subjects with synthetic anomalies",
-                "subjects": vars(SUBJECTS),
-                "steps": options.steps,
-                "simclr_steps": options.simclr_steps,
-                "slice_size": SIDE,
-                "rows": found,
-                "baselines": baselines(data),
-                "hardware": runs.hardware(device),
-                "versions": runs.versions(),
-            }
-            files.write_json(options.output, record)
+    for name, seed in [(name, seed) for part in ORDER for seed in options.seeds for name in part]:
+        weights = vgg_file(name, options.work / f"{name}_{seed}", data, seed, options.simclr_steps, device)
+        ensemble = train_axes(options.work / f"{name}_{seed}", data, name, weights, seed, options.steps, device)
+        found[name].append({"seed": seed, **measure(data, ensemble, device)})
+        print(name, found[name][-1], flush=True)
+        record = {
+            "what": "pixel AP, pixel AUROC and sample AUROC on the embedded subjects with synthetic anomalies",
+            "subjects": vars(SUBJECTS),
+            "steps": options.steps,
+            "simclr_steps": options.simclr_steps,
+            "slice_size": SIDE,
+            "rows": {name: rows for name, rows in found.items() if rows},
+            "plain": plain,
+            "hardware": runs.hardware(device),
+            "versions": runs.versions(),
+        }
+        files.write_json(options.output, record)
+
+
+def vgg_file(name: str, folder: Path, data: Path, seed: int, steps: int, device: torch.device) -> Path | None:
+    """The VGG19 weights of a row, written when they are not there; None for the row without VGG19."""
+    if name == "l1":
+        return None
+    if name == "simclr":
+        return pretrain(folder, data, seed, steps, device)
+    path = folder / "vgg19.pth"
+    if name == "random":
+        checkpoints.save(path, random_weights(RANDOM_SEED + seed))
+    else:
+        seed_everything(seed)  # as `train_simclr` does before it builds the network
+        checkpoints.save(path, SimCLR().features.state_dict())
+    return path
 
 
 def pretrain(folder: Path, data: Path, seed: int, steps: int, device: torch.device) -> Path:
@@ -84,7 +103,7 @@ def pretrain(folder: Path, data: Path, seed: int, steps: int, device: torch.devi
 
 
 def train_axes(
-    folder: Path, data: Path, name: str, weights: Path, seed: int, steps: int, device: torch.device
+    folder: Path, data: Path, name: str, weights: Path | None, seed: int, steps: int, device: torch.device
 ) -> Ensemble:
     """One autoencoder per axis with the given loss."""
     parts = []
@@ -93,7 +112,7 @@ def train_axes(
         kwargs = config["image_rec_loss"]["loss_kwargs"]
         if name == "l1":
             config["image_rec_loss"] = {"loss_type": "l1", "loss_kwargs": {}}
-        elif name == "simclr":
+        else:
             kwargs["path_to_vgg19_weights"] = str(weights)
         path = Path(config["checkpoint_root"]) / fit.MODEL
         if not path.is_file():
@@ -144,16 +163,6 @@ def measure(data: Path, ensemble: Ensemble, device: torch.device) -> dict[str, f
         "sample_ap": of_samples.ap,
         "pixel_ap_single_axes": float(np.mean([ranking.metrics().ap for ranking in single])),
     }
-
-
-def baselines(data: Path) -> dict[str, float]:
-    """The prevalence of anomalous voxels, and the AP of |v - 0.5| inside the head (the challenge's toy example)."""
-    pixels, positive, total = Ranking(), 0, 0
-    for path in list_volumes(data / "test_images"):
-        volume, mask = read_volume(path).data, read_volume(data / "test_masks" / path.name).data > 0.5
-        pixels.add(mask, np.abs(volume - 0.5) * (volume > 0))
-        positive, total = positive + int(mask.sum()), total + mask.size
-    return {"prevalence": positive / total, "toy_pixel_ap": pixels.metrics().ap}
 
 
 if __name__ == "__main__":
