@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from oodgen.echelon import echelon_direction
 from oodgen.off_manifold import make_off_manifold
 from oodgen.on_manifold import fit_class_shells, make_on_manifold
 from oodgen.vae import VAE
@@ -30,6 +31,16 @@ def test_type_1_is_the_same_on_both_devices(networks):
         for network in networks
     ]
     torch.testing.assert_close(made[0], made[1], rtol=0, atol=ATOL * 28)
+
+
+def test_the_authors_directions_are_the_same_on_both_devices_for_one_jacobian():
+    generator = torch.Generator().manual_seed(5)
+    jacobian = torch.randn(6, 784, 8, generator=generator, dtype=torch.float64)
+    jacobian[1, :20] = 0  # pivots elsewhere
+    jacobian[2] = 0
+    c = 2 * torch.rand(6, 784, generator=generator, dtype=torch.float64) - 1
+    made = [echelon_direction(jacobian.to(device), c.to(device)).cpu() for device in ("cpu", "cuda")]
+    torch.testing.assert_close(made[0], made[1], rtol=0, atol=1e-9)
 
 
 def test_type_2_is_the_same_on_both_devices(networks):
