@@ -46,8 +46,8 @@ def make_off_manifold(
     """One outlier per image, in [0,1].
 
     All random numbers are drawn first, for the whole set, on the CPU: the result depends neither on `chunk` nor, up to
-    rounding, on the device. With `rref` that rounding is magnified by the inverse of a small matrix (1e-4 of a step as a
-    rule), and where the Jacobian is singular it decides which pixels are the pivots, as it does for the authors.
+    rounding, on the device. With `rref` that rounding is magnified by the inverse of a small matrix (to 1e-4 of a step
+    as a rule), and where the Jacobian is singular it decides which pixels are the pivots, as it does for the authors.
 
     Args:
         vae: trained network.
