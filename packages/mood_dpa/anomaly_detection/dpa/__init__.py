@@ -1,0 +1,1 @@
+"""Networks, losses, training and evaluation; see `mood_dpa`."""

@@ -1,0 +1,5 @@
+"""Batches without end: `mood_dpa.slices`."""
+
+from anomaly_detection.forwarding import forward
+
+__getattr__, __dir__ = forward(__name__, "mood_dpa.slices")

@@ -1,0 +1,15 @@
+"""Evaluation of slices: `mood_dpa.evaluate`.
+
+`python -m anomaly_detection.dpa.evaluate CONFIG` is `mood-dpa evaluate CONFIG`.
+"""
+
+import sys
+
+from anomaly_detection.forwarding import forward
+
+__getattr__, __dir__ = forward(__name__, "mood_dpa.evaluate")
+
+if __name__ == "__main__":
+    from mood_dpa.cli import COMMANDS
+
+    sys.exit(COMMANDS["evaluate"](None))

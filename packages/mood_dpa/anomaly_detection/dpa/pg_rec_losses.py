@@ -1,0 +1,5 @@
+"""The same, with weights for each resolution: `mood_dpa.perceptual`."""
+
+from anomaly_detection.forwarding import forward
+
+__getattr__, __dir__ = forward(__name__, "mood_dpa.perceptual")

@@ -1,0 +1,15 @@
+"""Training: `mood_dpa.train` and `mood_dpa.fit`.
+
+`python -m anomaly_detection.dpa.train CONFIG` is `mood-dpa train CONFIG`.
+"""
+
+import sys
+
+from anomaly_detection.forwarding import forward
+
+__getattr__, __dir__ = forward(__name__, "mood_dpa.train", "mood_dpa.fit")
+
+if __name__ == "__main__":
+    from mood_dpa.cli import COMMANDS
+
+    sys.exit(COMMANDS["train"](None))

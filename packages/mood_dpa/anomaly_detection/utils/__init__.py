@@ -1,0 +1,1 @@
+"""Files, logs and data; see `mood_dpa`."""
