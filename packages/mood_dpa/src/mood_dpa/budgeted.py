@@ -31,6 +31,7 @@ from mood_dpa.predict import AxisModel, Ensemble
 from mood_dpa.preprocessing import normalise, prepare_slices
 from mood_dpa.simclr import SimCLR, nt_xent, two_views, warmed
 from mood_dpa.slices import cut_slices
+from mood_dpa.standalone import warn_of_slow_bf16
 from mood_dpa.subjects import make_subject, mni152
 from mood_dpa.vgg import VGG19, load_features
 from mood_dpa.volumes import is_volume, list_volumes, read_volume, rescaled
@@ -82,6 +83,7 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
     if options.output_dir is None:
         raise InputError("--output-dir is missing: the folder for result.json, scores.npz and the trained network.")
     compute = Compute(resolve_device(options.device), options.precision, options.compile)
+    warn_of_slow_bf16(compute.device, options.precision)
     seed_everything(options.seed)
     folder = Path(options.output_dir)
     run = bench_volumes if is_volume_set(options.id) else bench_images
@@ -186,7 +188,7 @@ def bench_volumes(options: argparse.Namespace, schedule: Schedule, compute: Comp
 def pretrained(slices: Tensor, steps: int, generator: torch.Generator, compute: Compute) -> VGG19:
     """Features of the first stage: SimCLR on the ID slices, or random ones when the budget has no room for it."""
     if steps == 0:
-        print("note: this budget leaves out SimCLR; the features are random.", file=sys.stderr)
+        print("note: this budget leaves out SimCLR, which needs more steps; the features are random.", file=sys.stderr)
         return load_features(quiet=True)
     network = SimCLR().to(compute.device).train()
     optimizer = torch.optim.Adam(network.parameters(), SIMCLR_RATE, weight_decay=1e-5)

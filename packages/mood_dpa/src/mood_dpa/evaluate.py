@@ -22,7 +22,7 @@ from mood_dpa.places import settle
 from mood_dpa.preprocessing import trilinear
 from mood_dpa.ranking import Metrics, Ranking, rank_metrics
 from mood_dpa.slices import Images
-from mood_dpa.standalone import autocast
+from mood_dpa.standalone import autocast, warn_of_slow_bf16
 from mood_dpa.vgg import VGG19
 from mood_dpa.volume_queue import Writer, own_share, read_ahead, report_failures
 from mood_dpa.volumes import Volume, read_volume, write_volume
@@ -34,6 +34,7 @@ def inference_step(options: argparse.Namespace) -> None:
         config = inference_config(settle(read_config(path), options))
         device = resolve_device(options.device)
         with distributed.setup(device) as device:
+            warn_of_slow_bf16(device, options.precision)
             inference_evaluate_3d(config, device, options.precision, options.resume, options.pictures)
 
 
@@ -41,7 +42,9 @@ def evaluate_step(options: argparse.Namespace) -> None:
     """The command evaluate; several configurations are run in turn."""
     for path in _configs(options):
         config = evaluate_config(settle(read_config(path), options))
-        evaluate(config, resolve_device(options.device), options.precision)
+        device = resolve_device(options.device)
+        warn_of_slow_bf16(device, options.precision)
+        evaluate(config, device, options.precision)
 
 
 def inference_evaluate_3d(

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from mood_dpa.autoencoder import DecoderFamily, EncoderFamily, StageNet
 from mood_dpa.fit_state import CHECKPOINT, MODEL, RESUME, Progress, model_state, restore, run_state
 from mood_dpa.growing import Stage, effective_resolution, mix_resolution, plan_stages
-from mood_dpa.models import Loss
+from mood_dpa.models import Loss, lay_out
 
 DIVERGED = 1e9
 DISPLAYED = 4
@@ -83,6 +83,7 @@ class Trainer:
         self.validation, self.display, self.folder, self.on_stage = validation, display, folder, on_stage
         self.listeners, self.compute = list(listeners), compute or Compute(torch.device("cpu"))
         self.loss = loss.to(self.compute.device)
+        lay_out(self.loss, self.compute.device)
         lengths = (config["trns_iter"], config["stab_iter"], config.get("iters_per_res"))
         self.plan = plan_stages(config["initial_image_res"], config["max_image_res"], *lengths)
         self.at = Progress()
@@ -110,8 +111,7 @@ class Trainer:
         self.decoder = decoders.net(stage.kind, stage.resolution)
         self.on_stage(self.encoder, self.decoder)
         self.nets = nn.ModuleList([self.encoder, self.decoder]).to(device)
-        if device.type == "cuda" and self.display.ndim == 4:
-            self.nets.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        lay_out(self.nets, device)
         distributed.broadcast(self.nets)
         self.loss.set_stage(stage.kind, stage.resolution)
         parameters = [p for p in self.nets.parameters() if p.requires_grad]

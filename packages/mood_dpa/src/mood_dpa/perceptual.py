@@ -8,6 +8,9 @@ rho(t) = |t| (or t^2),
 The map keeps h and w in the numerator only. For a volume, cut into slices along an axis, the denominator is the mean
 over all its slices: one number for the volume, so that the maps of its slices can be compared.
 
+An image without any feature, a black slice in a network without biases, has no relative distance: the mean over a
+batch, which training takes, leaves it out. The other reductions divide by the smallest positive number then.
+
 Everything follows from two things of each slice: the numerator's mean over channels (n, h, w) and the denominator (n,).
 """
 
@@ -109,15 +112,15 @@ class PerceptualLoss(nn.Module):
         """
         weights = self._weights_of(self.resolution)
         if not (self.smooth and self.stage == "trns" and self.progress < 1):
-            return self._reduce(self._distance(x, y, weights))
+            return self._reduce(*self._distance(x, y, weights))
         if self.reduction == "pixelwise":
             raise InputError("use_smooth_pg has no pixel map inside a transition.")
         assert self.resolution is not None
         mode = "bilinear" if x.ndim == 4 else "trilinear"
         low_x, low_y = (F.interpolate(t, scale_factor=0.5, mode=mode, align_corners=False) for t in (x, y))
-        low = self._distance(low_x, low_y, self._weights_of(self.resolution // 2))
-        high = self._distance(x, y, weights)
-        return self._reduce((1 - self.progress) * low + self.progress * high)
+        low, kept_low = self._distance(low_x, low_y, self._weights_of(self.resolution // 2))
+        high, kept_high = self._distance(x, y, weights)
+        return self._reduce((1 - self.progress) * low + self.progress * high, kept_low & kept_high)
 
     def _weights_of(self, resolution: int | None) -> dict[str, float]:
         if resolution not in self.weights:
@@ -126,25 +129,28 @@ class PerceptualLoss(nn.Module):
             )
         return self.weights[resolution].terms()
 
-    def _distance(self, x: Tensor, y: Tensor, weights: dict[str, float]) -> Tensor:
-        """(n,), or the map (n, 1, …)."""
+    def _distance(self, x: Tensor, y: Tensor, weights: dict[str, float]) -> tuple[Tensor, Tensor]:
+        """(n,), or the map (n, 1, …), and which of the n have something to be relative to."""
         maps = self.reduction == "pixelwise"
         if maps and len(weights) != 1:
             raise InputError(f"A pixel map needs exactly one term; the loss has {', '.join(weights)}.")
         if not self.volumes:
             return self._combine(self._terms(x, y, weights), weights, x.shape[0], 1, x.shape[-2:] if maps else None)
         total: Tensor | None = None
+        kept = torch.ones(len(x), dtype=torch.bool, device=x.device)
         for axis in self.axes:
             n, _, *_ = x.shape
             turned_x, turned_y = (t[:, 0].transpose(1, axis + 1) for t in (x, y))  # the axis first
             depth, size = turned_x.shape[1], turned_x.shape[2:]
             flat_x, flat_y = (t.reshape(n * depth, 1, *size) for t in (turned_x, turned_y))
-            found = self._combine(self._terms(flat_x, flat_y, weights), weights, n, depth, size if maps else None)
+            terms = self._terms(flat_x, flat_y, weights)
+            found, here = self._combine(terms, weights, n, depth, size if maps else None)
+            kept = kept & here
             if maps:
                 found = found.reshape(n, depth, *size).transpose(1, axis + 1).unsqueeze(1)
             total = found if total is None else total + found
         assert total is not None
-        return total / len(self.axes)
+        return total / len(self.axes), kept
 
     def _combine(
         self,
@@ -153,14 +159,22 @@ class PerceptualLoss(nn.Module):
         n: int,
         depth: int,
         size: torch.Size | None,
-    ) -> Tensor:
-        """Weighted mean of the terms over n images of `depth` slices: (n,), or with a size the map."""
+    ) -> tuple[Tensor, Tensor]:
+        """Weighted mean of the terms over n images of `depth` slices: (n,), or with a size the map.
+
+        Beside it (n,): false where the denominator of a term is 0, as for black slices in a network without biases.
+        """
         total: Tensor | None = None
+        kept = torch.ones(n, dtype=torch.bool, device=terms[next(iter(weights))][0].device)
         for name, weight in weights.items():
             numerator, denominator = terms[name]
             if self.relative:
-                per_image = denominator.view(n, depth).mean(1).detach().clamp_min(TINY).repeat_interleave(depth)
-                numerator = numerator / per_image.view(-1, 1, 1)
+                per_image = denominator.view(n, depth).mean(1).detach()
+                if self.reduction == "mean":
+                    kept = kept & (per_image != 0)
+                    blank = (per_image == 0).repeat_interleave(depth).view(-1, 1, 1)
+                    numerator = numerator.masked_fill(blank, 0)  # else 0 times a gradient of 1e38
+                numerator = numerator / per_image.clamp_min(TINY).repeat_interleave(depth).view(-1, 1, 1)
             if size is None:
                 found = weight * numerator.view(n, -1).mean(1)
             else:
@@ -168,7 +182,7 @@ class PerceptualLoss(nn.Module):
                 found = weight * F.interpolate(grid, size=tuple(size), mode="bilinear", align_corners=False)
             total = found if total is None else total + found
         assert total is not None
-        return total / sum(weights.values())
+        return total / sum(weights.values()), kept
 
     def _terms(self, x: Tensor, y: Tensor, weights: dict[str, float]) -> dict[str, tuple[Tensor, Tensor]]:
         """For each term the numerator's mean over channels (n, h, w) and the denominator (n,), in float32."""
@@ -210,7 +224,10 @@ class PerceptualLoss(nn.Module):
             return error.abs().mean(1), size.detach().abs().mean((1, 2, 3))
         return error.square().mean(1), size.detach().square().mean((1, 2, 3))
 
-    def _reduce(self, values: Tensor) -> Tensor:
+    def _reduce(self, values: Tensor, kept: Tensor) -> Tensor:
+        """As `_reduced`; the mean is over the images that are kept, 0 when none is."""
+        if self.reduction == "mean" and self.relative:
+            return values.masked_fill(~kept, 0).sum() / kept.sum().clamp_min(1)
         return _reduced(values, self.reduction)
 
 
@@ -270,6 +287,13 @@ def make_loss(
     if loss_type == "relative_perceptual_L1":
         kwargs |= {"use_L1_norm": True, "use_relative_error": True}
     return PerceptualLoss(**kwargs, features=features)
+
+
+def uses_layers(loss_kwargs: Mapping[str, Any]) -> bool:
+    """Whether a loss of these arguments looks at layers of VGG19."""
+    return any(
+        (entry or {}).get("feature_weights") for entry in (loss_kwargs.get("weights_per_resolution") or {}).values()
+    )
 
 
 _COMMON = (

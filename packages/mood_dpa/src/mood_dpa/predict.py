@@ -6,7 +6,7 @@ The challenge's container runs this with `ood_shared` absent and everything but 
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,10 @@ from torch import Tensor
 from mood_dpa.configuration import Config, predict_config, read_config
 from mood_dpa.inference_3d import Looking, axis_map, combine
 from mood_dpa.models import Model, load_model
-from mood_dpa.perceptual import PerceptualLoss
+from mood_dpa.perceptual import PerceptualLoss, uses_layers
 from mood_dpa.preprocessing import trilinear
-from mood_dpa.standalone import InputError, MissingFileError, resolve_device, write_text
-from mood_dpa.vgg import VGG19, load_features
+from mood_dpa.standalone import InputError, MissingFileError, resolve_device, warn_of_slow_bf16, write_text
+from mood_dpa.vgg import VGG19, SharedFeatures
 from mood_dpa.volume_queue import Writer, own_share, read_ahead, report_failures
 from mood_dpa.volumes import Volume, list_volumes, write_volume
 
@@ -73,6 +73,7 @@ class Ensemble:
 def predict_step(options: argparse.Namespace) -> None:
     """The command."""
     device = resolve_device(options.device)
+    warn_of_slow_bf16(device, options.precision)
     paths = list_volumes(Path(options.input))
     config = predict_config(read_config(options.config))
     ensemble = load_ensemble(config, device, options.precision)
@@ -82,7 +83,13 @@ def predict_step(options: argparse.Namespace) -> None:
 def load_ensemble(
     config: Config, device: torch.device, precision: str = "fp32", features: VGG19 | None = None
 ) -> Ensemble:
-    """The models of a prediction configuration, on the device, sharing one VGG19.
+    """The models of a prediction configuration, on the device, sharing their VGG19.
+
+    Args:
+        config: checked; its `path_to_vgg19_weights` replaces the files that the models name, when it is not empty.
+        device: of the models.
+        precision: of their networks.
+        features: VGG19 in place of the one that each model was trained with.
 
     Raises:
         MissingFileError: names the first model or weight file that is not there.
@@ -93,11 +100,15 @@ def load_ensemble(
             raise MissingFileError(
                 f"Model {entry['checkpoint_path']} (axis {entry['along_axis']}) is missing; put the trained one there."
             )
-    if features is None:
-        features = load_features(config["path_to_vgg19_weights"])
+    named = config["path_to_vgg19_weights"]
+    shared = SharedFeatures(str(named) if named else None, features)
+
+    def features_of(path: Path, loss_kwargs: Mapping[str, Any]) -> VGG19 | None:
+        return shared.of(path, loss_kwargs) if named or uses_layers(loss_kwargs) else None
+
     parts = []
     for entry in config["models"]:
-        model = load_model(Path(entry["checkpoint_path"]), features=features, volumes=True)
+        model = load_model(Path(entry["checkpoint_path"]), volumes=True, choose_features=features_of)
         if not isinstance(model.loss, PerceptualLoss):
             raise InputError(f"{entry['checkpoint_path']} was not trained with a perceptual loss.")
         model.loss.absolute = model.loss.relative = True

@@ -16,7 +16,9 @@ from mood_dpa.anomalies import add_anomalies_2d, add_anomaly_3d
 from mood_dpa.folds import cases_of, folds_text, make_folds, read_folds
 from mood_dpa.standalone import InputError, MissingFileError, atomic_path, write_text
 from mood_dpa.volume_queue import Writer, read_ahead, report_failures
-from mood_dpa.volumes import base_name, case_id, list_volumes, rescaled, write_volume
+from mood_dpa.volumes import base_name, case_id, list_volumes, refuse_equal, rescaled, write_volume
+
+BASE = "name up to the first dot"
 
 
 def save_2d_step(options: argparse.Namespace) -> None:
@@ -25,6 +27,7 @@ def save_2d_step(options: argparse.Namespace) -> None:
     warn_if_all_filtered(options.resize, least)
     output = Path(options.output_dir)
     paths = list_volumes(Path(options.input_dir))
+    refuse_equal([path.name for path in paths], base_name, BASE)
     output.mkdir(parents=True, exist_ok=True)
     save_2d(paths, {options.axis: output}, least, options.resize, options.packed, options.dtype, options.resume)
 
@@ -86,6 +89,7 @@ def folds_step(options: argparse.Namespace) -> None:
     if not folder.is_dir():
         raise MissingFileError(f"Folder {folder} is missing.")
     names = sorted(p.name for p in folder.iterdir() if p.suffix == ".gz" and not p.name.startswith("."))
+    refuse_equal(names, case_id, "case id (the name up to the first `_` or dot)")
     rows = make_folds(names, options.n_folds, np.random.RandomState(options.seed))
     write_text(Path(options.output_path), folds_text(rows))
 

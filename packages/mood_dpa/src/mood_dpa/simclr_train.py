@@ -20,7 +20,7 @@ from mood_dpa.configuration import DATASET_KWARGS, Config, read_config, write_co
 from mood_dpa.places import PATHS, resolve
 from mood_dpa.simclr import SimCLR, cosine_rates, nt_xent, two_views, warmed
 from mood_dpa.slices import Images
-from mood_dpa.standalone import load_checkpoint
+from mood_dpa.standalone import load_checkpoint, warn_of_slow_bf16
 
 DEFAULTS: Config = {
     "batch_size": 256,
@@ -82,6 +82,7 @@ def simclr_step(options: argparse.Namespace) -> None:
         root = Path(options.output_dir or RUN)
         seed = 0 if options.seed is None else options.seed
         precision = "fp16" if config["fp16_precision"] and options.precision == "fp32" else options.precision
+        warn_of_slow_bf16(device, precision)
         train_simclr(config, root / Path(options.config).stem, device, precision, options.compile, seed, options.resume)
 
 

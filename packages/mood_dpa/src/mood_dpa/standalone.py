@@ -6,6 +6,7 @@
 
 import argparse
 import os
+import platform
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,6 +25,7 @@ __all__ = [
     "resolve_device",
     "run_command",
     "unknown",
+    "warn_of_slow_bf16",
     "write_text",
 ]
 
@@ -129,6 +131,23 @@ def resolve_device(name: str) -> "torch.device":
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
         return torch.device(name)
     return shared(name)
+
+
+def warn_of_slow_bf16(device: "torch.device", precision: str) -> None:
+    """Say in one line that bf16 is not faster on a CPU without units for it; where that is unknown say nothing."""
+    if precision != "bf16" or device.type != "cpu":
+        return
+    import torch
+
+    tests = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
+    if platform.machine().lower() not in ("x86_64", "amd64") or None in tests:
+        return
+    if not any(test() for test in tests if test is not None):
+        print(
+            "warning: --precision bf16: this CPU has no bf16 units, so it computes slower and less exactly than with "
+            "fp32.",
+            file=sys.stderr,
+        )
 
 
 def autocast(device: "torch.device", precision: str) -> AbstractContextManager[Any]:

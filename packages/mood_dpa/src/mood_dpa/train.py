@@ -19,7 +19,7 @@ from mood_dpa.perceptual import make_loss
 from mood_dpa.places import settle
 from mood_dpa.recording import Recorder
 from mood_dpa.slices import Batches, Images
-from mood_dpa.standalone import load_checkpoint
+from mood_dpa.standalone import load_checkpoint, warn_of_slow_bf16
 
 FREE = ("num_workers", "verbose", "finetune_from")  # may differ when a run goes on
 
@@ -28,6 +28,7 @@ def train_step(options: argparse.Namespace) -> None:
     """The command."""
     config = train_config(settle(read_config(options.config), options))
     with distributed.setup(resolve_device(options.device)) as device:
+        warn_of_slow_bf16(device, options.precision)
         train(config, fit.Compute(device, options.precision, options.compile), options.resume)
 
 

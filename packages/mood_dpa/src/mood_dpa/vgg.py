@@ -4,7 +4,7 @@ Source: Simonyan and Zisserman, ICLR 2015; the layer names are those of the publ
 of convolution X_Y before the ReLU, `rXY` after it, `pX` that of pool X.
 
 Weights come from a file (torchvision's VGG19, its `features`, or SimCLR's), from torchvision's ImageNet weights, or are
-random with a fixed seed. Random features compare images too, but worse; a warning says so.
+random with a fixed seed. Random features compare images, too; a warning says that they are not the published method.
 """
 
 import functools
@@ -12,6 +12,7 @@ import math
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -127,12 +128,49 @@ def load_features(
         if not quiet:
             print(
                 "warning: no VGG19 weights were given (path_to_vgg19_weights); RANDOM features with a fixed seed are "
-                "used, which find anomalies worse than trained ones. `mood-dpa simclr` trains some.",
+                "used, which is not the published method. `mood-dpa simclr` trains some; the README compares both.",
                 file=sys.stderr,
             )
         weights = random_weights()
     network.load_state_dict(weights)
     return network.eval()
+
+
+class SharedFeatures:
+    """One VGG19 for all models that were trained with the same.
+
+    Args:
+        path: file in place of those that the models name; what else they say of VGG19 stays.
+        features: VGG19 in place of everything that the models say.
+    """
+
+    def __init__(self, path: str | None = None, features: VGG19 | None = None) -> None:
+        self.path, self.features = path, features
+        self._known: dict[tuple[str | None, bool, str], VGG19] = {}
+
+    def of(self, model: Path, loss_kwargs: Mapping[str, Any]) -> VGG19:
+        """The VGG19 of a model.
+
+        Args:
+            model: its file, for messages.
+            loss_kwargs: of its loss: path_to_vgg19_weights, imagenet_pretrained, pad_type.
+
+        Raises:
+            MissingFileError: the file that the model names is not there, or not that of the configuration.
+        """
+        if self.features is not None:
+            return self.features
+        stored = loss_kwargs.get("path_to_vgg19_weights") or None
+        if self.path is None and stored is not None and not Path(stored).is_file():
+            raise MissingFileError(
+                f"{model} was trained with the VGG19 weights {stored}, which are missing; put the file there, or name "
+                "a copy by path_to_vgg19_weights in the configuration."
+            )
+        pad_type = str(loss_kwargs.get("pad_type", "zero"))
+        key = (self.path or stored, bool(loss_kwargs.get("imagenet_pretrained", False)), pad_type)
+        if key not in self._known:
+            self._known[key] = load_features(*key)
+        return self._known[key]
 
 
 def read_weights(path: Path, names: list[str], network: nn.Module) -> dict[str, Tensor]:
@@ -168,14 +206,14 @@ def read_weights(path: Path, names: list[str], network: nn.Module) -> dict[str, 
 
 
 @functools.cache
-def random_weights() -> dict[str, Tensor]:
+def random_weights(seed: int = RANDOM_SEED) -> dict[str, Tensor]:
     """The published random fallback: torchvision's VGG19 under seed 432. The caller's random state is left alone.
 
     torchvision draws the convolutions, then the classifier, then the convolutions anew; the classifier's numbers are
     drawn into a buffer and dropped.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(RANDOM_SEED)
+        torch.manual_seed(seed)
         shapes, before = [], 3
         for block, _ in CONVS:
             shapes.append((WIDTHS[block - 1][0], before, 3, 3))

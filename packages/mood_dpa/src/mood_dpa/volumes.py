@@ -2,6 +2,7 @@
 
 import gzip
 import zlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,28 @@ def base_name(name: str) -> str:
 def case_id(name: str) -> str:
     """The part of a file name that tells the case: up to the first `_`, without extension."""
     return base_name(name).split("_")[0]
+
+
+def refuse_equal(names: Iterable[str], part_of: Callable[[str], str], what: str) -> None:
+    """Refuse files that a later step could not tell from each other.
+
+    Args:
+        names: file names.
+        part_of: `base_name` or `case_id`, what must differ.
+        what: that part is, for the message.
+
+    Raises:
+        InputError: names two files with the same part.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        part = part_of(name)
+        if part in seen:
+            raise InputError(
+                f"{seen[part]} and {name} have the same {what}, `{part}`, so one would be taken for the other; "
+                "rename them."
+            )
+        seen[part] = name
 
 
 def read_volume(path: Path, dtype: npt.DTypeLike = np.float32) -> Volume:
