@@ -35,6 +35,8 @@ ARMS = {
     "without random convolution": ("--augmix",),
     "without margin loss": (*PAPER, "--beta1", "0"),
     "contrast of outliers x 1/3 to 3": (*PAPER, "--outlier_contrast", "3"),
+    "no outliers at all": ("--inlier_space", "none", "--outlier_space", "none"),
+    "batch norm of ID images alone": (*PAPER, "--separate_bn"),
 }
 SHOWN = {"MedNIST CXR": "MedNIST", "chest X-rays": "NIH"}
 LAYERS, WIDEN, SIDE = 10, 1, 28
