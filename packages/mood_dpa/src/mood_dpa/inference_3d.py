@@ -12,9 +12,9 @@ from torch import Tensor
 from mood_dpa.models import Model
 from mood_dpa.preprocessing import prepare_slices, trilinear
 from mood_dpa.standalone import autocast
+from mood_dpa.vgg import images_at_once
 
 SMALL_AREA = 4000.0  # sum of intensities that a slice must exceed to be looked at
-CHUNK = 128  # slices that are reconstructed in one pass
 BACK = {0: (0, 1, 2), 1: (1, 0, 2), 2: (1, 2, 0)}  # from (slice, row, column) to the axes of the volume
 
 
@@ -62,7 +62,7 @@ def axis_map(volume: Tensor, model: Model, axis: int, looking: Looking, target: 
     if volume.device.type == "cuda":
         images = images.contiguous(memory_format=torch.channels_last)
     with autocast(volume.device, looking.precision):
-        rebuilt = torch.cat([model.reconstruct(part) for part in images.split(CHUNK)]).float()
+        rebuilt = torch.cat([model.reconstruct(part) for part in images.split(images_at_once(images))]).float()
         found = volume_map(model, images, rebuilt)  # (k, r, r)
     whole = found.new_zeros(len(slices), *found.shape[1:])
     whole[chosen] = found

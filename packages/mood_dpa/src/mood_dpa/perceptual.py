@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mood_dpa.standalone import InputError, unknown
-from mood_dpa.vgg import BOUND, VGG19, check_layers, load_features
+from mood_dpa.vgg import VGG19, check_layers, images_at_once, load_features
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 REDUCTIONS = ("none", "mean", "sum", "pixelwise")
@@ -191,7 +191,8 @@ class PerceptualLoss(nn.Module):
             found[IMAGE] = self._compare(x, y)
         layers = [name for name in weights if name != IMAGE]
         if layers:
-            parts = [self._layer_terms(a, b, layers) for a, b in zip(x.split(BOUND), y.split(BOUND), strict=True)]
+            count = images_at_once(x)
+            parts = [self._layer_terms(a, b, layers) for a, b in zip(x.split(count), y.split(count), strict=True)]
             for name in layers:
                 numerators, denominators = zip(*(part[name] for part in parts), strict=True)
                 found[name] = torch.cat(numerators), torch.cat(denominators)
