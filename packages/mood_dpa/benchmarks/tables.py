@@ -7,8 +7,9 @@ import numpy as np
 
 RESULTS = Path(__file__).parents[1] / "results"
 NAMES = {
-    "simclr": "perceptual, VGG19 trained by SimCLR (the method)",
-    "random": "perceptual, random VGG19",
+    "start": "perceptual, VGG19 before SimCLR (0 steps)",
+    "simclr": "perceptual, the same VGG19 after SimCLR (the method)",
+    "random": "perceptual, random VGG19, other draws",
     "l1": "plain L1 reconstruction",
 }
 
@@ -16,17 +17,23 @@ NAMES = {
 def subjects() -> str:
     record = json.loads((RESULTS / "embedded_subjects.json").read_text())
     lines = [
-        "| loss | pixel AP | pixel AP, single axes | pixel AUROC | sample AUROC | seeds |",
+        "| detector | pixel AP | pixel AP, single axes | pixel AUROC | sample AUROC | seeds |",
         "|---|---|---|---|---|---|",
     ]
     for name, rows in record["rows"].items():
         cells = [spread([row[key] for row in rows]) for key in KEYS]
         lines.append(f"| {NAMES[name]} | {' | '.join(cells)} | {len(rows)} |")
-    base = record["baselines"]
+    plain = record["plain"]
+    for name, row in plain["rows"].items():
+        cells = [f"{row[key]:.3f}" if key in row else "–" for key in KEYS]
+        lines.append(f"| {name.replace('|', '&#124;')} | {' | '.join(cells)} | – |")
+    pairs = zip(*([row["pixel_ap"] for row in record["rows"][name]] for name in ("start", "simclr")), strict=True)
     lines.append("")
     lines.append(
-        f"Mean (least to greatest). {100 * base['prevalence']:.2f} % of the voxels are anomalous, which is the pixel "
-        f"AP of chance; the challenge's toy baseline |v - 0.5| has {base['toy_pixel_ap']:.3f}."
+        f"Mean (least to greatest). Before and after SimCLR, seed by seed, pixel AP: "
+        f"{', '.join(f'{a:.3f} → {b:.3f}' for a, b in pairs)}. {100 * plain['prevalence']:.2f} % of the voxels are "
+        f"anomalous ({100 * plain['prevalence_in_head']:.1f} % of those inside the head), which is the pixel AP of "
+        f"chance. mean and sd are those of the {plain['healthy']} training subjects, voxel by voxel."
     )
     return "\n".join(lines)
 
@@ -55,6 +62,11 @@ SPEED = {
         ("ap_ratio", "AP of 128³ float16 scores: by counting, times as fast as scikit-learn", "≥ 10"),
     ),
     "bench_step": (("ratio", "training step, over the bare networks", "≤ 1.08"),),
+    "bench_layout": (
+        ("volume_ratio", "a volume on a CPU, channels last in small parts, times as fast as in parts of 128", "≥ 1.2"),
+        ("step_ratio", "a training step on a CPU, channels last, times as fast", "≥ 1.1"),
+        ("memory_ratio", "peak memory of that volume, times as small", "≥ 2"),
+    ),
     "bench_volume": (
         ("share_not_networks", "save_2D and three-axis inference of 128³: share that is not the networks", "≤ 0.1"),
     ),
