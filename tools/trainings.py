@@ -11,7 +11,6 @@ what each shows and how long it takes.
 """
 
 import argparse
-import json
 import os
 import shutil
 import signal
@@ -26,6 +25,8 @@ from ood_shared.bench.locks import held
 from ood_shared.cli import Parser, run_command
 from ood_shared.errors import InputError, unknown
 from ood_shared.files import read_json, write_json
+from ood_shared.flags import positive_int
+from ood_shared.runs import read_metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("know_your_space", "mood_dpa", "ascood", "imood", "oodgen")
@@ -148,13 +149,14 @@ def main() -> int:
     parser.add_argument("--data", type=Path, help="folder of MNIST/raw, FashionMNIST/raw, CIFAR-10 and MedMNIST files")
     parser.add_argument("--work", type=Path, default=WORK, help=f"folder of clones and runs (default: {WORK.name})")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these trainings, in this order (default: all)")
-    parser.add_argument("--threads", type=int, default=1, help="of each training (default: 1)")
+    parser.add_argument("--threads", type=positive_int, default=1, help="of each training (default: 1)")
     return run_command(answer, parser)
 
 
 def answer(options: argparse.Namespace) -> int:
     """Run or list."""
     by_name = {training.name: training for training in TRAININGS}
+    options.work = options.work.resolve()
     for name in options.only or ():
         if name not in by_name:
             raise unknown("--only", name, by_name)
@@ -163,13 +165,14 @@ def answer(options: argparse.Namespace) -> int:
         for training in chosen:
             print(f"{training.name:<32} {_standing(options.work / training.name, training)}")
         return 0
-    if options.data is None or not options.data.is_dir():
+    if options.data is None:
+        raise InputError("--data is missing: the folder of the data sets.")
+    if not options.data.is_dir():
         raise InputError(f"--data {options.data} is not a folder. Pass the folder of the data sets.")
     with held(options.work, 0.0):
         for training in chosen:
             if training.after is not None and not _finished(options.work / training.after, by_name[training.after]):
-                print(f"{training.name} waits for {training.after}", flush=True)
-                continue
+                raise InputError(f"{training.name} needs the files of {training.after}. Run that one first.")
             _run(training, options)
     return 0
 
@@ -182,11 +185,11 @@ def _run(training: Training, options: argparse.Namespace) -> None:
     source = _clone(state["commit"], options.work)
     words = {
         "data": options.data.resolve(),
-        "own": own.resolve(),
-        "other": (options.work / str(training.after)).resolve(),
+        "own": own,
+        "other": options.work / str(training.after),
     }
     for number in range(len(state["done"]), len(training.commands)):
-        command = training.commands[number].format(**words).split()
+        command = [word.format(**words) for word in training.commands[number].split()]
         print(f"{training.name}: {' '.join(command)}", flush=True)
         state["begun"] = number
         write_json(own / STATE, state)
@@ -241,7 +244,10 @@ def _git(*words: str) -> str:
 
 def _read(own: Path) -> dict:
     own.mkdir(parents=True, exist_ok=True)
-    return read_json(own / STATE) if (own / STATE).is_file() else {"done": []}
+    state = read_json(own / STATE) if (own / STATE).is_file() else {"done": []}
+    if not isinstance(state.get("done"), list):
+        raise InputError(f"{own / STATE} lacks the list `done` of the seconds that each finished command took.")
+    return state
 
 
 def _finished(own: Path, training: Training) -> bool:
@@ -257,8 +263,8 @@ def _standing(own: Path, training: Training) -> str:
     metrics = sorted(own.rglob("metrics.jsonl"), key=lambda path: path.stat().st_mtime)
     if _finished(own, training) or not metrics:
         return f"{'finished' if _finished(own, training) else 'begun'}: {done}"
-    last = json.loads(metrics[-1].read_text().splitlines()[-1])
-    return f"begun: {done}; last epoch {last.get('epoch', last.get('step'))} in {metrics[-1].parent.relative_to(own)}"
+    epochs = [record["epoch"] for record in read_metrics(metrics[-1].parent) if "epoch" in record]
+    return f"begun: {done}; {max(epochs, default=0)} epochs in {metrics[-1].parent.relative_to(own)}"
 
 
 if __name__ == "__main__":

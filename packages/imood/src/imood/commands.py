@@ -4,6 +4,7 @@ import argparse
 import os
 import secrets
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from imood.models import Network
 from imood.opening import NAMED, default_dataset, default_model, open_task
 from imood.records import one_line_warnings
 from imood.resuming import saved_seed
-from imood.scores import choose_metrics
+from imood.scores import BALANCED, choose_metrics
 from imood.settings import Compute, Settings, run_folder
 from imood.tasks import SYNTHETIC, Place, Task
 from imood.train import scaled_rate, timestamp, train
@@ -155,9 +156,11 @@ def _test(options: argparse.Namespace, device: torch.device) -> None:
         trained.get("ood_metric"),
     )
     network = network.to(device)
-    trained_tau = float(trained.get("logit_adjust") or 0.0)
+    trained_tau = _trained_tau(trained, folder)
     if options.posterior == "consistent" and "logit_adjust" not in trained:
         notes.append(f"{folder} does not say the tau of the training; --posterior consistent takes 0, as published.")
+    if options.posterior == "consistent" and not any(name in BALANCED for name in metrics):
+        notes.append("--posterior concerns the ada_ metrics only, and none is asked for.")
     _say_about_test(notes, metrics, options.logit_adjust)
     passing = _passing(options, network, task, device)
     about = {"dataset": dataset, "model": model, "imbalance_ratio": ratio, "ckpt": options.ckpt}
@@ -167,6 +170,14 @@ def _test(options: argparse.Namespace, device: torch.device) -> None:
         metrics, tuple(options.logit_adjust), options.maha_sign, options.posterior, trained_tau, options.seed
     )
     evaluate(task, network, passing, settings, source, out, about, device)
+
+
+def _trained_tau(trained: Mapping[str, Any], folder: Path) -> float:
+    """The prior exponent of the training; 0 where the run does not say it."""
+    tau = trained.get("logit_adjust") or 0.0
+    if not isinstance(tau, int | float):
+        raise InputError(f"{folder}: config.json has logit_adjust {tau!r}; expected a number. Restore the file.")
+    return float(tau)
 
 
 def _passing(options: argparse.Namespace, network: Network, task: Task, device: torch.device) -> Pass:

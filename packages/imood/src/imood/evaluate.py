@@ -18,7 +18,7 @@ from imood.models import Network, build
 from imood.pool import FeaturePool, check_queue
 from imood.report import summarise, table, write_metric
 from imood.scored import GROUPS, Scored
-from imood.scores import Outputs
+from imood.scores import BALANCED, Outputs
 from imood.tasks import Task
 from imood.validation import Pass
 from imood.weights import MAX_QUEUE_BYTES, PLAIN_FEATURES, form_of, load_into, read_features, read_weights, save_tensor
@@ -192,6 +192,8 @@ def evaluate(
     results = []
     for metric, tau in combinations:
         folder = out if len(combinations) == 1 else out / f"{metric}-tau{tau}"
+        if settings.posterior != "published" and metric in BALANCED:  # never in the place of the published numbers
+            folder = out / f"{metric}-tau{tau}-{settings.posterior}"
         id_test, outliers = score_sets(passes, metric, tau, task.counts, settings.maha_sign, settings.divided_tau)
         summary = summarise(id_test, outliers, task.counts)
         print(f"--- {metric}, tau {tau} ---\n{table(summary, task.layout)}", flush=True)

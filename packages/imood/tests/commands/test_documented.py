@@ -96,12 +96,19 @@ def test_the_consistent_posterior_adds_the_prior_of_the_training(place, done, tr
     shutil.copy(trained / "latest.pth", alone)
     unknown = done(*words, str(alone), "--posterior", "consistent", "--output-dir", "unknown")
     assert "does not say the tau" in unknown.out
-    found = {name: read_result(place / name) for name in ("published", "consistent", "unknown")}
+    own = "ada_bin_disc-tau1.0-consistent"  # a folder that the published numbers never have
+    folders = {"published": "published", "consistent": f"consistent/{own}", "unknown": f"unknown/{own}"}
+    found = {name: read_result(place / folder) for name, folder in folders.items()}
     assert (found["published"][1]["scores"] == found["unknown"][1]["scores"]).all()
     assert (found["published"][1]["scores"] != found["consistent"][1]["scores"]).any()
     assert (found["published"][1]["predictions"] == found["consistent"][1]["predictions"]).all()
     config = found["consistent"][0]["config"]
     assert (config["posterior"], config["trained_logit_adjust"]) == ("consistent", 1.0)
+
+
+def test_a_posterior_without_a_balanced_metric_is_noted(place, done, trained):
+    words = ("test", "--gpu", "cpu", "--ckpt_path", str(trained), "--ood_metric", "bin_disc", "--output-dir", "out")
+    assert "--posterior concerns the ada_ metrics only" in done(*words, "--posterior", "consistent").out
 
 
 def test_what_one_metric_gives_alone_it_gives_among_all(place, done, trained):

@@ -65,7 +65,7 @@ class CollapseWatch:
                 f"SimCLR has collapsed by step {step}: for {PATIENCE} steps the loss was within {100 * NEAR:g} % of "
                 f"ln(2N-1) = {self._chance:.4f}, all views have the same features, and no gradient leads out. Lower lr "
                 f"(now {self.rate:g}; 2e-5 works for VGG19) or raise warmup_steps (now {self.warmup_steps}) in "
-                f"{self.where}; what was saved before is kept."
+                f"{self.where}, and begin anew in another --output-dir; what was saved before is kept."
             )
 
     def state_dict(self) -> dict[str, Any]:

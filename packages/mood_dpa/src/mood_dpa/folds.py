@@ -19,6 +19,10 @@ def make_folds(names: Sequence[str], n_folds: int, draws: np.random.RandomState)
     Raises:
         InputError: fewer than 2 folds, or fewer names than folds.
     """
+    if len(names) < 2:
+        raise InputError(
+            f"There are {len(names)} volumes (.nii.gz); folds need at least 2. Name the folder that holds them."
+        )
     if n_folds < 2 or n_folds > len(names):
         raise InputError(f"{len(names)} volumes cannot be cut into {n_folds} folds; from 2 to {len(names)} can.")
     shuffled = list(names)

@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from ood_shared import checkpoints, distributed
 from ood_shared.devices import autocast, make_scaler, maybe_compile, resolve_device, seed_everything
 from ood_shared.errors import InputError, unknown
-from ood_shared.runs import Run
+from ood_shared.runs import Run, refuse_other_settings
 from ood_shared.signals import Terminated, deferred_sigterm
 from torch import Tensor
 
@@ -38,6 +39,12 @@ DEFAULTS: Config = {
     "dataset": {},
     "loss": {"temperature": 0.5, "use_cosine_similarity": True},
 }
+WHOLE = {  # least value of each key that is a whole number
+    **dict.fromkeys(("epochs", "eval_every_n_epochs", "log_every_n_steps", "T_max_decrease"), 1),
+    **dict.fromkeys(("warmup_steps", "epoch_warmup"), 0),
+    "batch_size": 2,
+}
+MAY_DIFFER = ("epochs", "log_every_n_steps", "eval_every_n_epochs")  # on resuming
 PARAMS = ("s", "input_shape", "num_workers", "valid_size", "train", "val")
 RUN, MODEL = "runs", "model.pth"
 
@@ -94,8 +101,9 @@ def simclr_config(config: Config) -> Config:
     found = {**DEFAULTS, **config}
     for name in ("weight_decay", "lr"):
         found[name] = _number(name, found[name])
-    if not isinstance(found["warmup_steps"], int) or found["warmup_steps"] < 0:
-        raise InputError(f"warmup_steps is {found['warmup_steps']!r}; expected a whole number from 0 on.")
+    for name, least in WHOLE.items():
+        if type(found[name]) is not int or found[name] < least:  # a bool is no number
+            raise InputError(f"{name} is {found[name]!r}; expected a whole number from {least} on.")
     if not found["lr"] > 0:
         raise InputError(f"lr is {found['lr']}; expected a positive number.")
     if found["fine_tune_from"] in ("None", ""):
@@ -166,6 +174,7 @@ def train_simclr(
     first, best = 0, float("inf")
     state_path = folder / "checkpoint.pt"
     if resume and state_path.is_file():
+        refuse_other_settings(folder, {"seed": seed, **config}, MAY_DIFFER)
         state = load_checkpoint(state_path)
         checkpoints.load_weights(network, state["network"], state_path)
         optimizer.load_state_dict(state["optimizer"])
@@ -242,9 +251,12 @@ def _batches(n: int, batch: int, generator: torch.Generator, rank: int, world: i
 
 def _number(name: str, value: object) -> float:
     try:
-        return float(value)  # type: ignore[arg-type] # YAML reads 10e-6 as text
+        found = float(value)  # type: ignore[arg-type] # YAML reads 10e-6 as text
     except (TypeError, ValueError):
-        raise InputError(f"{name} is {value!r}; expected a number.") from None
+        found = math.nan
+    if isinstance(value, bool) or not math.isfinite(found):
+        raise InputError(f"{name} is {value!r}; expected a number.")
+    return found
 
 
 @torch.no_grad()

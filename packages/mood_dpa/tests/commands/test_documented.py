@@ -188,6 +188,25 @@ def test_simclr_resumed_equals_simclr_unbroken(prepared: Path, tmp_path: Path, d
     assert all(torch.equal(one[key], two[key]) for key in one)
 
 
+def test_simclr_resumed_with_another_rate_is_refused(prepared: Path, tmp_path: Path, done, run) -> None:
+    config = read_config(PACKAGE / "configs" / "embedded" / "simclr.yaml")
+    config |= {"batch_size": 4, "epochs": 1, "model": {"base_model": "resnet18", "out_dim": 8}}
+    params = config["dataset"]["dataset_params"]
+    for part in ("train", "val"):
+        params[part] = params[part][:1]
+        params[part][0] |= {"image_root": str(prepared / "2d_axis_0"), "folds_path": str(prepared / "folds.csv")}
+        params[part][0]["max_dataset_size"] = 8
+    words = ("simclr", tmp_path / "short.yaml", "--output-dir", tmp_path / "runs", "--device", "cpu")
+    write_config(tmp_path / "short.yaml", config)
+    done(*words)
+    before = (tmp_path / "runs" / "short" / "config.json").read_bytes()
+    write_config(tmp_path / "short.yaml", {**config, "epochs": 2, "lr": 3e-5})
+    found = run(*words, "--resume")
+    assert found.status == 2
+    assert "was started with lr = 2e-05, now it is 3e-05" in found.error
+    assert (tmp_path / "runs" / "short" / "config.json").read_bytes() == before
+
+
 def test_bench_keeps_the_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, done) -> None:
     from mood_dpa import bench
 

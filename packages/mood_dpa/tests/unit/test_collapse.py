@@ -158,9 +158,25 @@ def test_a_run_that_collapses_stops_in_one_line_and_loses_nothing(
     folder = tmp_path / "runs" / "short"
     assert load_checkpoint(folder / "checkpoint.pt")["watch"]["longest"] < PATIENCE
     before = {name: (folder / name).read_bytes() for name in ("checkpoint.pt", "checkpoints/model.pth")}
-    write_config(tmp_path / "short.yaml", short_config(prepared, lr=0.25, warmup_steps=0, epochs=2))
+    write_config(tmp_path / "short.yaml", short_config(prepared, epochs=2))
     monkeypatch.setattr(Brightness, "blind", True)
     found = run(*words, "--resume")
     assert "collapsed" in found.error
-    assert "Lower lr (now 0.25;" in found.error
+    assert "Lower lr (now 2e-05;" in found.error
     assert {name: (folder / name).read_bytes() for name in before} == before
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("lr", value) for value in (float("inf"), float("nan"), True, 0, "fast")),
+        *(("epochs", value) for value in ("x", 0, True)),
+        *(("batch_size", value) for value in ("x", 0, 1)),
+        ("warmup_steps", True),
+        ("warmup_steps", -1),
+    ],
+)
+def test_a_number_that_cannot_be_right_is_refused_by_its_key(key: str, value: object) -> None:
+    config = {**read_config(PACKAGE / "configs" / "embedded" / "simclr.yaml"), key: value}
+    with pytest.raises(InputError, match=f"^{key} is "):
+        simclr_config(config)
