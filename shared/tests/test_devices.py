@@ -36,9 +36,10 @@ def test_a_device_that_is_not_there_is_refused(without_gpu, name):
         resolve_device(name)
 
 
-def test_a_gpu_flag_that_is_no_number_is_refused(without_gpu):
+@pytest.mark.parametrize("gpu", ["first", "0,first"])
+def test_a_gpu_flag_that_is_no_number_is_refused(without_gpu, gpu):
     with pytest.raises(InputError, match="first"):
-        resolve_device("auto", gpu="first")
+        resolve_device("auto", gpu=gpu)
 
 
 def test_bf16_runs_the_forward_pass_in_bf16():

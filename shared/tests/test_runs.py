@@ -45,6 +45,14 @@ def test_of_several_differing_settings_the_first_is_named(tmp_path):
         runs.refuse_other_settings(tmp_path, {"lr": 0.2, "opt": "sgd", "seed": 2}, free=iter(["epochs"]))
 
 
+def test_of_a_differing_dictionary_the_entry_is_named(tmp_path):
+    runs.Run(tmp_path, {"loss": {"kind": "a", "inner": {"t": 0.5, "s": 1}}})
+    with pytest.raises(InputError, match=r"with loss\.inner\.t = 0\.5, now it is 0\.7"):
+        runs.refuse_other_settings(tmp_path, {"loss": {"kind": "a", "inner": {"t": 0.7, "s": 1}}}, free=[])
+    with pytest.raises(InputError, match=r"with loss\.more = None, now it is 1"):
+        runs.refuse_other_settings(tmp_path, {"loss": {"kind": "a", "inner": {"t": 0.5, "s": 1}, "more": 1}}, free=[])
+
+
 def test_resuming_with_more_epochs_is_allowed(tmp_path):
     runs.Run(tmp_path, {"lr": 0.1, "epochs": 3})
     runs.refuse_other_settings(tmp_path, {"lr": 0.1, "epochs": 5}, free=["epochs"])

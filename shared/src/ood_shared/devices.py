@@ -37,7 +37,7 @@ def resolve_device(name: str = "auto", gpu: str | None = None) -> torch.device:
         first = gpu.split(",")[0].strip()
         if first in {"", "-1", "cpu"}:
             return torch.device("cpu")
-        if not first.isdecimal():
+        if not all(word.strip().isdecimal() for word in gpu.split(",") if word.strip()):
             raise InputError(f"GPU `{gpu}` is not a number. Pass e.g. 0, or -1 for the CPU.")
         if not torch.cuda.is_available():
             if torch.backends.mps.is_available():

@@ -123,10 +123,20 @@ def refuse_other_settings(folder: Path, settings: Mapping[str, Any], free: Itera
     before, may_differ = read_settings(folder), set(free)
     for name, value in settings.items():
         if name not in may_differ and name in before and before[name] != value:
+            which, was, now = _difference(name, before[name], value)
             raise InputError(
-                f"--resume: the run in {folder} was started with {name} = {before[name]!r}, now it is "
-                f"{value!r}. Pass the old value, or another output folder."
+                f"--resume: the run in {folder} was started with {which} = {was!r}, now it is "
+                f"{now!r}. Pass the old value, or another output folder."
             )
+
+
+def _difference(name: str, before: Any, now: Any) -> tuple[str, Any, Any]:
+    """The setting that differs; of two dictionaries the first entry that does, under a name like `loss.temperature`."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for key in (*before, *now):
+            if before.get(key) != now.get(key):
+                return _difference(f"{name}.{key}", before.get(key), now.get(key))
+    return name, before, now
 
 
 def versions() -> dict[str, Any]:

@@ -30,6 +30,10 @@ def compare(command_line: str, options: argparse.Namespace) -> int:
     """
     chosen = methods.choose(options.methods)
     _settle_novel(options)
+    if options.mirror != MIRRORS[0] and options.backbone != BACKBONES[0]:
+        say(
+            f"--mirror {options.mirror} concerns the baselines only: with --backbone paper a package does as its paper."
+        )
     for name in (options.id, *options.ood):
         _check_set(name)
     folder = Path(options.output_dir)
