@@ -5,9 +5,9 @@
 
 A training is a list of commands of one package. It runs from a clone at the commit at which it began, also when the
 checkout has moved on, in a folder of its own below --work. A command that has ended well is not run again; one that was
-stopped is started with `--resume` and goes on at its last epoch or batch. SIGTERM and Ctrl-C are passed on, so that the
-command saves first. Results of a finished training are copied to the package's `results`. `docs/reproduction.md` says
-what each shows and how long it takes.
+stopped is started with `--resume` and goes on at its last epoch or batch. SIGTERM is passed on, so that the command
+saves first. Results of a finished training are copied to the package's `results`. `docs/reproduction.md` says what each
+shows and how long it takes.
 """
 
 import argparse
