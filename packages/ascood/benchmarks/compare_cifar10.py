@@ -8,7 +8,7 @@ by the coding). They are unpacked below DIR and listed as OpenOOD lists its sets
 user would call them, and the tables of all runs go to results/cifar10_cpu.json and its markdown.
 
 Shortened: ResNet-18 with a quarter of the channels or `--network lenet`, a part of the images of each class, and fewer
-epochs than the paper's 100. A run that is finished is not trained again.
+epochs than the paper's 100. A run that is finished is not trained again; one that was stopped goes on.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from ood_shared.bench.schema import read_result
 from ood_shared.cli import Parser, run_command
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError
+from ood_shared.runs import CHECKPOINT
 
 PACKAGE = Path(__file__).resolve().parents[1]
 SCORES = ("msp", "odin", "iodin", "ebo", "knn", "scale")
@@ -58,7 +59,8 @@ def compare(options: argparse.Namespace) -> int:
         for seed in options.seeds:
             folder = root_of(method, options) / f"s{seed}"
             if not list(folder.glob(f"last_epoch{options.epochs}_*.ckpt")):
-                done(cli.main_main([*command(method, options), "--seed", str(seed), *COMMON]), "main.py")
+                resume = ["--resume"] if (folder / CHECKPOINT).is_file() else []
+                done(cli.main_main([*command(method, options), "--seed", str(seed), *COMMON, *resume]), "main.py")
         wrapper = ["--wrapper-net", "ASCOODNet"] if method == "ascood" else []
         words = ["--id-data", "configs/datasets/cifar10/local.yml", "--root", str(root_of(method, options))]
         scores = ["--postprocessor", ",".join(SCORES), "--save-csv", "--save-score", "--device", "cpu"]
