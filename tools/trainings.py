@@ -100,16 +100,6 @@ def _oodgen(family: str, other: str) -> list[Training]:
 
 
 TRAININGS = (
-    Training(
-        "decoder_directions",
-        "oodgen",
-        (
-            "benchmarks/decoder_directions.py --data-dir {data} --seeds 0,1,2 --vae-epochs 10,100 --device cpu "
-            "--work {own}/work --output {own}/result.json",
-        ),
-        "result.json",
-        resumes=False,
-    ),
     *_oodgen("fmnist", "mnist"),
     *_oodgen("mnist", "fmnist"),
     Training(
