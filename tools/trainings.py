@@ -46,7 +46,6 @@ class Training:
         commands: in order; `copy A B` copies a folder.
         result: file in its folder, copied to `results/<name>.json` of the package.
         after: name of a training whose files it needs.
-        resumes: whether an interrupted command takes `--resume`; the others take up finished parts by themselves.
     """
 
     name: str
@@ -54,7 +53,6 @@ class Training:
     commands: tuple[str, ...]
     result: str
     after: str | None = None
-    resumes: bool = True
 
 
 def _oodgen(family: str, other: str) -> list[Training]:
@@ -107,7 +105,6 @@ TRAININGS = (
         "imood",
         ("benchmarks/real_cifar.py {data} --work {own}/runs --epochs 60 --precision fp32 --out {own}/result.json",),
         "result.json",
-        resumes=False,
     ),
     Training(
         "ascood_cifar10",
@@ -117,7 +114,6 @@ TRAININGS = (
             "--output {own}/result.json",
         ),
         "result.json",
-        resumes=False,
     ),
     Training(
         "know_your_space_pneumoniamnist",
@@ -127,7 +123,6 @@ TRAININGS = (
             "--layers 40 --precision fp32",
         ),
         "result.json",
-        resumes=False,
     ),
 )
 
@@ -181,14 +176,13 @@ def _run(training: Training, options: argparse.Namespace) -> None:
     for number in range(len(state["done"]), len(training.commands)):
         command = [word.format(**words) for word in training.commands[number].split()]
         print(f"{training.name}: {' '.join(command)}", flush=True)
-        state["begun"] = number
         write_json(own / STATE, state)
         started = time.perf_counter()
         if command[0] == "copy":
             shutil.copytree(command[1], command[2], dirs_exist_ok=True)
         else:
-            resume = ["--resume"] if training.resumes and "prepare" not in command else []
-            resume = resume if {"train_vae", "train_classi"} & set(command) else []
+            # the benchmarks take up finished and stopped parts by themselves
+            resume = ["--resume"] if {"train_vae", "train_classi"} & set(command) else []
             _call([sys.executable, *command, *resume], source, training, own, options.threads)
         state["done"].append(round(time.perf_counter() - started, 1))
         write_json(own / STATE, state)
