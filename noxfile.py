@@ -10,7 +10,8 @@ from pathlib import Path
 
 import nox
 
-PACKAGES = ("shared", "know_your_space", "mood_dpa", "ascood", "imood", "oodgen")
+PAPERS = ("know_your_space", "mood_dpa", "ascood", "imood", "oodgen")
+PACKAGES = ("shared", "ood_bench", *PAPERS)
 TORCH_PAIR = ("torch==2.13.0", "torchvision==0.28.0")  # one build pair; mixed builds fail on import or far from it
 ROOT = Path(__file__).parent
 
@@ -77,7 +78,7 @@ def tests(session: nox.Session, package: str) -> None:
 
 
 @nox.session(default=False)
-@nox.parametrize("package", PACKAGES[1:])
+@nox.parametrize("package", PAPERS)
 def golden(session: nox.Session, package: str) -> None:
     """Only the golden tests; GOLDEN_DIR puts other vectors in place of the repository's."""
     sync(session, package, "test")
@@ -85,7 +86,7 @@ def golden(session: nox.Session, package: str) -> None:
 
 
 @nox.session(default=False)
-@nox.parametrize("package", PACKAGES[1:])
+@nox.parametrize("package", PAPERS)
 def commands(session: nox.Session, package: str) -> None:
     """Only the tests that run the README's commands."""
     sync(session, package, "test")

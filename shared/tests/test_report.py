@@ -5,9 +5,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from ood_shared import plots, report
-from ood_shared.bench.pictures import png_of
 from ood_shared.errors import InputError
 from ood_shared.report import Cell, Figure, Gallery, Picture, Table, Text
+from ood_shared.results.thumbnails import png_of
 
 PNG = png_of(np.zeros((4, 4, 3), np.uint8))
 VOID = {"meta", "img", "br"}

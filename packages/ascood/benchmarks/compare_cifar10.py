@@ -22,10 +22,10 @@ import numpy as np
 import yaml
 from ascood import cli
 from ood_shared import files, runs
-from ood_shared.bench.schema import read_result
 from ood_shared.cli import Parser, run_command
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError
+from ood_shared.results.record import read_result
 from ood_shared.runs import CHECKPOINT
 
 PACKAGE = Path(__file__).resolve().parents[1]

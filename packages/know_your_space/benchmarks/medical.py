@@ -16,9 +16,9 @@ from typing import Any
 
 from know_your_space import cli, paths
 from ood_shared import files
-from ood_shared.bench.schema import read_result
 from ood_shared.cli import Parser, run_command
 from ood_shared.flags import positive_int
+from ood_shared.results.record import read_result
 
 ID = "pneumoniamnist"
 ARMS = {

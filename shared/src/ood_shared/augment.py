@@ -15,7 +15,20 @@ from torch import Tensor
 from ood_shared.errors import InputError
 
 LUMA = (0.2989, 0.587, 0.114)  # ITU-R 601, as torchvision rounds it
+PADDING = 2  # pixels that a crop of the common views is shifted by at most, along each side
 _OPERATIONS = 4  # brightness, contrast, saturation, hue
+
+
+def common_views(images: Tensor, generator: torch.Generator, mirror: bool) -> Tensor:
+    """One view of each image: shifted by up to `PADDING` pixels, and mirrored half of the time where that is right.
+
+    Args:
+        images: (n, c, h, w), any dtype, on any device; what is shifted in is 0.
+        generator: on the CPU.
+        mirror: of the benchmark: a property of the data (`ood_shared.datasets.benchmark.is_mirrored`).
+    """
+    shifted = random_crop(images, PADDING, generator)
+    return random_flip(shifted, generator) if mirror else shifted
 
 
 def random_crop(images: Tensor, padding: int, generator: torch.Generator) -> Tensor:

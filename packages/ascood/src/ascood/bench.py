@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ood_shared.bench.flags import bench_parser, run_bench
 from ood_shared.cli import Parser
+from ood_shared.contract import bench_parser, run_bench
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 from ood_shared import checkpoints, distributed
-from ood_shared.bench.common import Common, common_of
-from ood_shared.bench.fields import ScoreArrays
-from ood_shared.bench.material import Material, as_uint8, facts_of, make_result, print_metrics, read_material
-from ood_shared.bench.pictures import write_pictures
-from ood_shared.bench.schema import measure, pack_scores, write_result
+from ood_shared.contract import Common, common_of
+from ood_shared.datasets.benchmark import Material, as_uint8, read_material
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError
+from ood_shared.results.record import facts_of, make_result, measure, pack_scores, print_metrics, write_result
+from ood_shared.results.schema import ScoreArrays
+from ood_shared.results.thumbnails import write_pictures
 
 from ascood.bench import SCORES, Schedule
 from ascood.evaluator import Evaluator

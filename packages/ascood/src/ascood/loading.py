@@ -11,8 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 from ood_shared import distributed
-from ood_shared.augment import random_crop, random_flip
-from ood_shared.bench.common_views import common_views
+from ood_shared.augment import common_views, random_crop, random_flip
 from ood_shared.errors import InputError
 from ood_shared.loaders import DeviceLoader, to_float
 from torch import Tensor

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
-from ood_shared.bench import common_views
+from ood_shared import augment
 from ood_shared.errors import InputError, unknown
 from PIL import Image
 from torch import Tensor
@@ -143,7 +143,7 @@ def random_part(image: Image.Image, chain: Chain, seed: int) -> Tensor:
         jitter = v2.ColorJitter(brightness=32.0 / 255.0, saturation=0.5)
         steps = [resize, v2.RandomCrop(size), v2.RandomHorizontalFlip(), jitter]
     elif chain.kind in ("classic", *IN_COMMON):
-        padding = PADDING if chain.kind == "classic" else common_views.PADDING
+        padding = PADDING if chain.kind == "classic" else augment.PADDING
         flips = [] if chain.kind == "common" else [v2.RandomHorizontalFlip()]
         steps = [v2.Resize(chain.pre_size, interpolation=interpolation, antialias=True), v2.CenterCrop(size)]
         steps += [*flips, v2.RandomCrop(size, padding=padding)]

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from ood_shared.bench.material import make_result
-from ood_shared.bench.schema import pack_scores, write_result
+from ood_shared.results.record import make_result, pack_scores, write_result
 
 from ascood.evaluator import Evaluator
 from ascood.scores.base import Score

@@ -13,9 +13,9 @@ import yaml
 from ascood import cli, fit
 from ascood.scores.names import SCORES
 from ood_shared import checkpoints
-from ood_shared.bench.common import COMMON, Common
-from ood_shared.bench.pictures import read_pictures
-from ood_shared.bench.schema import read_result
+from ood_shared.contract import COMMON, Common
+from ood_shared.results.record import read_result
+from ood_shared.results.thumbnails import read_pictures
 
 QUICK = ["--num_workers", "0", "--merge_option", "merge", "--num_gpus", "0", "--device", "cpu"]
 OWN = ["--id-data", "folder:mine", "--network.backbone.name", "lenet", "--optimizer.lr", "0.05", *QUICK]
@@ -287,7 +287,7 @@ def test_the_bench_leaves_a_checked_result(place, done, monkeypatch, backbone, n
 def test_in_common_all_training_images_are_trained_on():
     """As every method of a comparison does; with the paper's network one of ten is kept to choose the epoch."""
     from ascood.budgeted import _samples_of
-    from ood_shared.bench.material import Material
+    from ood_shared.datasets.benchmark import Material
 
     images = torch.arange(20, dtype=torch.uint8).view(20, 1, 1, 1).expand(20, 3, 32, 32).contiguous()
     material = Material(images, torch.arange(20) % 2, images, torch.arange(20) % 2, ("a", "b"), {})

@@ -120,7 +120,7 @@ def test_a_set_that_does_not_fit_in_memory_is_cropped_and_flipped_as_one_that_do
 
 
 def test_batches_in_common_are_the_common_views():
-    from ood_shared.bench.common_views import common_views
+    from ood_shared.augment import common_views
     from ood_shared.loaders import to_float
 
     samples = pixels()

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from ood_shared import checkpoints
-from ood_shared.bench.common import Common, common_of, epochs_of
-from ood_shared.bench.material import Material, facts_of, print_metrics, read_material
-from ood_shared.bench.pictures import write_pictures
-from ood_shared.bench.schema import measure
+from ood_shared.contract import Common, common_of, epochs_of
+from ood_shared.datasets.benchmark import Material, read_material
 from ood_shared.datasets.noise import NOISE_SEEDS
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError
+from ood_shared.results.record import facts_of, measure, print_metrics
+from ood_shared.results.thumbnails import write_pictures
 from torch import Tensor
 
 from imood import longtail, modes

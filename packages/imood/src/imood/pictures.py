@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 from ood_shared import plots
-from ood_shared.bench.schema import split_scores
 from ood_shared.report import Figure, Section, Table, Text, write_report
+from ood_shared.results.record import split_scores
 
 
 def write_pictures(folder: Path, result: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 from ood_shared import metrics, runs
-from ood_shared.bench.schema import measure, write_result
 from ood_shared.devices import peak_memory
 from ood_shared.files import write_text
+from ood_shared.results.record import measure, write_result
 from torch import device as Device
 
 from imood import legacy_metrics

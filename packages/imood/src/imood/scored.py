@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from ood_shared import metrics
-from ood_shared.bench.fields import ScoreArrays
-from ood_shared.bench.schema import pack_scores
+from ood_shared.results.record import pack_scores
+from ood_shared.results.schema import ScoreArrays
 
 from imood import legacy_metrics
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, UInt8
 from ood_shared import augment
-from ood_shared.bench.common_views import common_views
+from ood_shared.augment import common_views
 from ood_shared.loaders import to_float
 from torch import Tensor
 
@@ -68,7 +68,7 @@ class CommonViews(Views):
     """The training views that every method has under `--backbone common`, in place of the paper's.
 
     Attributes:
-        mirror: of `ood_shared.bench.material.Material`; a property of the data set.
+        mirror: of `ood_shared.datasets.benchmark.Material`; a property of the data set.
     """
 
     mirror: bool = False

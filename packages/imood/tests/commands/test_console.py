@@ -5,9 +5,9 @@ import sys
 
 import pytest
 from imood import cli
-from ood_shared.bench.common import COMMON, Common
-from ood_shared.bench.pictures import read_pictures
-from ood_shared.bench.schema import read_result
+from ood_shared.contract import COMMON, Common
+from ood_shared.results.record import read_result
+from ood_shared.results.thumbnails import read_pictures
 from ood_shared.testing.commands import clean_environment
 
 

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 import yaml
-from ood_shared.bench.schema import read_result
+from ood_shared.results.record import read_result
 
 from ..conftest import SETS, SMALL
 

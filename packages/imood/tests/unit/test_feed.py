@@ -151,7 +151,7 @@ def test_more_processes_than_images_in_a_batch_are_refused(monkeypatch):
 @pytest.mark.parametrize("mirror", [False, True])
 def test_common_views_are_those_of_every_method(mirror):
     """No colour changes: the pixels are those of the images, shifted, as the baselines of a comparison see them."""
-    from ood_shared.bench.common_views import common_views
+    from ood_shared.augment import common_views
 
     images = torch.randint(0, 256, (12, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     found = CommonViews(mirror=mirror).train(images, torch.Generator().manual_seed(3))

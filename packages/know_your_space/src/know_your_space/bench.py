@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ood_shared.bench.flags import bench_parser, run_bench
+from ood_shared.contract import bench_parser, run_bench
 
 
 @dataclass(frozen=True)

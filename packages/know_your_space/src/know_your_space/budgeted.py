@@ -10,12 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from ood_shared.bench.common import Common, common_of
-from ood_shared.bench.material import Material, facts_of, make_result, print_metrics, read_material
-from ood_shared.bench.pictures import write_pictures
-from ood_shared.bench.schema import pack_scores, write_result
+from ood_shared.contract import Common, common_of
+from ood_shared.datasets.benchmark import Material, read_material
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError
+from ood_shared.results.record import facts_of, make_result, pack_scores, print_metrics, write_result
+from ood_shared.results.thumbnails import write_pictures
 from ood_shared.scores import energy
 from torch import Tensor
 

@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from ood_bench import page
 from ood_shared import plots
-from ood_shared.bench import page
-from ood_shared.bench.material import make_result
-from ood_shared.bench.schema import pack_scores, split_scores, write_result
 from ood_shared.metrics import NAMES as SHARED_NAMES
 from ood_shared.report import Table, write_report
+from ood_shared.results.record import make_result, pack_scores, split_scores, write_result
 
 from know_your_space.data import Part
 from know_your_space.epochs import balanced_accuracy

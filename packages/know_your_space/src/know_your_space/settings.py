@@ -26,9 +26,7 @@ class TrainSettings:
     inlier_space: str = "latent"
     outlier_space: str = "pixel"
     operators: tuple[str, ...] = ("augmix_jigsaw",)  # of the pixel outliers
-    augmentation: str = (
-        "affine"  # of the ID images; the others are those of a comparison (ood_shared.bench.common_views)
-    )
+    augmentation: str = "affine"  # of the ID images; the others are those of a comparison (ood_shared.common_views)
     augmix_severity: int = 11
     augmix_canvas: str = "original"
     outlier_contrast: float = 1.0  # largest factor by which the contrast of pixel outliers changes

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, UInt8
-from ood_shared.bench.common_views import common_views
+from ood_shared.augment import common_views
 from ood_shared.errors import InputError
 from ood_shared.loaders import to_float
 from torch import Tensor

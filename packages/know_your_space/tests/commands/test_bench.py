@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from know_your_space import bench, cli
 from ood_shared import checkpoints
-from ood_shared.bench.common import COMMON, Common
-from ood_shared.bench.pictures import read_pictures
-from ood_shared.bench.schema import read_result
+from ood_shared.contract import COMMON, Common
+from ood_shared.results.record import read_result
+from ood_shared.results.thumbnails import read_pictures
 
 
 @pytest.fixture

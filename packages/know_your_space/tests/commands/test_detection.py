@@ -19,9 +19,9 @@ from know_your_space.legacy_metrics import NAMES, legacy_metrics
 from know_your_space.models import build_model
 from know_your_space.sets import EIGHT
 from know_your_space.transforms import evaluation_transform
-from ood_shared.bench.schema import read_result
 from ood_shared.checkpoints import load
 from ood_shared.metrics import evaluate
+from ood_shared.results.record import read_result
 
 SCRIPT = Path(__file__).parents[2] / "ood_detection.py"
 LOGS = Path("logs/wrn/bloodmnist/in_latent_out_pix")

@@ -11,7 +11,7 @@ import torch
 from know_your_space import paths
 from know_your_space.cli_detect import detect_main
 from ood_shared import checkpoints
-from ood_shared.bench.schema import read_result
+from ood_shared.results.record import read_result
 
 LOGS = Path("logs/wrn/bloodmnist/in_latent_out_pix")
 SHORT = ("--layers", "10", "--device", "cpu", "--no_download")

@@ -17,7 +17,7 @@ from know_your_space.transforms import (
     training_transform,
     training_view,
 )
-from ood_shared.bench.common_views import common_views
+from ood_shared.augment import common_views
 from ood_shared.errors import InputError
 from PIL import Image
 from torch import Tensor

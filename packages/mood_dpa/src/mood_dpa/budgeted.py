@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 from ood_shared import checkpoints
-from ood_shared.bench.common import common_of
-from ood_shared.bench.material import facts_of, make_result, print_metrics, read_material
-from ood_shared.bench.pictures import write_pictures
-from ood_shared.bench.schema import pack_scores, write_result
+from ood_shared.contract import common_of
+from ood_shared.datasets.benchmark import read_material
 from ood_shared.devices import autocast, make_scaler, resolve_device, seed_everything
 from ood_shared.errors import InputError
+from ood_shared.results.record import facts_of, make_result, pack_scores, print_metrics, write_result
+from ood_shared.results.thumbnails import write_pictures
 from torch import Tensor
 
 from mood_dpa import fit

@@ -11,9 +11,9 @@ import torch
 from mood_dpa import cli, fit
 from mood_dpa.configuration import read_config, write_config
 from mood_dpa.standalone import load_checkpoint
-from ood_shared.bench.common import COMMON, Common
-from ood_shared.bench.pictures import PICTURES, read_pictures
-from ood_shared.bench.schema import read_result
+from ood_shared.contract import COMMON, Common
+from ood_shared.results.record import read_result
+from ood_shared.results.thumbnails import PICTURES, read_pictures
 from ood_shared.testing.ranks import run_ranks
 
 from ..conftest import PACKAGE, SIDE, small_inference_config, small_train_config, write_phantoms

@@ -6,13 +6,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from ood_shared.bench.common import common_of, epochs_of
-from ood_shared.bench.material import facts_of, make_result, print_metrics, read_material
-from ood_shared.bench.pictures import write_pictures
-from ood_shared.bench.schema import write_result
+from ood_shared.contract import common_of, epochs_of
+from ood_shared.datasets.benchmark import read_material
 from ood_shared.devices import module_device, resolve_device
 from ood_shared.errors import InputError
 from ood_shared.loaders import to_float
+from ood_shared.results.record import facts_of, make_result, print_metrics, write_result
+from ood_shared.results.thumbnails import write_pictures
 from ood_shared.runs import read_settings
 
 from oodgen.bench import Schedule

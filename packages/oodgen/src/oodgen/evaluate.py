@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from ood_bench import page
 from ood_shared import plots
-from ood_shared.bench import page
-from ood_shared.bench.material import make_result
-from ood_shared.bench.schema import split_scores, write_result
 from ood_shared.datasets import EMBEDDED_OOD, NOISE
 from ood_shared.devices import seed_everything
 from ood_shared.errors import InputError, MissingFileError
 from ood_shared.report import write_report
+from ood_shared.results.record import make_result, split_scores, write_result
 from torch import Tensor
 
 from oodgen import configuration as conf

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
-from ood_shared.bench.schema import pack_scores
+from ood_shared.results.record import pack_scores
 from torch import Tensor
 
 from oodgen.scores import ood_score

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from ood_shared.bench.material import NOISE_COUNTS, SPHERE_MARGIN, largest_norm
 from ood_shared.datasets import NOISE, load, load_any_size, make_noise
+from ood_shared.datasets.benchmark import NOISE_COUNTS, SPHERE_MARGIN, largest_norm
 from ood_shared.datasets.own import looks_like_path
 from ood_shared.devices import autocast, module_device
 from ood_shared.metrics import evaluate

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ood_shared.bench.common_views import common_views
+from ood_shared.augment import common_views
 from ood_shared.devices import autocast, make_scaler, maybe_compile, seed_everything
 from ood_shared.errors import InputError
 from ood_shared.loaders import DeviceLoader, to_float

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ood_shared.bench.common import COMMON, Common
-from ood_shared.bench.pictures import read_pictures
-from ood_shared.bench.schema import read_result
+from ood_shared.contract import COMMON, Common
 from ood_shared.datasets import load
+from ood_shared.results.record import read_result
+from ood_shared.results.thumbnails import read_pictures
 from oodgen import bench, cli
 from oodgen.data import read_id
 from oodgen.modes import GEN_OOD, TEST, TRAIN_CLASSI, TRAIN_VAE

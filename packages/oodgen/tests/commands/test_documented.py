@@ -7,7 +7,7 @@ import shlex
 import pytest
 import torch
 from ood_shared import checkpoints
-from ood_shared.bench.schema import read_result
+from ood_shared.results.record import read_result
 from oodgen.classifier import Classifier
 from oodgen.vae import VAE
 from PIL import Image

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from ood_shared import checkpoints
-from ood_shared.bench.schema import read_result
+from ood_shared.results.record import read_result
 
 pytestmark = [
     pytest.mark.gpu,

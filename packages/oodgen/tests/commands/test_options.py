@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from ood_shared import checkpoints
-from ood_shared.bench.schema import read_result
+from ood_shared.results.record import read_result
 from oodgen import modes
 from oodgen.data import read_generated
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from ood_shared import checkpoints
-from ood_shared.bench import schema
+from ood_shared.results import record
 from oodgen import data
 from oodgen import train as training
 
@@ -130,7 +130,7 @@ def test_a_disk_that_fills_up_while_results_are_written_leaves_none_that_looks_c
         Path(file).write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(schema.np, "savez_compressed", fills_up)
+    monkeypatch.setattr(record.np, "savez_compressed", fills_up)
     assert "result/scores.npz: No space left on device. Make room and run again." in run("test").error
     assert names("result") == ["auroc.log", "classifer", "vae"]
 

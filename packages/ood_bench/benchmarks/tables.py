@@ -1,0 +1,89 @@
+"""The leaderboards of the README and of `docs/leaderboards.md`, from what `ood-bench` leaves.
+
+python benchmarks/tables.py --keep FOLDER results/mnist.json     # the numbers of a run, small enough to be kept
+python benchmarks/tables.py results/mnist.json                   # its table in Markdown; --short without single sets
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from ood_bench.command import LEADERBOARD, RESULTS
+from ood_shared import files
+
+USED = ("backbone", "parameters", "epochs", "extra_data")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="an --output-dir of ood-bench; FILE is written")
+    parser.add_argument("--short", action="store_true", help="leave out the columns of single OOD sets")
+    parser.add_argument("file", type=Path)
+    options = parser.parse_args()
+    if options.keep is not None:
+        files.write_json(options.file, condensed(options.keep))
+    print("\n".join(markdown(json.loads(options.file.read_text()), options.short)))
+
+
+def condensed(folder: Path) -> dict[str, Any]:
+    """Leaderboard, costs and circumstances of a run."""
+    found = files.read_json(folder / RESULTS)
+    records: dict[str, Any] = {}
+    for run in found["runs"]:
+        for record in run["results"]:
+            records.setdefault(record["method"], record)
+    first = next(iter(records.values()))
+    return {
+        "command_line": found["command_line"],
+        "finished": found["finished"],
+        "seconds": {f"{run['method']}, seed {run['seed']}": run["seconds"] for run in found["runs"]},
+        "hardware": first["hardware"],
+        "versions": first["versions"],
+        "commit": first["commit"],
+        "leaderboard": [
+            {**entry, **_costs(records[entry["method"]])} for entry in files.read_json(folder / f"{LEADERBOARD}.json")
+        ],
+    }
+
+
+def _costs(record: dict[str, Any]) -> dict[str, Any]:
+    accuracy = record["id_accuracy"]
+    return {
+        "id_accuracy": None if accuracy is None else accuracy["value"],
+        "timings": record["timings"],
+        "peak_memory_bytes": record["peak_memory_bytes"],
+        **{name: record["config"].get(name) for name in USED},
+    }
+
+
+def markdown(kept: dict[str, Any], short: bool) -> list[str]:
+    """A table: mean AUROC near, far and of all sets, the AUROC on each set, FPR95, accuracy, training time."""
+    entries = kept["leaderboard"]
+    groups = [group for group in ("near", "far") if any(group in entry["means"] for entry in entries)]
+    groups = groups if len(groups) > 1 else []
+    sets = [] if short else list(dict.fromkeys(name for entry in entries for name in entry["sets"]))
+    heads = ["#", "method", "mean AUROC", *(f"{group} AUROC" for group in groups), *map(_short, sets)]
+    heads += ["mean FPR95", "ID accuracy", "training"]
+    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+    for entry in entries:
+        cells = [str(entry["place"]), entry["method"], _share(entry["means"]["all"]["auroc"])]
+        cells += [_share(entry["means"][group]["auroc"]) if group in entry["means"] else "–" for group in groups]
+        cells += [f"{100 * entry['sets'][name]['auroc']['value']:.1f}" for name in sets]
+        accuracy = entry["id_accuracy"]
+        cells += [_share(entry["means"]["all"]["fpr95"]), "–" if accuracy is None else f"{100 * accuracy:.1f}"]
+        cells.append(f"{entry['timings']['train_seconds']:.0f} s")
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _share(share: dict[str, float]) -> str:
+    return f"{100 * share['value']:.1f} [{100 * share['low']:.1f}, {100 * share['high']:.1f}]"
+
+
+def _short(name: str) -> str:
+    return Path(name).name.split(".")[0]
+
+
+if __name__ == "__main__":
+    main()

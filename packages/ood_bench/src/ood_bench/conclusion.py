@@ -1,0 +1,83 @@
+"""What `ood-bench` leaves when its runs have ended: the report, the leaderboard and all results; and what it prints."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ood_shared import files
+from ood_shared.contract import NOVEL
+from ood_shared.errors import InputError
+from ood_shared.report import write_report
+from ood_shared.results.schema import CONVENTION, SCHEMA_VERSION
+from ood_shared.results.thumbnails import Pictures, read_pictures
+
+from ood_bench import leaderboard, page, summary
+from ood_bench.command import LEADERBOARD, REPORT, RESULTS
+from ood_bench.jobs import Ended, say
+
+
+def conclude(ended: Sequence[Ended], folder: Path, command_line: str, settings: dict[str, Any]) -> int:
+    """Write the report and the JSON, print the tables, and name what failed; returns 1 when something did, else 0.
+
+    Args:
+        ended: every run.
+        folder: of all files.
+        command_line: for the report.
+        settings: the flags, and what came of them.
+    """
+    results = [result for end in ended for result in end.results]
+    failures = {str(end.run): end.failure for end in ended if not end.results}
+    records = [record for record, _ in results]
+    _write_results(ended, folder, command_line, settings)
+    places = leaderboard.leaderboard(results, [NOVEL], np.random.default_rng(0))
+    files.write_json(folder / f"{LEADERBOARD}.json", leaderboard.as_json(places))
+    files.write_text(folder / f"{LEADERBOARD}.csv", leaderboard.as_csv(places))
+    title = f"OOD detection on {settings['id']}"
+    pictures = _pictures_of(ended)
+    write_report(folder / REPORT, title, page.sections(results, failures, command_line, settings, places, pictures))
+    if records:
+        print("\n".join(["", *summary.as_lines(records), ""]))
+    print(f"report: {folder / REPORT}\nnumbers: {folder / RESULTS}")
+    if failures:
+        say(f"ood-bench: {len(failures)} of {len(ended)} run(s) failed: {'; '.join(failures)}")
+    return 1 if failures else 0
+
+
+def _pictures_of(ended: Sequence[Ended]) -> dict[str, Pictures | None]:
+    """The pictures of each method's first run; a damaged file is named and costs the report no more than these."""
+    found: dict[str, Pictures | None] = {}
+    for end in ended:
+        for (method, folder), (_, scores) in zip(end.run.folders().items(), end.results, strict=False):
+            if method not in found:
+                try:
+                    found[method] = read_pictures(folder, scores)
+                except InputError as error:
+                    found[method] = None
+                    say(f"ood-bench: no pictures of {method}: {error}")
+    return found
+
+
+def _write_results(ended: Sequence[Ended], folder: Path, command_line: str, settings: dict[str, Any]) -> None:
+    runs = [
+        {
+            "method": end.run.source.name,
+            "seed": end.run.seed,
+            "status": "done" if end.results else "failed",
+            "seconds": end.seconds,
+            "attempts": end.attempts,
+            "folder": end.run.folder.relative_to(folder).as_posix(),
+            "failure": list(end.failure),
+            "results": [record for record, _ in end.results],
+        }
+        for end in ended
+    ]
+    records = [record for end in ended for record, _ in end.results]
+    about = {
+        "schema_version": SCHEMA_VERSION,
+        "score_convention": CONVENTION,
+        "finished": time.strftime("%FT%TZ", time.gmtime()),
+    }
+    about |= {"command_line": command_line, "settings": settings}
+    files.write_json(folder / RESULTS, {**about, "summary": summary.as_json(records), "runs": runs})

@@ -1,0 +1,122 @@
+"""The flags of `ood-bench --launcher slurm`; the jobs themselves are tested in `slurm/`, on a cluster."""
+
+import pytest
+from ood_bench import command, launchers, slurm_queue
+from ood_bench.slurm_queue import State, read_options
+
+from .fakes import install
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.chdir(tmp_path)
+    install(folder, "fake_a")
+    return folder
+
+
+def one_line(capsys, *arguments):
+    assert command.main(["--methods", "fake_a", "--output-dir", "out", "--launcher", "slurm", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    return said
+
+
+def test_options_go_to_sbatch_as_they_are():
+    words = ["partition=gpu", "--gres=gpu:1", "exclude=n1,n2", "exclusive"]
+    assert read_options(words, "smoke")["additional_parameters"] == {
+        "cpus-per-task": 2,
+        "requeue": True,
+        "partition": "gpu",
+        "gres": "gpu:1",
+        "exclude": "n1,n2",
+        "exclusive": True,
+    }
+
+
+def test_a_user_may_keep_slurm_from_queueing_a_job_again():
+    assert "requeue" not in read_options(["no-requeue"], "smoke")["additional_parameters"]
+
+
+@pytest.mark.parametrize(
+    ("words", "budget", "minutes"),
+    [
+        ([], "smoke", 30),
+        ([], "full", 1440),
+        (["time=90"], "smoke", 90),
+        (["time=10:30"], "smoke", 11),
+        (["time=2:00:00"], "smoke", 120),
+        (["time=1-12"], "smoke", 2160),
+        (["time=1-12:30"], "smoke", 2190),
+        (["time=1-12:30:01"], "smoke", 2191),
+    ],
+)
+def test_the_time_limit_is_read_as_sbatch_does_and_has_a_default_for_every_budget(words, budget, minutes):
+    assert read_options(words, budget)["time"] == minutes
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("mem 8G", "`mem 8G` is not an option of sbatch by its long name"),
+        ("p=gpu", "`p=gpu` is not an option of sbatch"),
+        ("output=log.txt", "ood-bench settles output itself"),
+        ("time=soon", "time=soon is not a time of sbatch"),
+        ("time=0:30", "is less than a minute"),
+    ],
+)
+def test_a_wrong_option_is_one_line_and_status_2(site, capsys, word, said):
+    assert said in one_line(capsys, "--slurm", word)
+
+
+def test_without_sbatch_one_line_says_so(site, capsys, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert "--launcher slurm needs `sbatch`, which is not found" in one_line(capsys)
+
+
+def test_without_submitit_one_line_names_the_extra(site, capsys, monkeypatch):
+    monkeypatch.setattr(launchers.util, "find_spec", lambda _: None)
+    assert "needs submitit. Install it: pip install 'ood-shared[slurm]'" in one_line(capsys)
+
+
+def test_a_cluster_that_does_not_answer_is_one_line(site, capsys, monkeypatch, tmp_path):
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("sbatch", "srun", "squeue", "scancel"):
+        (programs / name).write_text("#!/bin/sh\necho 'slurm_load_jobs error: Unable to contact' >&2\nexit 1\n")
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs), prepend=":")
+    assert "the cluster does not answer squeue: slurm_load_jobs error: Unable to contact" in one_line(capsys)
+    assert slurm_queue.ask() is None
+
+
+@pytest.mark.parametrize(
+    ("code", "started", "lost"),
+    [
+        ("NODE_FAIL", False, True),
+        ("PREEMPTED", True, True),
+        ("GONE", False, True),
+        ("FAILED", True, True),  # without a result: what a method does wrong comes back as one
+        ("TIMEOUT", True, True),
+        ("FAILED", False, False),  # the job's Python did not come up
+        ("CANCELLED", True, False),
+        ("OUT_OF_MEMORY", True, False),
+    ],
+)
+def test_only_what_the_cluster_lost_is_submitted_again(code, started, lost):
+    slurm = pytest.importorskip("ood_bench.slurm", reason="submitit is not installed")
+    assert slurm._is_lost(State(code), started) == lost
+
+
+def test_a_state_is_said_with_its_node_or_the_reason_for_waiting():
+    assert str(State("RUNNING", "n1", "None")) == "RUNNING (n1)"
+    assert str(State("PENDING", "", "Resources")) == "PENDING (Resources)"
+    assert str(State("PENDING", "", "None")) == "PENDING"
+
+
+def test_nothing_is_written_where_the_cluster_is_missing(site, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", "/nowhere")
+    one_line(capsys)
+    assert not (tmp_path / "out").exists()

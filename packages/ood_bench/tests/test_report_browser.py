@@ -1,0 +1,313 @@
+"""The report in a browser: Chromium of the system, driven by Playwright."""
+
+import os
+import re
+import shutil
+
+import numpy as np
+import pytest
+from ood_bench import leaderboard, page
+from ood_shared.report import Cell, Table, render, write_report
+from ood_shared.results.thumbnails import read_pictures, write_pictures
+from ood_shared.testing.results import result
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome on the PATH")
+
+PHONE, DESKTOP, PAPER = 390, 1280, 703  # px; a page of A4 between margins of 12 mm
+LONG = "/data/of/another/hospital/with/a/long/name/scans"
+SETS = ("novel", "textures", LONG)
+ROWS = [
+    ["b", "9.5\n[9, 10]", Cell("1 min 5 s", 65.0), "7.1"],
+    ["d", "100.0\n[99, 100]", Cell("20 s", 20.0), "0.5"],
+    ["a", "–", Cell("–", None), "–"],
+    ["c", "−3.0\n[−4, −2]", Cell("3 h 2 min", 10920.0), "12.0"],
+]
+HEAD = ["method", "AUROC ↑", "training", "FPR95 ↓"]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    flags = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium refuses a sandbox to root
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """A report of four methods on three sets, the first of them near; one method leaves no pictures, one run failed."""
+    folder = tmp_path_factory.mktemp("report")
+    random = np.random.default_rng(0)
+    results, pictures = [], {}
+    for number, method in enumerate(("alpha", "beta", "a_method_with_a_long_name", "delta")):
+        record, scores = result(method, number, SETS, shift=number / 2)
+        facts = {"backbone": "common", "parameters": 78_000 + number, "epochs": 3.5, "extra_data": None}
+        record["config"] = facts if number else {}
+        results.append((record, scores))
+        if number:
+            channels = 1 if number == 1 else 3
+            sizes = zip(scores["names"].tolist(), np.bincount(scores["dataset"]), strict=True)
+            sets = {name: random.integers(0, 256, (n, channels, 12, 12), dtype=np.uint8) for name, n in sizes}
+            write_pictures(folder / method, scores, sets, ["healthy", "pneumonia", "effusion"])
+            pictures[method] = read_pictures(folder / method, scores)
+    places = leaderboard.leaderboard(results, ["novel"], random, resamples=50)
+    failures = {"epsilon, seed 0": ("exit status 1", "last lines of log.txt:", "  " + "a_long_word" * 30)}
+    settings = {"id": "digits", "budget": "smoke", "ood": SETS, "seeds": [0]}
+    sections = page.sections(results, failures, "ood-bench --ood " + LONG, settings, places, pictures)
+    write_report(folder / "report.html", "OOD detection on digits", sections)
+    return (folder / "report.html").as_uri()
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    """A page with two tables, plain and grouped, of values that sort otherwise as text."""
+    path = tmp_path_factory.mktemp("tables") / "tables.html"
+    grouped = [[group, *row] for group in ("near\nsmall", "far") for row in ROWS]
+    plain = Table("Plain", HEAD, ROWS, sortable=True)
+    path.write_text(render("T", [plain, Table("Grouped", ["set", *HEAD], grouped, grouped=True, sortable=True)]))
+    return path.as_uri()
+
+
+@pytest.fixture
+def visit(browser):
+    """A function that opens a page and returns it, with what went wrong there in `faults`."""
+    contexts = []
+
+    def open_page(url, width=DESKTOP, scheme="light"):
+        context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+        contexts.append(context)
+        tab, faults = context.new_page(), []
+        tab.on("console", lambda message: faults.append(f"console: {message.type}: {message.text}"))
+        tab.on("pageerror", lambda error: faults.append(f"error: {error}"))
+        tab.on("request", lambda request: faults.append(request.url) if outside(request.url, url) else None)
+        tab.goto(url)
+        return tab, faults
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+def outside(address, url):
+    return address.split("#")[0] != url and not address.startswith("data:")
+
+
+def column(tab, number, table=0):
+    """First lines of a column's cells, from above."""
+    cells = tab.locator("table").nth(table).locator(f"tbody tr:not(.group) > :nth-child({number + 1})")
+    return [cell.split("\n")[0] for cell in cells.all_inner_texts()]
+
+
+def head(tab, name, table=0):
+    return tab.locator("table").nth(table).get_by_role("columnheader", name=name)
+
+
+# Sorting
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "once"),
+    [
+        ("method", 0, ["a", "b", "c", "d"]),
+        ("AUROC", 1, ["100.0", "9.5", "−3.0", "–"]),
+        ("training", 2, ["3 h 2 min", "1 min 5 s", "20 s", "–"]),
+        ("FPR95", 3, ["0.5", "7.1", "12.0", "–"]),
+    ],
+)
+def test_a_click_sorts_and_a_second_one_turns_the_order_with_nothing_staying_last(visit, tables, name, number, once):
+    tab, _ = visit(tables)
+    head(tab, name).get_by_role("button").click()
+    assert column(tab, number) == once
+    head(tab, name).get_by_role("button").click()
+    known = [cell for cell in once if cell != "–"]
+    assert column(tab, number) == known[::-1] + once[len(known) :]
+
+
+def test_sorting_keeps_each_row_together(visit, tables):
+    tab, _ = visit(tables)
+    before = tab.locator("table").first.locator("tbody tr").all_inner_texts()
+    head(tab, "AUROC").get_by_role("button").click()
+    after = tab.locator("table").first.locator("tbody tr").all_inner_texts()
+    assert sorted(before) == sorted(after)
+    assert before != after
+
+
+def test_sorting_is_told_to_assistive_software(visit, tables):
+    tab, _ = visit(tables)
+    states = []
+    for name in ("AUROC", "AUROC", "FPR95"):
+        head(tab, name).get_by_role("button").click()
+        states.append([th.get_attribute("aria-sort") for th in tab.locator("table").first.locator("thead th").all()])
+    assert states == [[None, "descending", None, None], [None, "ascending", None, None], [None] * 3 + ["ascending"]]
+
+
+@pytest.mark.parametrize("key", ["Enter", " "])
+def test_the_keyboard_reaches_a_head_and_sorts_by_it(visit, tables, key):
+    tab, _ = visit(tables)
+    for _ in range(10):
+        tab.keyboard.press("Tab")
+        if tab.evaluate("document.activeElement.textContent.trim()").startswith("AUROC"):
+            break
+    outline = tab.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert outline != "none"  # the focus is seen
+    tab.keyboard.press(key)
+    assert column(tab, 1) == ["100.0", "9.5", "−3.0", "–"]
+    tab.keyboard.press(key)
+    assert column(tab, 1) == ["−3.0", "9.5", "100.0", "–"]
+
+
+def test_groups_are_sorted_each_by_itself_below_their_headings(visit, tables):
+    tab, _ = visit(tables)
+    head(tab, "method", table=1).get_by_role("button").click()
+    lines = [line.split("\t")[0] for line in tab.locator("table").nth(1).locator("tbody tr").all_inner_texts()]
+    firsts = [line.split("\n")[0].strip() for line in lines]
+    assert firsts == ["near small", *"abcd", "far", *"abcd"]
+
+
+def test_every_column_of_every_table_of_a_report_sorts_both_ways(visit, report):
+    tab, faults = visit(report)
+    for table in tab.locator("table.sortable").all():
+        heads = table.locator("thead th").all()
+        for number, th in enumerate(heads):
+            orders = []
+            for _ in range(2):
+                th.get_by_role("button").click()
+                bodies = table.locator("tbody").all()
+                rows = [body.locator(f"tr:not(.group) > :nth-child({number + 1})") for body in bodies]
+                orders.append([keys(row.evaluate_all(KEYS), th.get_attribute("class")) for row in rows])
+            state = [th.get_attribute("aria-sort"), th.inner_text()]
+            for first, second in zip(*orders, strict=True):
+                assert first in (sorted(first), sorted(first, reverse=True)), state
+                assert second == first[::-1], state
+    assert faults == []
+
+
+KEYS = "cells => cells.map(cell => [cell.dataset.key ?? null, cell.firstChild?.textContent ?? ''])"
+
+
+def keys(found, kind):
+    """Numbers, without what has none; words, whatever their case."""
+    if kind == "number":
+        return [float(key) for key, _ in found if key is not None]
+    return [word.lower() for _, word in found]
+
+
+# What is shown
+
+
+def test_the_page_loads_nothing_and_complains_about_nothing(visit, report):
+    tab, faults = visit(report)
+    for summary in tab.locator("summary").all():
+        summary.click()
+    tab.locator("nav a").last.click()
+    tab.wait_for_load_state("networkidle")
+    assert faults == []
+
+
+def test_a_link_of_the_contents_opens_a_folded_section_and_shows_its_title(visit, report):
+    tab, _ = visit(report, PHONE)
+    tab.locator("nav summary").click()
+    name = "Where a_method_with_a_long_name fails"
+    folded = tab.locator("details.folded", has=tab.get_by_role("heading", name=name))
+    assert folded.get_attribute("open") is None
+    tab.locator("nav").get_by_role("link", name=name).click()
+    folded.locator("img").first.wait_for(state="visible")
+    assert 0 <= folded.get_by_role("heading", name=name).bounding_box()["y"] < 800
+
+
+def test_every_picture_is_loaded_and_described(visit, report):
+    tab, _ = visit(report)
+    found = tab.locator("img").evaluate_all("all => all.map(i => [i.complete && i.naturalWidth > 0, i.alt.length > 0])")
+    assert len(found) == 3 + 4 + 3 * 4 * 8  # ROC by set, histograms by method, eight of each set of three methods
+    assert all(loaded and described for loaded, described in found)
+
+
+def test_small_pictures_are_enlarged_without_blur(visit, report):
+    tab, _ = visit(report)
+    small = tab.locator(".pictures img")
+    kinds = small.evaluate_all("all => [...new Set(all.map(i => getComputedStyle(i).imageRendering))]")
+    assert kinds == ["pixelated"]
+
+
+def test_the_pictures_name_score_class_and_what_it_was_taken_for(visit, report):
+    tab, _ = visit(report)
+    spoken = tab.locator(".pictures img").evaluate_all("all => all.map(image => image.alt)")
+    of_id = [alt for alt in spoken if alt.startswith("digits")]
+    assert all(re.search(r"image \d: score -?\d\S*, class (healthy|pneumonia|effusion)", alt) for alt in of_id)
+    assert any("taken for" in alt for alt in of_id)
+
+
+BEYOND = """() => [...document.querySelectorAll("body *")]
+  .filter(element => element.getBoundingClientRect().right > innerWidth + 0.5)
+  .map(element => [element.parentElement.closest(".wide") !== null, element.outerHTML.slice(0, 200)])"""
+HIDDEN = """() => [...document.querySelectorAll("section, section *:not(.hint)")]
+  .filter(element => getComputedStyle(element).display !== "contents")
+  .filter(element => !element.checkVisibility({opacityProperty: true, visibilityProperty: true}))
+  .map(element => element.outerHTML.slice(0, 200))"""
+
+
+@pytest.mark.parametrize("width", [PHONE, 500])
+def test_a_phone_scrolls_the_page_downwards_only_and_wide_tables_in_their_boxes(visit, report, width):
+    tab, _ = visit(report, width)
+    tab.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    assert tab.evaluate("document.documentElement.scrollWidth") == width
+    assert [found for found in tab.evaluate(BEYOND) if not found[0]] == []
+    boxes = tab.locator(".wide").evaluate_all("all => all.map(b => [b.scrollWidth > b.clientWidth, b.tabIndex])")
+    assert boxes[0] == [True, 0]  # the leaderboard; a box that scrolls takes the focus, for the arrow keys
+
+
+def test_the_methods_stay_in_sight_while_a_table_scrolls(visit, report):
+    tab, _ = visit(report, PHONE)
+    box = tab.locator(".wide").first
+    box.evaluate("box => box.scrollLeft = 150")
+    assert tab.locator("table").first.locator("tbody th").first.bounding_box()["x"] == box.bounding_box()["x"]
+
+
+CONTRASTS = """() => {
+  const parts = text => text.match(/[\\d.]+/g).map(Number);
+  const linear = v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+  const light = ([r, g, b]) => 0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255);
+  const behind = element => {
+    for (let e = element; e; e = e.parentElement) {
+      const colour = parts(getComputedStyle(e).backgroundColor);
+      if (colour.length === 3 || colour[3] === 1) return colour;
+    }
+    return [255, 255, 255];
+  };
+  return [...document.querySelectorAll("body *")]
+    .filter(e => e.tagName !== "SCRIPT" && [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()))
+    .map(e => {
+      const [a, b] = [light(parts(getComputedStyle(e).color)), light(behind(e))];
+      return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), b, e.textContent.trim().slice(0, 40)];
+    });
+}"""
+
+
+@pytest.mark.parametrize(("scheme", "medium"), [("light", "screen"), ("dark", "screen"), ("dark", "print")])
+def test_every_text_stands_out_from_what_is_behind_it(visit, report, scheme, medium):
+    tab, _ = visit(report, scheme=scheme)
+    tab.emulate_media(media=medium, color_scheme=scheme)
+    found = tab.evaluate(CONTRASTS)
+    assert len(found) > 300
+    assert [text for contrast, _, text in found if contrast < 4.5] == []  # WCAG 2, level AA
+    brightest = max(behind for _, behind, _ in found)
+    assert brightest < 0.05 if (scheme, medium) == ("dark", "screen") else brightest == 1
+
+
+def test_figures_keep_a_white_plate_in_the_dark(visit, report):
+    tab, _ = visit(report, scheme="dark")
+    colours = tab.locator("figure img").evaluate_all("all => all.map(i => getComputedStyle(i).backgroundColor)")
+    assert set(colours) == {"rgb(255, 255, 255)"}
+
+
+def test_paper_shows_what_the_screen_folds_and_cuts_nothing_off(visit, report):
+    tab, _ = visit(report, PAPER)
+    assert tab.locator("details.folded:not([open])").count() > 3
+    tab.emulate_media(media="print")
+    assert tab.evaluate(HIDDEN) == []
+    assert tab.evaluate(BEYOND) == []
+    stuck = "() => [...document.querySelectorAll('*')].filter(e => getComputedStyle(e).position !== 'static').length"
+    assert tab.evaluate(stuck) == 0

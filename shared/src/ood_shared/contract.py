@@ -1,0 +1,112 @@
+"""The contract of `python -m <package>.bench`: flags, budgets, the training all classifiers have in common.
+
+Without torch: flags are answered before anything heavy is imported.
+
+python -m <package>.bench --id NAME|PATH --ood NAME|PATH,… --seed N --budget smoke|quick|full --output-dir DIR
+"""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+
+from ood_shared.cli import Parser, add_shared_flags, parse_seed_number, run_command
+
+BUDGETS = ("smoke", "quick", "full")
+NOVEL = "novel"  # name of the OOD set of classes that are kept out of training
+BACKBONES = ("common", "paper")
+MIRRORS = ("auto", "yes", "no")
+LR = 2e-3  # of Adam, at the start, where a method brings no optimizer of its own
+
+
+@dataclass(frozen=True)
+class Common:
+    """The training of a classifier within a budget; None means all images.
+
+    Attributes:
+        train_images: most images to train on.
+        test_images: most images of each set to score.
+        steps: of the optimizer, about: whole epochs are trained.
+        batch_size: ID images in a step.
+        network: a name in `ood_shared.backbone.NETWORKS`.
+    """
+
+    train_images: int | None
+    test_images: int | None
+    steps: int
+    batch_size: int
+    network: str
+
+    def epochs(self, n_train: int) -> int:
+        """Passes over `n_train` images that come to about so many steps; at least one."""
+        return epochs_of(self.steps, n_train, self.batch_size)
+
+
+COMMON = {
+    "smoke": Common(2000, 1000, 270, 32, "smallresnet10"),
+    "quick": Common(10_000, 5000, 1200, 64, "smallresnet10"),
+    "full": Common(None, None, 20_000, 128, "smallresnet22"),
+}
+
+
+def common_of(options: argparse.Namespace) -> Common | None:
+    """The training of the budget that `options` name; None with `--backbone paper`."""
+    return COMMON[options.budget] if options.backbone == "common" else None
+
+
+def epochs_of(steps: int, n_images: int, batch_size: int) -> int:
+    """Whole epochs of full batches that come to about so many steps; at least one."""
+    return max(1, round(steps / max(1, n_images // batch_size)))
+
+
+def run_bench(
+    work: str,
+    schedules: Mapping[str, object],
+    parser: argparse.ArgumentParser,
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Answer the command; returns its exit status.
+
+    Args:
+        work: module with `bench(options, schedule)`, imported when the flags are good: `--help` does not wait for it.
+        schedules: by budget.
+        parser: of `bench_parser`, with what the package adds.
+        argv: arguments without the program's name; `sys.argv[1:]` when None.
+    """
+
+    def command(options: argparse.Namespace) -> None:
+        import_module(work).bench(options, schedules[options.budget])
+
+    return run_command(command, parser, argv)
+
+
+def bench_parser(package: str) -> Parser:
+    """The parser of `<package> bench`."""
+    parser = Parser(prog=f"{package} bench", description="Train within a budget and score outlier sets.")
+    parser.add_argument("--id", required=True, help="in-distribution set: a known name or a path")
+    parser.add_argument("--ood", required=True, help="outlier sets: known names or paths, separated by commas")
+    parser.add_argument("--novel-classes", default=None, help="classes kept out of training, tested as the set novel")
+    parser.add_argument(
+        "--budget", default="smoke", choices=BUDGETS, help="smoke: 45 s, quick: 10 min, full: the paper's schedule"
+    )
+    add_backbone_flags(parser)
+    add_shared_flags(parser, seed=parse_seed_number, seed_default=0)
+    return parser
+
+
+def add_backbone_flags(parser: argparse._ActionsContainer) -> None:
+    """`--backbone` and `--mirror`, of the packages' benches and of `ood-bench`."""
+    parser.add_argument(
+        "--backbone",
+        default=BACKBONES[0],
+        choices=BACKBONES,
+        help="common: one small residual network and as many epochs for every method that has a classifier; "
+        "paper: the method's own network and schedule (default: common)",
+    )
+    parser.add_argument(
+        "--mirror",
+        default=MIRRORS[0],
+        choices=MIRRORS,
+        help="with --backbone common, whether training images are mirrored left to right half of the time; auto: those "
+        "of the known sets of photographs (default: auto)",
+    )

@@ -1,0 +1,160 @@
+"""What a bench run trains on and scores: one ID set, its novel classes, outlier sets, all in one size and colour."""
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+
+from ood_shared.contract import NOVEL
+from ood_shared.datasets import NOISE, ImageSet, hold_out, load_any_size, make_noise, resize
+from ood_shared.datasets.registry import ALIASES
+from ood_shared.errors import InputError
+
+NOISE_COUNTS = {"gaussian": 10_000, "uniform": 10_000, "sphere": 2000}
+MIRRORED = frozenset({"cifar10", "cifar100", "stl10", "dtd", "places365", "lsun", "photos"})
+SPHERE_MARGIN = 2.0  # added to the largest norm of a training image
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """Everything in memory, on the CPU.
+
+    Attributes:
+        train: uint8 (n, channels, side, side), ID images to train on.
+        train_labels: int64 (n,), 0..classes-1.
+        test: uint8, ID images to score.
+        test_labels: int64.
+        classes: names of the ID classes.
+        ood: outlier sets by name, the novel classes first: uint8, or float32 in the scale of [0, 1] for noise.
+        native: height and width of the ID images as they were stored, at most `side`; to reduce other images by.
+        mirror: whether common views of the training images are mirrored (`common_views`).
+    """
+
+    train: UInt8[Tensor, "n channels side side"] = field(repr=False)
+    train_labels: Int64[Tensor, " n"] = field(repr=False)
+    test: UInt8[Tensor, "m channels side side"] = field(repr=False)
+    test_labels: Int64[Tensor, " m"] = field(repr=False)
+    classes: tuple[str, ...]
+    ood: Mapping[str, Tensor] = field(repr=False)
+    native: tuple[int, int] = (0, 0)
+    mirror: bool = False
+
+    def scored(self, id_name: str) -> dict[str, Tensor]:
+        """What is scored, by name: the ID test images, then the outlier sets."""
+        return {id_name: self.test, **self.ood}
+
+
+def read_material(
+    options: argparse.Namespace,
+    side: int,
+    channels: int,
+    generator: torch.Generator,
+    train_limit: int | None = None,
+    test_limit: int | None = None,
+) -> Material:
+    """The images that the flags of a bench run name, cut at random to the limits of its budget.
+
+    Images of any size become `side` x `side`; outliers larger than the ID images are first reduced to those' size, so
+    that their sharpness does not give them away.
+
+    Args:
+        options: `id`, `ood`, `novel_classes`, `mirror` and `data_dir` are read.
+        side: height and width to reach, pixels.
+        channels: 1 or 3.
+        generator: of the choice of images, and of noise.
+        train_limit: most images to train on; None takes all.
+        test_limit: most images of each set to score.
+
+    Raises:
+        InputError: an unknown set, differing classes in train and test, or no outlier set.
+    """
+    train, test = (load_any_size(options.id, split, options.data_dir, side) for split in ("train", "test"))
+    if train.classes != test.classes:
+        raise InputError(f"--id {options.id}: train and test have different classes; both need the same.")
+    height, width = train.images.shape[1:3]
+    native = (height, width) if min(height, width) < side else (side, side)
+    held = None
+    if options.novel_classes:
+        train, test, held = hold_out(train, test, options.novel_classes.split(","))
+    sets = [held] if held is not None else []
+    limits = [test_limit] * len(sets) + [train_limit, test_limit]
+    found = [_cut(s, side, channels, limit, generator) for s, limit in zip([*sets, train, test], limits, strict=True)]
+    (train_images, train_labels), (test_images, test_labels) = found[-2:]
+    ood = {NOVEL: found[0][0]} if held is not None else {}
+    drawn = {}
+    for name in set_names(options.ood):
+        if name in NOISE:
+            shape, radius = (channels, side, side), largest_norm(train_images) + SPHERE_MARGIN
+            drawn[name] = make_noise(name, NOISE_COUNTS[name], shape, generator, radius)
+        else:
+            outliers = load_any_size(name, "test", options.data_dir, side)
+            drawn[name] = resize(outliers.images, (side, side), channels=channels, native=native)
+    for name, images in drawn.items():
+        ood[name] = images[_chosen(len(images), test_limit, generator)]
+    mirror = is_mirrored(options.id, options.mirror)
+    return Material(train_images, train_labels, test_images, test_labels, train.classes, ood, native, mirror)
+
+
+def is_mirrored(name_or_path: str, wanted: str = "auto") -> bool:
+    """Whether views of a set are mirrored.
+
+    Whether a mirrored image still shows its class is a property of the data and not of a method: a mirrored cat is a
+    cat, a mirrored 3 is no digit, and a mirrored chest X-ray has its heart on the wrong side. A method that mirrors
+    digits learns such images as ID, and its near OOD sets suffer for a reason that is not the method's.
+
+    Args:
+        name_or_path: the ID set. Of the known names those of photographs are; own data is not unless asked for.
+        wanted: `--mirror`: `yes`, `no`, or `auto` for the rule above.
+    """
+    if wanted != "auto":
+        return wanted == "yes"
+    return ALIASES.get(name_or_path.lower(), name_or_path.lower()) in MIRRORED
+
+
+def largest_norm(images: UInt8[Tensor, "n c h w"]) -> float:
+    """Largest Euclidean norm of uint8 images in the scale of [0, 1]."""
+    squares = [(chunk.double() / 255).flatten(1).square().sum(1).amax() for chunk in torch.split(images, 10_000)]
+    return float(torch.stack(squares).amax().sqrt())
+
+
+def as_uint8(images: Tensor) -> UInt8[Tensor, "n channels side side"]:
+    """Images as they are, noise rounded to grey levels, for packages that know no other images.
+
+    Raises:
+        InputError: values outside of [0, 1], which `sphere` has.
+    """
+    if images.dtype == torch.uint8:
+        return images
+    if images.min() < 0 or images.max() > 1:
+        raise InputError("`sphere` has values outside of [0, 1], which this method cannot take. Leave it out of --ood.")
+    return (255 * images).round().to(torch.uint8)
+
+
+def set_names(text: str) -> list[str]:
+    """The names in `--ood`.
+
+    Raises:
+        InputError: none, or one more than once.
+    """
+    names = [name for name in text.split(",") if name]
+    if not names or len(set(names)) != len(names):
+        raise InputError(f"--ood `{text}` names no set, or one more than once.")
+    return names
+
+
+def _cut(
+    images: ImageSet, side: int, channels: int, limit: int | None, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    chosen = _chosen(len(images), limit, generator)
+    part = images.select(chosen.numpy())
+    return resize(part.images, (side, side), channels=channels), torch.from_numpy(part.labels)
+
+
+def _chosen(n: int, limit: int | None, generator: torch.Generator) -> Tensor:
+    """At most `limit` indices, drawn at random, in order."""
+    if limit is None or n <= limit:
+        return torch.arange(n)
+    return torch.randperm(n, generator=generator)[:limit].sort().values
