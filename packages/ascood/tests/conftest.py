@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ascood import benchmarks, cli
+from ascood import cli
+from ascood.data import openood
 from ood_shared.testing import commands
 from ood_shared.testing.commands import Outcome
 from PIL import Image
@@ -36,7 +37,7 @@ def write_benchmark(
 ) -> None:
     """All lists and images of a benchmark, a few images each."""
     generator = np.random.default_rng(0)
-    for row in benchmarks.rows(name):
+    for row in openood.rows(name):
         folder, path = data / row.data_dir, data / "benchmark_imglist" / row.imglist
         path.parent.mkdir(parents=True, exist_ok=True)
         prefix = f"{row.split}_{row.name}"

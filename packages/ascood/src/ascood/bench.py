@@ -46,7 +46,7 @@ def make_parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`python -m ascood.bench`."""
-    return run_bench("ascood.budgeted", SCHEDULES, make_parser(), argv)
+    return run_bench("ascood.detector", SCHEDULES, make_parser(), argv)
 
 
 if __name__ == "__main__":

@@ -149,9 +149,9 @@ def _entry(make_parser: Callable[[], Parser], module: str, function: str) -> Cal
 
 eval_main = _entry(eval_parser, "ascood.evaluate", "eval_ood")
 imagenet_main = _entry(imagenet_parser, "ascood.imagenet", "eval_ood_imagenet")
-download_main = _entry(download_parser, "ascood.download", "download")
-imglist_main = _entry(imglist_parser, "ascood.imglist", "build")
-picture_main = _entry(picture_parser, "ascood.pictures", "picture")
+download_main = _entry(download_parser, "ascood.data.download", "download")
+imglist_main = _entry(imglist_parser, "ascood.data.imglist", "build")
+picture_main = _entry(picture_parser, "ascood.figures", "picture")
 
 COMMANDS: dict[str, Callable[[Sequence[str] | None], int]] = {
     "train": main_main,

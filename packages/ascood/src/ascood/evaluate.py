@@ -14,14 +14,14 @@ from torch import nn
 
 from ascood import config as configs
 from ascood.build import load_strictly, to_device, wrap
+from ascood.data.suites import Suite, make_suite
 from ascood.evaluator import Evaluator, Row
 from ascood.networks import BACKBONES, make_backbone
-from ascood.records import BEST
 from ascood.report import results_table
 from ascood.results import write_run_result
+from ascood.run_files import BEST
 from ascood.scores.catalogue import AnyScore, make_score
 from ascood.scores.names import SCORES
-from ascood.suites import Suite, make_suite
 from ascood.tables import as_csv, as_text, cells
 
 _RUNS = f"a folder with runs s0, s1, …, each with {BEST}"

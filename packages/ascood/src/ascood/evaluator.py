@@ -16,16 +16,16 @@ from ood_shared import distributed
 from ood_shared.errors import InputError
 from torch import nn
 
+from ascood.data.loading import TestBatches
+from ascood.data.samples import Samples
+from ascood.data.suites import Source, Suite
 from ascood.extraction import cached_extract, fingerprint, read_cache, write_cache
 from ascood.heads import T2FNormNet
-from ascood.loading import TestBatches
 from ascood.metrics import COLUMNS, openood_metrics
-from ascood.samples import Samples
 from ascood.scores.base import Bank, Extract, FeatureScore, Judgement
 from ascood.scores.catalogue import AnyScore
 from ascood.scores.odin import ODIN
 from ascood.search import search_extracts, search_images
-from ascood.suites import Source, Suite
 
 Arrays = dict[str, npt.NDArray[Any]]
 Row = tuple[str, dict[str, float]]  # name of a set or mean, metrics in percent

@@ -18,7 +18,7 @@ from ood_shared.devices import autocast
 from ood_shared.runs import progress
 from torch import nn
 
-from ascood.loading import TestBatches
+from ascood.data.loading import TestBatches
 from ascood.scores.base import Extract
 
 VERSION = 1  # of what a pass computes

@@ -19,8 +19,8 @@ from ood_shared.runs import CHECKPOINT, Run, progress
 from ood_shared.signals import Terminated, deferred_sigterm
 from torch import Tensor, nn
 
-from ascood import records
-from ascood.loading import TrainBatches
+from ascood import run_files
+from ascood.data.loading import TrainBatches
 from ascood.objectives import Objective
 from ascood.schedules import cosine_factor
 
@@ -179,11 +179,11 @@ def _finish_epoch(job: Job, run: Run | None, standing: Standing, started: float)
     record = {"epoch": standing.epoch, "train_loss": train_loss, "val_loss": val_loss, "val_accuracy": accuracy}
     standing.history.append({**record, "seconds": standing.seconds})
     if run is not None:
-        print(records.epoch_line(standing.epoch, standing.seconds, train_loss, val_loss, accuracy), flush=True)
+        print(run_files.epoch_line(standing.epoch, standing.seconds, train_loss, val_loss, accuracy), flush=True)
         weights = job.network.state_dict()
-        records.save_epoch(job.folder, weights, standing.epoch, accuracy, is_best, job.keep_all)
+        run_files.save_epoch(job.folder, weights, standing.epoch, accuracy, is_best, job.keep_all)
         if standing.epoch == job.epochs:
-            records.save_last(job.folder, weights, standing.epoch, accuracy)
+            run_files.save_last(job.folder, weights, standing.epoch, accuracy)
         run.log(standing.history[-1])
     save(job, standing)
 

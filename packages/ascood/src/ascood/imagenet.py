@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from torchvision import models
 
 from ascood.build import load_strictly, to_device
-from ascood.download import WEIGHTS
+from ascood.data.download import WEIGHTS
+from ascood.data.preprocessing import Chain
+from ascood.data.suites import Suite, make_suite
 from ascood.evaluate import judge_run, score_names, show
 from ascood.evaluator import Evaluator
 from ascood.networks import Backbone, make_backbone
-from ascood.preprocessing import Chain
 from ascood.scores.catalogue import make_score
-from ascood.suites import Suite, make_suite
 
 CLASSES = 1000
 NETWORKS = {

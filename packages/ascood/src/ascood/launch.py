@@ -13,8 +13,8 @@ from ood_shared import distributed
 from ood_shared.errors import InputError
 
 from ascood import config as configs
+from ascood.commands import run_pipeline
 from ascood.overrides import DEFAULT_CONFIGS
-from ascood.pipelines import run_pipeline
 
 
 def main(options: argparse.Namespace) -> int:
@@ -64,7 +64,7 @@ def read_config(options: argparse.Namespace) -> dict[str, Any]:
 
 def folder_block(id_data: str) -> dict[str, Any]:
     """The `dataset` block of own data in a folder; see `suites.folder_suite` for its layout."""
-    from ascood.suites import folder_suite
+    from ascood.data.suites import folder_suite
 
     root = Path(id_data.removeprefix("folder:")).expanduser()
     suite = folder_suite(root)
@@ -85,7 +85,7 @@ def folder_block(id_data: str) -> dict[str, Any]:
 
 
 def _lacks_val(root: Path) -> bool:
-    from ascood.splits import read_folder
+    from ascood.data.splits import read_folder
 
     try:
         read_folder("val", root, "val", 32)

@@ -9,9 +9,9 @@ from ood_shared import plots, report
 from ood_shared.report import Figure, Section, Table, Text
 from torch import nn
 
+from ascood.data.loading import TestBatches, normalised
+from ascood.figures import synthesis_figure
 from ascood.heads import ASCOODNet
-from ascood.loading import TestBatches, normalised
-from ascood.pictures import synthesis_figure
 
 REPORT, PICTURE = "report.html", "outliers.png"
 IMAGES = 4

@@ -10,10 +10,10 @@ from ood_shared.errors import InputError
 
 from ascood import config as configs
 from ascood.build import network_of_config, to_device
+from ascood.data.suites import suite_of_config
 from ascood.evaluator import Evaluator
 from ascood.metrics import COLUMNS
 from ascood.scores.catalogue import make_score
-from ascood.suites import suite_of_config
 from ascood.tables import as_text, cells
 
 if TYPE_CHECKING:

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from ascood import config as configs
 from ascood.build import network_of_config, parameter_groups, to_device
+from ascood.data.loading import TestBatches, train_batches
+from ascood.data.preprocessing import Chain, train_kind
+from ascood.data.samples import Samples
+from ascood.data.splits import read_splits, test_chain
 from ascood.fit import Job, Standing, fit, restore
-from ascood.loading import TestBatches, train_batches
 from ascood.objectives import Pass
-from ascood.preprocessing import Chain, train_kind
 from ascood.report import training_report
-from ascood.samples import Samples
-from ascood.splits import read_splits, test_chain
 from ascood.trainers import OUTLIER_TRAINERS, make_objective, read_arguments
 from ascood.training_settings import FREE, Config, comparable, optimizer_settings, warn_of_unknown_keys
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from ascood import benchmarks, imagenet
+from ascood import imagenet
+from ascood.data import openood
 from ascood.networks import make_backbone
 from ood_shared import checkpoints
 from torchvision.models import resnet18, resnet50
@@ -56,9 +57,9 @@ def everything(tmp_path_factory, make_benchmark):
 def here(everything, monkeypatch):
     """The folder; images of 224 and 448 pixels become 64, which a processor does in seconds."""
     monkeypatch.chdir(everything)
-    for name, facts in benchmarks.ID.items():
+    for name, facts in openood.ID.items():
         if facts.image_size > 64:
-            monkeypatch.setitem(benchmarks.ID, name, facts._replace(pre_size=72, image_size=64))
+            monkeypatch.setitem(openood.ID, name, facts._replace(pre_size=72, image_size=64))
     real = imagenet.torchvision_network
 
     def small(*arguments):

@@ -286,7 +286,7 @@ def test_the_bench_leaves_a_checked_result(place, done, monkeypatch, backbone, n
 
 def test_in_common_all_training_images_are_trained_on():
     """As every method of a comparison does; with the paper's network one of ten is kept to choose the epoch."""
-    from ascood.budgeted import _samples_of
+    from ascood.detector import _samples_of
     from ood_shared.datasets.benchmark import Material
 
     images = torch.arange(20, dtype=torch.uint8).view(20, 1, 1, 1).expand(20, 3, 32, 32).contiguous()

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from ascood import benchmarks
-from ascood.loading import FileBatches, MemoryBatches, TestBatches, decode, train_batches
-from ascood.preprocessing import NORMALISATION, Chain, normalisation, random_part, train_kind
-from ascood.samples import Samples, read_imglist
-from ascood.suites import make_suite
+from ascood.data import openood
+from ascood.data.loading import FileBatches, MemoryBatches, TestBatches, decode, train_batches
+from ascood.data.preprocessing import NORMALISATION, Chain, normalisation, random_part, train_kind
+from ascood.data.samples import Samples, read_imglist
+from ascood.data.suites import make_suite
 from PIL import Image
 
 CHAIN = Chain("classic", 32, 32, (0.5,) * 3, (0.25,) * 3)
@@ -180,7 +180,7 @@ def test_training_images_are_cropped_and_flipped_each_on_its_own():
     assert len(set(black.tolist())) > 10
 
 
-@pytest.mark.parametrize("name", benchmarks.ID)
+@pytest.mark.parametrize("name", openood.ID)
 def test_a_benchmark_has_all_its_parts(name):
     suite = make_suite(name, None)
     assert set(suite.id_sets) == {"train", "val", "test"}

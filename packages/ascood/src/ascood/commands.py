@@ -10,9 +10,9 @@ from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError, unknown
 
 from ascood import config as configs
-from ascood import records
+from ascood import run_files
 from ascood.build import network_of_config, to_device
-from ascood.splits import read_splits, test_chain
+from ascood.data.splits import read_splits, test_chain
 from ascood.test_pipeline import test_ood
 from ascood.train import Compute, evaluate_network, labels_of, test_batches, train
 from ascood.trainers import OUTLIER_TRAINERS, read_arguments
@@ -78,10 +78,10 @@ def _open_folder(config: Config, compute: Compute, folder: Path) -> bool:
     """Enter the folder on rank 0 and tell the others; whether the run goes on."""
     goes_on = True
     if distributed.is_main():
-        goes_on = records.enter_folder(folder, str(configs.get(config, "merge_option", "default")), compute.resume)
+        goes_on = run_files.enter_folder(folder, str(configs.get(config, "merge_option", "default")), compute.resume)
         if goes_on and configs.get(config, "save_output", True):
             folder.mkdir(parents=True, exist_ok=True)
-            records.write_config(folder, config)
+            run_files.write_config(folder, config)
     return all(distributed.gather_objects(goes_on))
 
 
@@ -95,7 +95,7 @@ def _train_pipeline(config: Config, compute: Compute, options: argparse.Namespac
         print(f"{folder} is left as it is.")
         return 0
     log = folder / "log.txt" if distributed.is_main() and configs.get(config, "save_output", True) else None
-    with records.logged(log, append=compute.resume):
+    with run_files.logged(log, append=compute.resume):
         train(config, folder, compute)
     return 0
 
@@ -105,6 +105,6 @@ def _test_ood(config: Config, compute: Compute, options: argparse.Namespace) -> 
     if not _open_folder(config, compute, folder):
         print(f"{folder} is left as it is.")
         return 0
-    with records.logged(folder / "log.txt" if distributed.is_main() else None, append=False):
+    with run_files.logged(folder / "log.txt" if distributed.is_main() else None, append=False):
         test_ood(config, folder, compute)
     return 0

@@ -9,8 +9,8 @@ from ood_shared.datasets.tree import FolderTree, list_split
 from ood_shared.errors import InputError, unknown
 
 from ascood import config as configs
-from ascood.preprocessing import Chain, base_name, normalisation
-from ascood.samples import Samples, load_shared, read_imglist
+from ascood.data.preprocessing import Chain, base_name, normalisation
+from ascood.data.samples import Samples, load_shared, read_imglist
 
 
 def test_chain(block: Mapping[str, Any]) -> Chain:

@@ -17,8 +17,8 @@ from ood_shared.loaders import DeviceLoader, to_float
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ascood.preprocessing import IN_COMMON, PADDING, Chain, fixed_part, random_part
-from ascood.samples import Samples
+from ascood.data.preprocessing import IN_COMMON, PADDING, Chain, fixed_part, random_part
+from ascood.data.samples import Samples
 
 MEMORY_LIMIT = 2 << 30  # bytes of uint8 images that are kept
 FEW = 512  # images up to which no worker processes are started

@@ -16,7 +16,7 @@ from ood_shared.datasets.tree import FolderTree, Listing, list_split
 from ood_shared.errors import InputError, MissingFileError
 from PIL import Image
 
-from ascood.suites import default_network
+from ascood.data.suites import default_network
 
 
 def build(options: argparse.Namespace) -> int:

@@ -12,10 +12,11 @@ from typing import Any
 
 from ood_shared.errors import InputError, MissingFileError, unknown
 
-from ascood import benchmarks, config
-from ascood.preprocessing import Chain, base_name, normalisation
-from ascood.samples import Samples, load_shared, read_imglist
-from ascood.splits import read_folder, read_split, test_chain
+from ascood import config
+from ascood.data import openood
+from ascood.data.preprocessing import Chain, base_name, normalisation
+from ascood.data.samples import Samples, load_shared, read_imglist
+from ascood.data.splits import read_folder, read_split, test_chain
 
 DEFAULTS = {"num_workers": 8, "num_gpus": 1, "num_machines": 1}  # what dataset files refer to
 SPLITS = ("train", "val", "test")
@@ -72,10 +73,10 @@ def make_suite(id_data: str, data_dir: str | None, drop: tuple[str, ...] = ()) -
         suite = yml_suite(id_data.split(","), data_dir)
     elif id_data == "digits":
         suite = yml_suite(["configs/datasets/digits/digits.yml", "configs/datasets/digits/digits_ood.yml"], data_dir)
-    elif base_name(id_data) in benchmarks.ID:
+    elif base_name(id_data) in openood.ID:
         suite = _benchmark_suite(base_name(id_data), Path(data_dir or "./data"))
     else:
-        raise unknown("--id-data", id_data, [*benchmarks.ID, "digits", "folder:PATH", "PATH.yml"])
+        raise unknown("--id-data", id_data, [*openood.ID, "digits", "folder:PATH", "PATH.yml"])
     for name in drop:
         if name not in [source.name for source in (*suite.near, *suite.far)]:
             raise unknown("--drop", name, [source.name for source in (*suite.near, *suite.far)])
@@ -84,9 +85,9 @@ def make_suite(id_data: str, data_dir: str | None, drop: tuple[str, ...] = ()) -
 
 
 def _benchmark_suite(name: str, data: Path) -> Suite:
-    rows, facts = benchmarks.rows(name), benchmarks.ID[name]
+    rows, facts = openood.rows(name), openood.ID[name]
 
-    def source(row: benchmarks.Row, classes: int | None) -> Source:
+    def source(row: openood.Row, classes: int | None) -> Source:
         def load() -> Samples:
             folder = data / row.data_dir
             folders = [folder, folder.parent, folder / name]  # the two roots that training and evaluation name

@@ -11,8 +11,8 @@ from ood_shared.devices import resolve_device
 from torch import Tensor, nn
 
 from ascood.attribution import saliency
+from ascood.data.preprocessing import Chain
 from ascood.outliers import OOD_TYPES, draw_noise, make_outliers
-from ascood.preprocessing import Chain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,9 +54,9 @@ def synthesis_figure(
 
 def picture(options: argparse.Namespace) -> int:
     """`ascood picture`: write the figure for a trained run, or for the weights at the start."""
+    from ascood.data.loading import normalised
+    from ascood.data.suites import make_suite
     from ascood.evaluate import open_run
-    from ascood.loading import normalised
-    from ascood.suites import make_suite
 
     device = resolve_device(options.device)
     suite = make_suite(options.id_data, options.data_dir)

@@ -19,13 +19,13 @@ from ood_shared.results.schema import ScoreArrays
 from ood_shared.results.thumbnails import write_pictures
 
 from ascood.bench import SCORES, Schedule
+from ascood.data.preprocessing import Chain, normalisation
+from ascood.data.samples import Samples
+from ascood.data.suites import Source, Suite
 from ascood.evaluator import Evaluator
-from ascood.preprocessing import Chain, normalisation
-from ascood.records import BEST
 from ascood.results import METHOD, PAPER
-from ascood.samples import Samples
+from ascood.run_files import BEST
 from ascood.scores.catalogue import AnyScore, make_score
-from ascood.suites import Source, Suite
 from ascood.train import Compute, train_sets
 
 SIZE = 32

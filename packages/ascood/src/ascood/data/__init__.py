@@ -1,0 +1,1 @@
+"""Where images lie: configs' image lists, samples in memory, views, the OOD suites, downloads."""
