@@ -22,14 +22,14 @@ import torch
 import torch.nn.functional as F
 from imood import longtail
 from imood.contrastive import pascl_loss
-from imood.feed import Feed
-from imood.images import Resident
+from imood.data.batches import Feed
+from imood.data.images import Resident
+from imood.data.views import SMALL
 from imood.losses import Objective, training_losses
-from imood.models import build
+from imood.networks import build
 from imood.pool import FeaturePool
 from imood.scores import Outputs, fitting
 from imood.validation import Pass
-from imood.views import SMALL
 from ood_shared import runs
 from ood_shared.files import write_json
 

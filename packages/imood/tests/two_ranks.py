@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 from imood import longtail
-from imood.feed import Feed
+from imood.data.batches import Feed
+from imood.data.registry import open_task
+from imood.data.tasks import Place
 from imood.losses import Objective, training_losses
-from imood.opening import open_task
 from imood.settings import Compute, Settings
-from imood.tasks import Place
 from imood.train import make_network, make_optimizer, train
 from ood_shared import checkpoints, distributed
 

@@ -47,7 +47,7 @@ def make_parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`python -m imood.bench`."""
-    return run_bench("imood.budgeted", SCHEDULES, make_parser(), argv)
+    return run_bench("imood.detector", SCHEDULES, make_parser(), argv)
 
 
 if __name__ == "__main__":

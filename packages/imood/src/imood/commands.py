@@ -16,18 +16,19 @@ from ood_shared.devices import maybe_compile
 from ood_shared.errors import InputError, MissingFileError
 from ood_shared.files import write_text
 
-from imood import launch, modes, own
+from imood import launch, modes
+from imood.checkpoints import BEST, LATEST
+from imood.data import user_data
+from imood.data.registry import NAMED, default_dataset, default_model, open_task
+from imood.data.tasks import SYNTHETIC, Place, Task
 from imood.evaluate import TestSettings, evaluate, load_network
-from imood.models import Network
-from imood.opening import NAMED, default_dataset, default_model, open_task
+from imood.networks import Network
 from imood.records import one_line_warnings
-from imood.resuming import saved_seed
 from imood.scores import BALANCED, choose_metrics
 from imood.settings import Compute, Settings, run_folder
-from imood.tasks import SYNTHETIC, Place, Task
+from imood.state import saved_seed
 from imood.train import scaled_rate, timestamp, train
 from imood.validation import Pass
-from imood.weights import BEST, LATEST
 
 NO_WEIGHTS = (
     "Nothing fills this folder by itself: train first, then pass the run's folder, or copy or link it there "
@@ -221,7 +222,7 @@ def _ratio(given: float | str | None, dataset: str) -> float | None:
     if given == "asis":
         return 1.0 if dataset in NAMED else None
     if given is None:
-        return None if own.as_path(dataset) != dataset or "/" in dataset else modes.RATIO
+        return None if user_data.as_path(dataset) != dataset or "/" in dataset else modes.RATIO
     return float(given)
 
 

@@ -13,15 +13,23 @@ from ood_shared.files import write_json
 from torch import Tensor
 
 from imood import longtail
-from imood.images import Images
-from imood.models import Network, build
+from imood.checkpoints import (
+    MAX_QUEUE_BYTES,
+    PLAIN_FEATURES,
+    form_of,
+    load_into,
+    read_features,
+    read_weights,
+    save_tensor,
+)
+from imood.data.images import Images
+from imood.data.tasks import Task
+from imood.networks import Network, build
 from imood.pool import FeaturePool, check_queue
-from imood.report import summarise, table, write_metric
+from imood.run_files import summarise, table, write_metric
 from imood.scored import GROUPS, Scored
 from imood.scores import BALANCED, Outputs
-from imood.tasks import Task
 from imood.validation import Pass
-from imood.weights import MAX_QUEUE_BYTES, PLAIN_FEATURES, form_of, load_into, read_features, read_weights, save_tensor
 
 
 @dataclass(frozen=True)

@@ -21,14 +21,14 @@ from ood_shared.signals import StopRequest, Terminated, deferred_sigterm
 from torch import Tensor
 
 from imood import records
-from imood.feed import FEATURES, Feed, generator
+from imood.checkpoints import BEST, LATEST, MAX_QUEUE_BYTES, save_tensor, save_weights
+from imood.checkpoints import FEATURES as FEATURE_FILE
+from imood.data.batches import FEATURES, Feed, generator
 from imood.losses import Losses, Objective, training_losses
-from imood.models import Network
+from imood.networks import Network
+from imood.outliers import Outliers
 from imood.pool import FeaturePool
-from imood.synthetic import Outliers
 from imood.validation import Validation
-from imood.weights import BEST, LATEST, MAX_QUEUE_BYTES, save_tensor, save_weights
-from imood.weights import FEATURES as FEATURE_FILE
 
 LOG_EVERY = 100  # steps
 TALK_EVERY = 10  # steps between which the ranks ask each other whether to stop

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from imood.contrastive import pascl, simclr
 from imood.longtail import log_prior
-from imood.models import Heads
+from imood.networks import Heads
 from imood.pool import FeaturePool
 
 PLAIN = ("oe", "bkg_c", "energy", "bin_disc", "mc_disc", "maha")

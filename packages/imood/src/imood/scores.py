@@ -20,7 +20,7 @@ from ood_shared.errors import InputError, unknown
 from torch import Tensor
 
 from imood.losses import split_outputs
-from imood.models import n_outputs_of
+from imood.networks import n_outputs_of
 
 PLAIN = ("msp", "bkg_c", "energy", "bin_disc", "mc_disc", "rp_msp", "gradnorm", "rp_gradnorm", "rw_energy", "maha")
 JOINT = ("bin_disc_joint",)

@@ -13,15 +13,15 @@ from torch import nn
 
 from imood import longtail
 from imood.contrastive import class_weights
-from imood.feed import Feed
+from imood.data.batches import Feed
+from imood.data.tasks import SYNTHETIC, Task
 from imood.fit import Job, Progress, fit
 from imood.losses import Objective
-from imood.models import Network, build, n_outputs_of
+from imood.networks import Network, build, n_outputs_of
+from imood.outliers import Outliers
 from imood.pool import FeaturePool, capacities_of
-from imood.resuming import restore
 from imood.settings import Compute, Settings, learning_rate_factor
-from imood.synthetic import Outliers
-from imood.tasks import SYNTHETIC, Task
+from imood.state import restore
 from imood.validation import Pass, validate
 
 

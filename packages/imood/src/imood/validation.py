@@ -12,9 +12,9 @@ from sklearn.metrics import f1_score
 from torch import Tensor
 
 from imood import legacy_metrics
-from imood.images import Images
+from imood.data.images import Images
+from imood.data.views import Views
 from imood.losses import split_outputs
-from imood.views import Views
 
 
 class Validation(NamedTuple):

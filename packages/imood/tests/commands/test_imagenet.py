@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from imood.weights import load_file
+from imood.checkpoints import load_file
 from ood_shared.files import write_text
 from PIL import Image
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from imood.weights import load_file
+from imood.checkpoints import load_file
 from ood_shared import checkpoints
 from ood_shared.testing.ranks import run_ranks
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from imood.models import HeadsOnly, build
+from imood.networks import HeadsOnly, build
 from imood.pool import FeaturePool
 from ood_shared.testing.golden import Golden, fill_state_dict, golden_dir
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 from imood import cli
-from imood.images import as_tensor, centre, squeezed
-from imood.models import n_outputs_of
+from imood.data.images import as_tensor, centre, squeezed
+from imood.data.views import LARGE, SMALL
+from imood.networks import n_outputs_of
 from imood.settings import Settings, learning_rate_factor
-from imood.views import LARGE, SMALL
 from ood_shared import checkpoints
 from PIL import Image
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from imood.longtail import adjustments
 from imood.losses import Objective, training_losses
-from imood.models import build
+from imood.networks import build
 from imood.settings import Settings
 from imood.train import make_optimizer
 

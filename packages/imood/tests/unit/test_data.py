@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from imood import cifar, imagenet, opening, scood
-from imood.opening import open_task
-from imood.own import Own, default_aux, default_tests, is_own, make_blobs
-from imood.published import read_tiny_images
-from imood.tasks import Place, parse_outliers
+from imood.data import cifar, imagenet, registry, scood
+from imood.data.published import read_tiny_images
+from imood.data.registry import open_task
+from imood.data.tasks import Place, parse_outliers
+from imood.data.user_data import Own, default_aux, default_tests, is_own, make_blobs
 from ood_shared.errors import InputError, MissingFileError
 from ood_shared.files import write_text
 from PIL import Image
@@ -332,5 +332,5 @@ def test_names_and_paths_are_told_apart(tmp_path):
     assert is_own("folder:x")
     assert is_own(str(tmp_path))
     assert not is_own("nothing")
-    assert opening.default_model("imagenet") == "ResNet50"
-    assert opening.default_dataset(tmp_path) == "digits"
+    assert registry.default_model("imagenet") == "ResNet50"
+    assert registry.default_dataset(tmp_path) == "digits"

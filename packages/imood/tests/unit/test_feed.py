@@ -4,10 +4,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from imood import feed as feeding
-from imood.feed import Feed
-from imood.images import Resident, Streamed
-from imood.views import LARGE, LARGE_FILES, SMALL, CommonViews
+from imood.data import batches as feeding
+from imood.data.batches import Feed
+from imood.data.images import Resident, Streamed
+from imood.data.views import LARGE, LARGE_FILES, SMALL, CommonViews
 from ood_shared.errors import InputError
 from PIL import Image
 
@@ -163,7 +163,7 @@ def test_common_views_are_those_of_every_method(mirror):
 @pytest.mark.parametrize(("n_aux", "n_train"), [(50, 400), (300, 400), (50, 61)])
 def test_half_of_the_common_outliers_are_blobs_of_any_contrast(n_aux, n_train):
     """Else contrast alone tells flat photographs from digits, and noise passes for digits."""
-    from imood.budgeted import common_outliers
+    from imood.detector import common_outliers
 
     flat = Resident(torch.full((n_aux, 3, 32, 32), 90, dtype=torch.uint8), torch.full((n_aux,), -1), CPU)
     found = common_outliers(flat, "photos", n_train)
@@ -179,7 +179,7 @@ def test_half_of_the_common_outliers_are_blobs_of_any_contrast(n_aux, n_train):
 
 
 def test_blobs_alone_stay_blobs():
-    from imood.budgeted import common_outliers
+    from imood.detector import common_outliers
 
     blobs = Resident(torch.zeros(10, 3, 32, 32, dtype=torch.uint8), torch.full((10,), -1), CPU)
     assert len(common_outliers(blobs, "blobs", 25)) == 30

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 from imood import fit as fitting
-from imood.opening import open_task
-from imood.resuming import restore
+from imood.checkpoints import load_file
+from imood.data.registry import open_task
+from imood.data.tasks import Place
 from imood.settings import Compute, Settings
-from imood.tasks import Place
+from imood.state import restore
 from imood.train import train
-from imood.weights import load_file
 from ood_shared import checkpoints
 from ood_shared.errors import InputError, MissingFileError
 from ood_shared.signals import Terminated

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from imood.data.registry import open_task
+from imood.data.tasks import Place
+from imood.data.views import SMALL
 from imood.losses import METRICS, Objective, training_losses
-from imood.opening import open_task
 from imood.pool import FeaturePool
 from imood.settings import Compute, Settings
-from imood.tasks import Place
 from imood.train import train
-from imood.views import SMALL
 
 from .test_losses import C, case
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from imood import contrastive, losses
 from imood.longtail import adjustments
 from imood.losses import Objective, training_losses
-from imood.models import HeadsOnly
+from imood.networks import HeadsOnly
 from imood.pool import FeaturePool
 from ood_shared.errors import InputError
 

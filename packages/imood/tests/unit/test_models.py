@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from imood.models import CifarResNet, build, n_outputs_of
+from imood.networks import CifarResNet, build, n_outputs_of
 from ood_shared.errors import InputError
 
 PARAMETERS = [

@@ -4,8 +4,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from imood.outliers import Outliers
 from imood.pool import FeaturePool, capacities_of
-from imood.synthetic import Outliers
 from ood_shared.errors import InputError
 
 from ..literal import mahalanobis

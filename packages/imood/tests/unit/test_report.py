@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from imood import legacy_metrics, report
+from imood import legacy_metrics, run_files
 from imood.scored import Scored, predicted_groups
 from ood_shared.errors import InputError
 
@@ -73,27 +73,30 @@ def test_images_of_an_outlier_set_that_show_an_id_class_count_as_id():
     from ood_shared import metrics
 
     inside, outside = sets([9, 5, 3])
-    found = report.summarise(inside, outside, [9, 5, 3])
+    found = run_files.summarise(inside, outside, [9, 5, 3])
     near = outside["near"]
     mixed = np.concatenate([inside.scores, near.scores[:5]])
     assert found.sets["near"].auroc == metrics.evaluate(mixed, near.scores[5:])["auroc"]
 
 
 def test_counts_are_cut_for_each_set_and_then_summed():
-    summary = report.Summary(
+    summary = run_files.Summary(
         0.5,
         (0.5, 0.5, 0.5),
-        {name: report.SetResult(0.5, 0.5, 0.5, 0.5, 0.0, [1.9] * 9, {"acc_at_fpr0.1": 0.5}) for name in ("one", "two")},
+        {
+            name: run_files.SetResult(0.5, 0.5, 0.5, 0.5, 0.0, [1.9] * 9, {"acc_at_fpr0.1": 0.5})
+            for name in ("one", "two")
+        },
     )
-    assert report.res_csv(summary).splitlines()[3:] == ["2"] * 9
+    assert run_files.res_csv(summary).splitlines()[3:] == ["2"] * 9
 
 
 def test_an_empty_group_gives_nan_and_no_crash():
     inside, outside = sets([363, 3699])
-    found = report.summarise(inside, outside, [363, 3699])
-    lines = report.res_csv(found).splitlines()
+    found = run_files.summarise(inside, outside, [363, 3699])
+    lines = run_files.res_csv(found).splitlines()
     assert lines[4] == lines[7] == lines[10] == "nan"
-    assert "nan" in report.res_txt(found, "scood")
+    assert "nan" in run_files.res_txt(found, "scood")
     assert math.isnan(found.groups[1])
 
 
@@ -112,7 +115,7 @@ def test_the_shares_of_predicted_groups_are_those_of_each_set():
 
 def test_what_is_printed_has_the_published_lines():
     inside, outside = sets([9, 5, 5, 3])
-    lines = report.table(report.summarise(inside, outside, [9, 5, 5, 3]), "own").splitlines()
+    lines = run_files.table(run_files.summarise(inside, outside, [9, 5, 5, 3]), "own").splitlines()
     assert lines[0] == "===near==="
     assert re.fullmatch(r"auroc: \d\.\d{4}, aupr: \d\.\d{4}, fpr95: \d\.\d{4}", lines[1])
     assert lines[4] == "Total:"
@@ -122,8 +125,8 @@ def test_what_is_printed_has_the_published_lines():
 
 def test_one_set_has_no_total():
     inside, outside = sets([9, 5, 3])
-    found = report.summarise(inside, {"imagenet10k": outside["far"]}, [9, 5, 3])
-    assert "Total" not in report.res_txt(found, "single")
-    assert "===imagenet10k===" in report.res_txt(found, "single")
-    assert "Total" in report.table(found, "own")
-    assert "ACC@FPR0.0001" in report.table(found, "single")
+    found = run_files.summarise(inside, {"imagenet10k": outside["far"]}, [9, 5, 3])
+    assert "Total" not in run_files.res_txt(found, "single")
+    assert "===imagenet10k===" in run_files.res_txt(found, "single")
+    assert "Total" in run_files.table(found, "own")
+    assert "ACC@FPR0.0001" in run_files.table(found, "single")

@@ -5,8 +5,8 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from imood import weights
-from imood.models import build
+from imood import checkpoints as weights
+from imood.networks import build
 from ood_shared import checkpoints
 from ood_shared.errors import InputError, MissingFileError
 

@@ -14,8 +14,8 @@ from ood_shared import distributed
 from ood_shared.errors import InputError
 from torch import Tensor
 
-from imood.images import Images
-from imood.views import Views
+from imood.data.images import Images
+from imood.data.views import Views
 
 ID_ORDER, OOD_ORDER, ID_FILES, OOD_FILES, PIXELS, FEATURES = range(6)  # what a stream of random numbers is for
 

@@ -17,7 +17,7 @@ from ood_shared.datasets.own import looks_like_path
 from ood_shared.errors import InputError, ManySizesError
 from torch import Tensor
 
-from imood.images import Resident
+from imood.data.images import Resident
 
 PREFIXES = ("folder", "tar", "npz")
 DEFAULT_TESTS = ("textures", "faces", "letters")

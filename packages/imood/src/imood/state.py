@@ -8,9 +8,9 @@ from ood_shared import checkpoints, distributed
 from ood_shared.errors import InputError, MissingFileError
 from ood_shared.runs import CHECKPOINT, read_settings
 
+from imood.checkpoints import LATEST, load_file, load_into, read_features
 from imood.fit import HISTORIES, Job, Progress
 from imood.settings import MAY_DIFFER, Settings
-from imood.weights import LATEST, load_file, load_into, read_features
 
 PARTS = ("network", "optimizer", "scheduler", "scaler", "pool", "rng", "progress", "seed")
 

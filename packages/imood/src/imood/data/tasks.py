@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from ood_shared.errors import InputError
 
-from imood.images import Images
-from imood.own import PREFIXES, read_outliers
-from imood.views import Views
+from imood.data.images import Images
+from imood.data.user_data import PREFIXES, read_outliers
+from imood.data.views import Views
 
 SYNTHETIC = ("VOS", "NPOS")  # outliers are made of features, there are no images
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from ood_shared.errors import InputError
 
-from imood import cifar, longtail
-from imood.own import PREFIXES, Own, default_aux, default_tests, is_own
-from imood.published import cifar_task, imagenet_task, waterbird_task
-from imood.tasks import SYNTHETIC, OutlierSet, Place, Task, parse_outliers
-from imood.views import LARGE, SMALL
+from imood import longtail
+from imood.data import cifar
+from imood.data.published import cifar_task, imagenet_task, waterbird_task
+from imood.data.tasks import SYNTHETIC, OutlierSet, Place, Task, parse_outliers
+from imood.data.user_data import PREFIXES, Own, default_aux, default_tests, is_own
+from imood.data.views import LARGE, SMALL
 
 NAMED = ("cifar10", "cifar100", "imagenet", "waterbird")
 

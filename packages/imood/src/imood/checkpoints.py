@@ -17,7 +17,7 @@ from ood_shared.errors import InputError, MissingFileError
 from ood_shared.files import atomic_path
 from torch import Tensor, nn
 
-from imood.models import WIDTH, Network
+from imood.networks import WIDTH, Network
 from imood.scores import fitting
 
 CLASSIFIERS = ("linear", "fc")

@@ -11,7 +11,7 @@ from jaxtyping import Int64
 from ood_shared.errors import InputError, MissingFileError
 from torch import Tensor
 
-from imood.cifar import OTHER
+from imood.data.cifar import OTHER
 
 SOURCE = "https://drive.google.com/file/d/1cbLXZ39xnJjxXnDM7g2KODHIjE0Qj4gu/view?usp=sharing"
 

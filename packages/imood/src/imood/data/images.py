@@ -18,7 +18,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from imood.views import AREA
+from imood.data.views import AREA
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 RESIZED = 256  # shorter side of a large test image before the centre of 224 is cut

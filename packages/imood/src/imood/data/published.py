@@ -17,10 +17,11 @@ import torch
 from ood_shared.errors import InputError, MissingFileError
 from torch import Tensor
 
-from imood import cifar, imagenet, longtail, scood
-from imood.images import Images, Resident, Streamed, class_folders, image_files, read_all
-from imood.tasks import OutlierSet, Place, Task, aux_images, named_outliers
-from imood.views import LARGE, LARGE_FILES, SMALL
+from imood import longtail
+from imood.data import cifar, imagenet, scood
+from imood.data.images import Images, Resident, Streamed, class_folders, image_files, read_all
+from imood.data.tasks import OutlierSet, Place, Task, aux_images, named_outliers
+from imood.data.views import LARGE, LARGE_FILES, SMALL
 
 WATERBIRD_COUNTS = [363, 3699]  # of the published code, whatever the folder held
 TINY_IMAGES = "300K_random_images.npy"

@@ -11,12 +11,12 @@ from jaxtyping import Int64
 from ood_shared.errors import InputError, MissingFileError
 from torch import Tensor
 
-from imood.images import class_folders, image_files
+from imood.data.images import class_folders, image_files
 
 N_CLASSES = 1000
 TRAIN, VAL = "ImageNet_LT_train.txt", "ImageNet_LT_val.txt"
 LISTS = Path("datasets") / "ImageNet_LT"  # below the current folder, where the published code reads them
-PACKAGE_LISTS = Path(__file__).parents[2] / LISTS
+PACKAGE_LISTS = Path(__file__).parents[3] / LISTS
 _ORIGIN = (
     "It is a list of ImageNet-LT by Liu et al. (CVPR 2019), in the repository of OLTR "
     "(github.com/zhmiao/OpenLongTailRecognition-OLTR, data/ImageNet_LT); the original program lists a file of this "

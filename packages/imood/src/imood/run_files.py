@@ -14,7 +14,7 @@ from ood_shared.results.record import measure, write_result
 from torch import device as Device
 
 from imood import legacy_metrics
-from imood.pictures import write_pictures
+from imood.figures import write_pictures
 from imood.scored import Scored, arrays_of, group_auroc, predicted_groups
 
 METHOD = "imood"

@@ -18,17 +18,17 @@ from torch import Tensor
 
 from imood import longtail, modes
 from imood.bench import Schedule
+from imood.checkpoints import LATEST
+from imood.data.images import Resident
+from imood.data.tasks import OutlierSet, Task
+from imood.data.user_data import BLOBS, default_aux, make_blobs, read_outliers
+from imood.data.views import SMALL, CommonViews
 from imood.evaluate import run_passes, score_sets, test_pool
-from imood.images import Resident
-from imood.own import BLOBS, default_aux, make_blobs, read_outliers
-from imood.report import summarise, write_metric
+from imood.run_files import summarise, write_metric
 from imood.scored import arrays_of
 from imood.settings import Compute, Settings
-from imood.tasks import OutlierSet, Task
 from imood.train import train
 from imood.validation import Pass
-from imood.views import SMALL, CommonViews
-from imood.weights import LATEST
 
 SIDE = 32
 FULL_EPOCHS = 180
