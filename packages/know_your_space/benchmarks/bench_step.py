@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from know_your_space.data import Part
+from know_your_space.data.parts import Part
 from know_your_space.inliers import draw_latent
 from know_your_space.job import Compute, Place, make_job
-from know_your_space.models import WideResNet
+from know_your_space.networks import WideResNet
 from know_your_space.outliers import pixel_outliers
 from know_your_space.settings import TrainSettings
 from know_your_space.training_data import TrainingData

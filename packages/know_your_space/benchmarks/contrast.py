@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from know_your_space import paths
-from know_your_space.data import load_parts
-from know_your_space.models import WideResNet
-from know_your_space.options import DataOptions
-from know_your_space.scoring import logits_of
+from know_your_space.data import paths
+from know_your_space.data.options import DataOptions
+from know_your_space.data.parts import load_parts
+from know_your_space.networks import WideResNet
+from know_your_space.scores import logits_of
 from medical import ID, SETS, run, unpacked
 from ood_shared import checkpoints, files, runs
 from ood_shared.cli import Parser, run_command

@@ -14,7 +14,8 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-from know_your_space import cli, paths
+from know_your_space import cli
+from know_your_space.data import paths
 from ood_shared import files
 from ood_shared.cli import Parser, run_command
 from ood_shared.flags import positive_int

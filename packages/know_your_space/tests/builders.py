@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from know_your_space import layout, paths
-from know_your_space.models import build_model
-from know_your_space.sets import EIGHT, RULES
+from know_your_space.data import layout, paths
+from know_your_space.data.sets import EIGHT, RULES
+from know_your_space.networks import build_model
 from ood_shared import checkpoints
 from ood_shared.datasets.medical import MEDICAL
 from PIL import Image

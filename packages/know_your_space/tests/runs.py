@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from know_your_space import cli, paths
+from know_your_space import cli
+from know_your_space.data import paths
 from ood_shared import checkpoints
 from ood_shared.runs import read_metrics
 from ood_shared.testing import commands

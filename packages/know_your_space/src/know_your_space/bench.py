@@ -37,7 +37,7 @@ SCHEDULES = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`python -m know_your_space.bench`."""
-    return run_bench("know_your_space.budgeted", SCHEDULES, bench_parser("know_your_space"), argv)
+    return run_bench("know_your_space.detector", SCHEDULES, bench_parser("know_your_space"), argv)
 
 
 if __name__ == "__main__":

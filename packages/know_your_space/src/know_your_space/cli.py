@@ -11,8 +11,8 @@ from ood_shared.flags import not_negative, number, positive_int
 
 from know_your_space import bench
 from know_your_space.cli_detect import detect_main, prepare_main
-from know_your_space.options import add_data_flags
-from know_your_space.paths import RUN
+from know_your_space.data.options import add_data_flags
+from know_your_space.data.paths import RUN
 from know_your_space.settings import CANVASES, SCHEDULES, SPACES, TrainSettings
 
 SIZES = TrainSettings.rand_conv_sizes

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from ood_shared.cli import Parser, add_shared_flags, deferred, parse_seed_number, run_command
 from ood_shared.flags import number, positive, positive_int
 
-from know_your_space.options import add_data_flags
-from know_your_space.paths import RUN
+from know_your_space.data.options import add_data_flags
+from know_your_space.data.paths import RUN
 
 
 def detect_parser() -> Parser:
@@ -82,9 +82,9 @@ def prepare_parser() -> Parser:
 
 def detect_main(argv: Sequence[str] | None = None) -> int:
     """Run the detection command."""
-    return run_command(deferred("know_your_space.detect", "detect_step"), detect_parser(), argv)
+    return run_command(deferred("know_your_space.evaluate", "detect_step"), detect_parser(), argv)
 
 
 def prepare_main(argv: Sequence[str] | None = None) -> int:
     """Run `know_your_space prepare`."""
-    return run_command(deferred("know_your_space.prepare", "prepare_step"), prepare_parser(), argv)
+    return run_command(deferred("know_your_space.data.prepare", "prepare_step"), prepare_parser(), argv)

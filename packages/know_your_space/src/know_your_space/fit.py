@@ -18,11 +18,11 @@ from ood_shared.signals import Terminated, deferred_sigterm
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from know_your_space.epochs import Validation, Watch, balanced_accuracy, one_vs_one_auc, say
-from know_your_space.outlier_stream import OutlierStream
+from know_your_space.data.outlier_batches import OutlierStream
 from know_your_space.schedule import FACTOR, PATIENCE, learning_rate
 from know_your_space.settings import TrainSettings
 from know_your_space.step import Losses, Step
+from know_your_space.validation import Validation, Watch, balanced_accuracy, one_vs_one_auc, say
 
 PARTS = ("network", "optimizer", "scaler", "scheduler", "queue", "jittered", "progress", "ranks")  # of a checkpoint
 OF_THE_EPOCH = ("losses", "probabilities", "labels")  # of `Progress`: what each rank has seen in the epoch under way

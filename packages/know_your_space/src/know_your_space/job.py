@@ -15,17 +15,17 @@ from ood_shared.devices import make_scaler, maybe_compile, seed_everything
 from ood_shared.loaders import DeviceLoader
 from torch import Tensor
 
-from know_your_space.classes import balanced_draws, class_counts, class_weights
-from know_your_space.epochs import validate
+from know_your_space.data.classes import balanced_draws, class_counts, class_weights
+from know_your_space.data.outlier_batches import OutlierStream
 from know_your_space.fit import Job
-from know_your_space.models import Network, build_model
-from know_your_space.outlier_stream import OutlierStream
+from know_your_space.networks import Network, build_model
 from know_your_space.outliers import pixel_outliers
 from know_your_space.queues import LatentQueue
-from know_your_space.scoring import logits_of
+from know_your_space.scores import logits_of
 from know_your_space.settings import TrainSettings
 from know_your_space.step import Step
 from know_your_space.training_data import TrainingData
+from know_your_space.validation import validate
 
 BETAS, WEIGHT_DECAY = (0.9, 0.98), 5e-4
 RANK_STEP = 1_000_003  # between the seeds of the ranks' own draws

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from know_your_space.inliers import draw_latent
 from know_your_space.losses import MarginLoss, cross_entropy, margin_loss
-from know_your_space.models import Network
+from know_your_space.networks import Network
 from know_your_space.outliers import convolved_outliers, jitter_contrast, latent_tails, pixel_inliers
 from know_your_space.queues import LatentQueue
 from know_your_space.settings import TrainSettings

@@ -13,13 +13,14 @@ from ood_shared.devices import resolve_device, seed_everything
 from ood_shared.errors import InputError, unknown
 from ood_shared.runs import CHECKPOINT, Run, read_settings, refuse_other_settings
 
-from know_your_space import paths, pictures
-from know_your_space.epochs import say
+from know_your_space import figures
+from know_your_space.data import paths
 from know_your_space.fit import Job, Progress, fit, restore, restore_three_keys
 from know_your_space.job import Compute, Place, make_job
-from know_your_space.models import Network
+from know_your_space.networks import Network
 from know_your_space.settings import TrainSettings, chosen_operators
 from know_your_space.training_data import TrainingData, training_data
+from know_your_space.validation import say
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -124,15 +125,13 @@ def train(
             f"{place.best.parent} holds a finished run ({progress.epoch} of {settings.epochs} epochs). "
             "Pass more --epochs to go on, or --restart to begin anew."
         )
-    _draw(place.folder / SAMPLES, lambda: pictures.sample_rows(data.train, settings, settings.seed))
+    _draw(place.folder / SAMPLES, lambda: figures.sample_rows(data.train, settings, settings.seed))
     try:
         seconds = fit(job, run, progress)
     finally:
         run.close()
     if settings.latent and job.step.queue.full:
-        _draw(
-            place.folder / MAP, lambda: pictures.latent_map(job.step.queue, data.train.names, settings, settings.seed)
-        )
+        _draw(place.folder / MAP, lambda: figures.latent_map(job.step.queue, data.train.names, settings, settings.seed))
     network.eval()
     return network, seconds
 

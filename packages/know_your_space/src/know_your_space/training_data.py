@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from ood_shared import distributed
 from ood_shared.errors import InputError
 
-from know_your_space.data import Part, load_parts
-from know_your_space.datasource import locate
-from know_your_space.options import DataOptions
+from know_your_space.data.options import DataOptions
+from know_your_space.data.parts import Part, load_parts
+from know_your_space.data.source import locate
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,12 +12,13 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from know_your_space import detect, layout, paths
+from know_your_space import evaluate as detect
 from know_your_space.cli_detect import detect_main
-from know_your_space.data import load_part
+from know_your_space.data import layout, paths
+from know_your_space.data.parts import load_part
+from know_your_space.data.sets import EIGHT
 from know_your_space.legacy_metrics import NAMES, legacy_metrics
-from know_your_space.models import build_model
-from know_your_space.sets import EIGHT
+from know_your_space.networks import build_model
 from know_your_space.transforms import evaluation_transform
 from ood_shared.checkpoints import load
 from ood_shared.metrics import evaluate
@@ -43,7 +44,7 @@ def place(tmp_path: Path, builders: ModuleType, monkeypatch: pytest.MonkeyPatch)
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run the command with a network of 10 layers and without drawing the report; returns what it printed."""
-    monkeypatch.setattr("know_your_space.results.write_report", lambda *_: None)
+    monkeypatch.setattr("know_your_space.run_files.write_report", lambda *_: None)
 
     def call(*words: str) -> str:
         capsys.readouterr()

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from know_your_space.classes import balanced_draws, class_counts, class_weights
-from know_your_space.data import load_parts
+from know_your_space.data.classes import balanced_draws, class_counts, class_weights
+from know_your_space.data.parts import load_parts
 from know_your_space.inliers import draw_latent
 from know_your_space.job import BETAS, RANK_STEP, WEIGHT_DECAY
 from know_your_space.losses import cross_entropy, margin_loss
-from know_your_space.models import WideResNet
+from know_your_space.networks import WideResNet
 from know_your_space.outliers import convolved_outliers, pixel_outliers
 from know_your_space.queues import LatentQueue
 from know_your_space.transforms import draw_affine, training_transform

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from know_your_space import paths
 from know_your_space.cli_detect import detect_main
+from know_your_space.data import paths
 from ood_shared import checkpoints
 from ood_shared.results.record import read_result
 
@@ -200,17 +200,17 @@ def test_a_hostile_pickle_of_another_set_stops_the_run(place: Path, fail: Fail, 
 
 
 def test_a_full_disk_leaves_no_half_file(place: Path, fail: Fail, monkeypatch: pytest.MonkeyPatch) -> None:
-    from know_your_space import detect
+    from know_your_space import evaluate
 
     def full(path: Path, text: str) -> None:
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(detect, "write_text", full)
+    monkeypatch.setattr(evaluate, "write_text", full)
     assert "No space left on device" in fail()
 
 
 def test_scores_are_written_whole(tmp_path: Path) -> None:
-    from know_your_space.detect import write_scores
+    from know_your_space.evaluate import write_scores
 
     values = np.array([0.1, 1e-30, -3.0, np.float32(1) / 3], dtype=np.float32)
     write_scores(tmp_path, values, values[:1])

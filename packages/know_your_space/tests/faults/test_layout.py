@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from know_your_space import layout
+from know_your_space.data import layout
 from ood_shared.errors import InputError, MissingFileError
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from know_your_space.safe_pickle import RefusedPickleError, load_arrays
+from know_your_space.data.safe_pickle import RefusedPickleError, load_arrays
 from ood_shared.errors import InputError, MissingFileError
 
 ARRAY = np.arange(24, dtype=np.uint8).reshape(2, 4, 3) * 10

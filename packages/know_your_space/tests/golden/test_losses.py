@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from know_your_space.classes import class_counts, class_weights, recode, sample_weights
+from know_your_space.data.classes import class_counts, class_weights, recode, sample_weights
 from know_your_space.legacy_metrics import NAMES, legacy_metrics, sweep
 from know_your_space.losses import confidence, cross_entropy, margin_loss
 from know_your_space.schedule import learning_rate

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from know_your_space.models import build_model
+from know_your_space.networks import build_model
 from ood_shared.testing.golden import Golden, fill_state_dict, golden_dir, hashed_uniform, names, tensors
 from torch import nn
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from know_your_space.augmix import CHAINS, DEPTH, AugMixDraws, augmix, canvas_side
-from know_your_space.classes import recode
+from know_your_space.data.classes import recode
 from know_your_space.jigsaw import shuffle_tiles
 from know_your_space.operators import OPERATORS, apply_operators, codes
 from know_your_space.randconv import Kernel, draw_kernel, random_convolution, valid_range

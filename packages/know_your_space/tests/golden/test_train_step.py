@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from know_your_space.losses import cross_entropy, margin_loss
-from know_your_space.models import WideResNet
+from know_your_space.networks import WideResNet
 from ood_shared.testing.golden import Golden, fill_state_dict, golden_dir, hashed_uniform, names, tensors
 from torch import Tensor
 

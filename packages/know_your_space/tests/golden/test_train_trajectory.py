@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from know_your_space.classes import class_counts, class_weights
+from know_your_space.data.classes import class_counts, class_weights
 from know_your_space.inliers import (
     class_means,
     covariance_factor,

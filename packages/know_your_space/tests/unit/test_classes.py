@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from know_your_space.classes import balanced_draws, class_counts, class_weights, recode, sample_weights
+from know_your_space.data.classes import balanced_draws, class_counts, class_weights, recode, sample_weights
 from ood_shared.errors import InputError
 
 LABELS = torch.tensor([0, 0, 0, 1])

@@ -9,10 +9,11 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from know_your_space import data, datasource
 from know_your_space.cli_detect import prepare_main
-from know_your_space.data import load_part, load_parts
-from know_your_space.options import DataOptions
+from know_your_space.data import parts as data
+from know_your_space.data import source as datasource
+from know_your_space.data.options import DataOptions
+from know_your_space.data.parts import load_part, load_parts
 from know_your_space.training_data import training_data
 from ood_shared.datasets import medical
 from ood_shared.errors import InputError, MissingFileError

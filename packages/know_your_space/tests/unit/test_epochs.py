@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from know_your_space.epochs import balanced_accuracy, one_vs_one_auc, validate
 from know_your_space.losses import cross_entropy
+from know_your_space.validation import balanced_accuracy, one_vs_one_auc, validate
 from sklearn.metrics import roc_auc_score
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from know_your_space import layout
-from know_your_space.layout import Rows
+from know_your_space.data import layout
+from know_your_space.data.layout import Rows
 
 PARTS = ("train", "val", "novel")
 

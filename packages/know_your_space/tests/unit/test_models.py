@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from know_your_space.models import MODELS, BasicBlock, WideResNet, build_model
+from know_your_space.networks import MODELS, BasicBlock, WideResNet, build_model
 from ood_shared.backbone import NETWORKS, build_common
 from ood_shared.errors import InputError
 

@@ -6,10 +6,10 @@ from types import ModuleType
 
 import pytest
 import torch
-from know_your_space.data import load_part
-from know_your_space.ood_sets import OodSet, check, ood_images, planned
-from know_your_space.options import DataOptions
-from know_your_space.sets import EIGHT
+from know_your_space.data.ood_sets import OodSet, check, ood_images, planned
+from know_your_space.data.options import DataOptions
+from know_your_space.data.parts import load_part
+from know_your_space.data.sets import EIGHT
 from ood_shared.datasets import EMBEDDED_OOD, load, medical
 from ood_shared.errors import InputError
 

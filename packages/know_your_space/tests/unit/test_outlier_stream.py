@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from know_your_space.outlier_stream import OutlierStream
+from know_your_space.data.outlier_batches import OutlierStream
 from torch import Tensor
 
 

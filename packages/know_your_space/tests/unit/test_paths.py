@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from know_your_space import paths
+from know_your_space.data import paths
 from ood_shared.errors import InputError, MissingFileError
 
 DOCUMENTED = "ckpts/wrn/bloodmnist/in_latent_out_pix/in_latent_out_pix_m_in_-20.0-m_out_-7.0-T_1.0-ckpt{}.pth.tar"

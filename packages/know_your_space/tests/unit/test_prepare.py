@@ -9,8 +9,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 from know_your_space.cli_detect import prepare_main
-from know_your_space.prepare import arrange
-from know_your_space.sets import Classes
+from know_your_space.data.prepare import arrange
+from know_your_space.data.sets import Classes
 from ood_shared.datasets import ImageSet
 
 

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from know_your_space.options import DataOptions
-from know_your_space.sets import EIGHT, RULES, Classes, Rule, read_split_file, resolve, rule_of
+from know_your_space.data.options import DataOptions
+from know_your_space.data.sets import EIGHT, RULES, Classes, Rule, read_split_file, resolve, rule_of
 from ood_shared.datasets.medical import MEDICAL
 from ood_shared.errors import InputError, MissingFileError
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from know_your_space.models import WideResNet
+from know_your_space.networks import WideResNet
 from know_your_space.queues import LatentQueue
 from know_your_space.settings import TrainSettings
 from know_your_space.step import Step, kept_running_statistics

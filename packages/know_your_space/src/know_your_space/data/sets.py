@@ -19,8 +19,8 @@ import yaml
 from ood_shared.datasets.medical import MEDICAL, parse_name
 from ood_shared.errors import InputError, MissingFileError, did_you_mean, unknown
 
-from know_your_space.options import DataOptions
-from know_your_space.paths import set_name
+from know_your_space.data.options import DataOptions
+from know_your_space.data.paths import set_name
 
 EIGHT = (
     "bloodmnist",

@@ -22,13 +22,14 @@ from jaxtyping import Int64, UInt8
 from ood_shared.errors import InputError
 from torch import Tensor
 
-from know_your_space import datasource, layout
-from know_your_space.classes import recode
-from know_your_space.datasource import Source, locate
-from know_your_space.options import DataOptions
-from know_your_space.paths import set_name
-from know_your_space.pixels import at_stored_size
-from know_your_space.sets import Classes, Rule, read_split_file, resolve, rule_of
+from know_your_space.data import layout
+from know_your_space.data import source as datasource
+from know_your_space.data.classes import recode
+from know_your_space.data.options import DataOptions
+from know_your_space.data.paths import set_name
+from know_your_space.data.pixels import at_stored_size
+from know_your_space.data.sets import Classes, Rule, read_split_file, resolve, rule_of
+from know_your_space.data.source import Source, locate
 from know_your_space.transforms import as_rgb
 
 PARTS = ("train", "val", "test", "novel")

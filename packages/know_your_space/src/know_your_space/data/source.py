@@ -11,9 +11,9 @@ from ood_shared.datasets.npz import read_headers
 from ood_shared.datasets.own import looks_like_path
 from ood_shared.errors import ManySizesError, MissingFileError, MissingSplitError, unknown
 
-from know_your_space import layout
-from know_your_space.options import DataOptions
-from know_your_space.paths import set_name
+from know_your_space.data import layout
+from know_your_space.data.options import DataOptions
+from know_your_space.data.paths import set_name
 from know_your_space.transforms import SIDE
 
 SPLITS = ("train", "val", "test")

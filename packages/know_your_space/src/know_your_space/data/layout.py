@@ -16,7 +16,7 @@ import numpy.typing as npt
 from ood_shared import files
 from ood_shared.errors import InputError, MissingFileError
 
-from know_your_space.safe_pickle import load_arrays
+from know_your_space.data.safe_pickle import load_arrays
 
 CSV_PARTS = {"train": "in_train", "val": "in_val", "novel": "out"}
 COLUMNS = ("index", "labels")

@@ -20,17 +20,17 @@ from ood_shared.errors import InputError, MissingFileError, unknown
 from ood_shared.files import write_text
 from torch import Tensor, nn
 
-from know_your_space import paths
-from know_your_space.data import Part, load_parts
-from know_your_space.datasource import Source, locate
-from know_your_space.epochs import say
+from know_your_space.data import paths
+from know_your_space.data.ood_sets import OodSet, check, ood_images, planned
+from know_your_space.data.options import DataOptions
+from know_your_space.data.parts import Part, load_parts
+from know_your_space.data.source import Source, locate
 from know_your_space.legacy_metrics import NAMES, legacy_metrics
 from know_your_space.losses import confidence
-from know_your_space.models import WideResNet
-from know_your_space.ood_sets import OodSet, check, ood_images, planned
-from know_your_space.options import DataOptions
-from know_your_space.results import Outcome, Scored, write_outcome
-from know_your_space.scoring import BATCH, logits_of
+from know_your_space.networks import WideResNet
+from know_your_space.run_files import Outcome, Scored, write_outcome
+from know_your_space.scores import BATCH, logits_of
+from know_your_space.validation import say
 
 METHOD = "energy"
 GPU_BATCH = 1024

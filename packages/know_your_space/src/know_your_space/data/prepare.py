@@ -15,12 +15,12 @@ from ood_shared import files
 from ood_shared.datasets import ImageSet
 from ood_shared.errors import InputError
 
-from know_your_space import layout
-from know_your_space.datasource import SPLITS, Source, Splits, locate
-from know_your_space.layout import Rows
-from know_your_space.options import DataOptions
-from know_your_space.paths import set_name
-from know_your_space.sets import ASSUMED, Classes, Rule, resolve, rule_of
+from know_your_space.data import layout
+from know_your_space.data.layout import Rows
+from know_your_space.data.options import DataOptions
+from know_your_space.data.paths import set_name
+from know_your_space.data.sets import ASSUMED, Classes, Rule, resolve, rule_of
+from know_your_space.data.source import SPLITS, Source, Splits, locate
 
 
 def prepare_step(options: argparse.Namespace) -> None:

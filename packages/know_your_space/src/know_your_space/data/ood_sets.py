@@ -19,11 +19,11 @@ from ood_shared.datasets.medical import parse_name
 from ood_shared.errors import InputError, MissingFileError, MissingSplitError
 from torch import Tensor
 
-from know_your_space.data import Part, load_parts
-from know_your_space.datasource import Source, locate
-from know_your_space.options import DataOptions
-from know_your_space.paths import set_name
-from know_your_space.sets import EIGHT, Rule, rule_of
+from know_your_space.data.options import DataOptions
+from know_your_space.data.parts import Part, load_parts
+from know_your_space.data.paths import set_name
+from know_your_space.data.sets import EIGHT, Rule, rule_of
+from know_your_space.data.source import Source, locate
 
 
 @dataclass(frozen=True)

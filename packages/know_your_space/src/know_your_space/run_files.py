@@ -19,11 +19,11 @@ from ood_shared.metrics import NAMES as SHARED_NAMES
 from ood_shared.report import Table, write_report
 from ood_shared.results.record import make_result, pack_scores, split_scores, write_result
 
-from know_your_space.data import Part
-from know_your_space.epochs import balanced_accuracy
+from know_your_space.data.ood_sets import OodSet
+from know_your_space.data.parts import Part
 from know_your_space.legacy_metrics import NAMES as LEGACY_NAMES
 from know_your_space.legacy_metrics import legacy_metrics
-from know_your_space.ood_sets import OodSet
+from know_your_space.validation import balanced_accuracy
 
 METHOD = "know_your_space"
 PAPER = (

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 from ood_shared import plots
 
-from know_your_space.data import Part
+from know_your_space.data.parts import Part
 from know_your_space.inliers import draw_latent
 from know_your_space.outliers import jitter_contrast, latent_tails, pixel_inliers, pixel_outliers
 from know_your_space.queues import LatentQueue

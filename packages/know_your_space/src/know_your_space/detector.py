@@ -20,10 +20,10 @@ from ood_shared.scores import energy
 from torch import Tensor
 
 from know_your_space.bench import Schedule
-from know_your_space.data import Part
+from know_your_space.data.parts import Part
 from know_your_space.job import Compute, Place
-from know_your_space.results import METHOD, PAPER
-from know_your_space.scoring import logits_of
+from know_your_space.run_files import METHOD, PAPER
+from know_your_space.scores import logits_of
 from know_your_space.settings import TrainSettings
 from know_your_space.train import train
 from know_your_space.training_data import TrainingData
