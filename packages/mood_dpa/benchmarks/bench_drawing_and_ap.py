@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mood_dpa.anomalies import ellipsoid, ellipsoid_box
+from mood_dpa.data.anomalies import ellipsoid, ellipsoid_box
 from mood_dpa.ranking import average_precision
 from ood_shared import files, runs
 from ood_shared.testing.timing import measure_in_turns

@@ -13,9 +13,9 @@ from pathlib import Path
 from unittest import mock
 
 import torch
-from mood_dpa.inference_3d import Looking, axis_map
-from mood_dpa.models import Model, build_families
+from mood_dpa.checkpoints import Model, build_families
 from mood_dpa.perceptual import PerceptualLoss
+from mood_dpa.scores import Looking, axis_map
 from mood_dpa.vgg import BOUND
 from ood_shared import files, runs
 from ood_shared.devices import peak_memory
@@ -86,7 +86,7 @@ def main() -> None:
 def parts_of(count: int) -> Iterator[None]:
     """So many images in one pass, whatever they are."""
     with (
-        mock.patch("mood_dpa.inference_3d.images_at_once", return_value=count),
+        mock.patch("mood_dpa.scores.images_at_once", return_value=count),
         mock.patch("mood_dpa.perceptual.images_at_once", return_value=count),
     ):
         yield

@@ -12,12 +12,12 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from mood_dpa.inference_3d import Looking
-from mood_dpa.models import Model, build_families
+from mood_dpa.checkpoints import Model, build_families
+from mood_dpa.data.prepare import save_2d
+from mood_dpa.data.volumes import write_volume
 from mood_dpa.perceptual import PerceptualLoss
 from mood_dpa.predict import AxisModel, Ensemble, predict_folder
-from mood_dpa.prepare import save_2d
-from mood_dpa.volumes import write_volume
+from mood_dpa.scores import Looking
 from ood_shared import files, runs
 from ood_shared.devices import resolve_device
 from ood_shared.testing.timing import measure_in_turns

@@ -15,17 +15,17 @@ from typing import Any
 import numpy as np
 import torch
 from mood_dpa import fit
+from mood_dpa.checkpoints import load_model
 from mood_dpa.configuration import Config, read_config, train_config
-from mood_dpa.inference_3d import Looking, axis_map, combine
-from mood_dpa.models import load_model
+from mood_dpa.data.subjects import DemoSet, ensure_subjects
+from mood_dpa.data.volumes import list_volumes, read_volume
 from mood_dpa.predict import AxisModel, Ensemble
 from mood_dpa.ranking import Ranking, rank_metrics
+from mood_dpa.scores import Looking, axis_map, combine
 from mood_dpa.simclr import SimCLR
 from mood_dpa.simclr_train import simclr_config, train_simclr
-from mood_dpa.subjects import DemoSet, ensure_subjects
 from mood_dpa.train import train
 from mood_dpa.vgg import RANDOM_SEED, random_weights
-from mood_dpa.volumes import list_volumes, read_volume
 from ood_shared import checkpoints, files, runs
 from ood_shared.devices import seed_everything
 from plain_detectors import plain_detectors

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from mood_dpa.folds import cases_of, read_folds
+from mood_dpa.data.folds import cases_of, read_folds
+from mood_dpa.data.volumes import case_id, list_volumes, read_volume
 from mood_dpa.ranking import Ranking, rank_metrics
-from mood_dpa.volumes import case_id, list_volumes, read_volume
 from scipy.ndimage import gaussian_filter
 
 Array = npt.NDArray[np.float32]

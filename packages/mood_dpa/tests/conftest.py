@@ -9,8 +9,8 @@ import pytest
 import torch
 from mood_dpa import cli
 from mood_dpa.configuration import read_config, write_config
-from mood_dpa.folds import folds_text
-from mood_dpa.volumes import write_volume
+from mood_dpa.data.folds import folds_text
+from mood_dpa.data.volumes import write_volume
 from ood_shared.files import write_text
 from ood_shared.testing import commands
 from ood_shared.testing.commands import Outcome

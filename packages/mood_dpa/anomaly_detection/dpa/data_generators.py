@@ -1,5 +1,5 @@
-"""Batches without end: `mood_dpa.slices`."""
+"""Batches without end: `mood_dpa.data.slices`."""
 
 from anomaly_detection.forwarding import forward
 
-__getattr__, __dir__ = forward(__name__, "mood_dpa.slices")
+__getattr__, __dir__ = forward(__name__, "mood_dpa.data.slices")

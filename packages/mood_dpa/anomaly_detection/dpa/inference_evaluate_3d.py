@@ -1,4 +1,4 @@
-"""Evaluation of volumes: `mood_dpa.evaluate` and `mood_dpa.inference_3d`.
+"""Evaluation of volumes: `mood_dpa.evaluate` and `mood_dpa.scores`.
 
 `python -m anomaly_detection.dpa.inference_evaluate_3d CONFIG` is `mood-dpa inference_evaluate_3d CONFIG`.
 """
@@ -7,7 +7,7 @@ import sys
 
 from anomaly_detection.forwarding import forward
 
-__getattr__, __dir__ = forward(__name__, "mood_dpa.evaluate", "mood_dpa.inference_3d")
+__getattr__, __dir__ = forward(__name__, "mood_dpa.evaluate", "mood_dpa.scores")
 
 if __name__ == "__main__":
     from mood_dpa.cli import COMMANDS

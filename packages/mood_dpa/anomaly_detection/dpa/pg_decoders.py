@@ -1,5 +1,5 @@
-"""Decoders that grow: `mood_dpa.autoencoder`."""
+"""Decoders that grow: `mood_dpa.networks`."""
 
 from anomaly_detection.forwarding import forward
 
-__getattr__, __dir__ = forward(__name__, "mood_dpa.autoencoder")
+__getattr__, __dir__ = forward(__name__, "mood_dpa.networks")

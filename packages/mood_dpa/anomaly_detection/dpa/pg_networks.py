@@ -1,5 +1,5 @@
-"""Networks that grow: `mood_dpa.autoencoder`, `mood_dpa.models` and `mood_dpa.growing`."""
+"""Networks that grow: `mood_dpa.networks`, `mood_dpa.checkpoints` and `mood_dpa.growing`."""
 
 from anomaly_detection.forwarding import forward
 
-__getattr__, __dir__ = forward(__name__, "mood_dpa.autoencoder", "mood_dpa.models", "mood_dpa.growing")
+__getattr__, __dir__ = forward(__name__, "mood_dpa.networks", "mood_dpa.checkpoints", "mood_dpa.growing")

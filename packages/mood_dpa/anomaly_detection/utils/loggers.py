@@ -1,5 +1,5 @@
-"""Curves and pictures of a run: `mood_dpa.recording`."""
+"""Curves and pictures of a run: `mood_dpa.run_files`."""
 
 from anomaly_detection.forwarding import forward
 
-__getattr__, __dir__ = forward(__name__, "mood_dpa.recording")
+__getattr__, __dir__ = forward(__name__, "mood_dpa.run_files")

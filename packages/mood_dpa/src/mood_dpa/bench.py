@@ -49,7 +49,7 @@ SCHEDULES = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`python -m mood_dpa.bench`."""
-    return run_bench("mood_dpa.budgeted", SCHEDULES, bench_parser("mood-dpa"), argv)
+    return run_bench("mood_dpa.detector", SCHEDULES, bench_parser("mood-dpa"), argv)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from mood_dpa.data.volumes import is_volume, read_volume
 from mood_dpa.ranking import average_precision
 from mood_dpa.standalone import InputError
-from mood_dpa.volumes import is_volume, read_volume
 
 Pair = tuple[npt.NDArray[np.bool_], npt.NDArray[np.floating]]
 

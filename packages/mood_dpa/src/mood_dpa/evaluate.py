@@ -14,18 +14,18 @@ from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError
 from torch import Tensor
 
+from mood_dpa.checkpoints import Model, load_model
 from mood_dpa.configuration import Config, evaluate_config, inference_config, read_config
-from mood_dpa.inference_3d import Looking, axis_map
-from mood_dpa.models import Model, load_model
-from mood_dpa.pictures import write_overlay, write_page
-from mood_dpa.places import settle
-from mood_dpa.preprocessing import trilinear
+from mood_dpa.data.paths import settle
+from mood_dpa.data.preprocessing import trilinear
+from mood_dpa.data.slices import Images
+from mood_dpa.data.volume_queue import Writer, own_share, read_ahead, report_failures
+from mood_dpa.data.volumes import Volume, read_volume, write_volume
+from mood_dpa.figures import write_overlay, write_page
 from mood_dpa.ranking import Metrics, Ranking, rank_metrics
-from mood_dpa.slices import Images
+from mood_dpa.scores import Looking, axis_map
 from mood_dpa.standalone import autocast, warn_of_slow_bf16
 from mood_dpa.vgg import VGG19
-from mood_dpa.volume_queue import Writer, own_share, read_ahead, report_failures
-from mood_dpa.volumes import Volume, read_volume, write_volume
 
 
 def inference_step(options: argparse.Namespace) -> None:

@@ -17,10 +17,10 @@ from ood_shared.errors import InputError
 from ood_shared.signals import Terminated, deferred_sigterm
 from torch import Tensor, nn
 
-from mood_dpa.autoencoder import DecoderFamily, EncoderFamily, StageNet
-from mood_dpa.fit_state import CHECKPOINT, MODEL, RESUME, Progress, model_state, restore, run_state
+from mood_dpa.checkpoints import Loss, lay_out
 from mood_dpa.growing import Stage, effective_resolution, mix_resolution, plan_stages
-from mood_dpa.models import Loss, lay_out
+from mood_dpa.networks import DecoderFamily, EncoderFamily, StageNet
+from mood_dpa.state import CHECKPOINT, MODEL, RESUME, Progress, model_state, restore, run_state
 
 DIVERGED = 1e9
 DISPLAYED = 4

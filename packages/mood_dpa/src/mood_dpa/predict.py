@@ -16,15 +16,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from mood_dpa.checkpoints import Model, load_model
 from mood_dpa.configuration import Config, predict_config, read_config
-from mood_dpa.inference_3d import Looking, axis_map, combine
-from mood_dpa.models import Model, load_model
+from mood_dpa.data.preprocessing import trilinear
+from mood_dpa.data.volume_queue import Writer, own_share, read_ahead, report_failures
+from mood_dpa.data.volumes import Volume, list_volumes, write_volume
 from mood_dpa.perceptual import PerceptualLoss, uses_layers
-from mood_dpa.preprocessing import trilinear
+from mood_dpa.scores import Looking, axis_map, combine
 from mood_dpa.standalone import InputError, MissingFileError, resolve_device, warn_of_slow_bf16, write_text
 from mood_dpa.vgg import VGG19, SharedFeatures
-from mood_dpa.volume_queue import Writer, own_share, read_ahead, report_failures
-from mood_dpa.volumes import Volume, list_volumes, write_volume
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def predict_folder(
             if pictures:
                 drawn.append(_draw(volume, found.cpu().numpy(), output))
     if drawn:
-        from mood_dpa.pictures import write_page
+        from mood_dpa.figures import write_page
 
         rank = os.environ.get("RANK", "0") if os.environ.get("WORLD_SIZE", "1") != "1" else ""
         write_page(output / f"report{rank}.html", "Anomaly maps", drawn)
@@ -168,6 +168,6 @@ def result_path(output: Path, name: str, mode: str) -> Path:
 
 
 def _draw(volume: Volume, found: npt.NDArray[np.float32], output: Path) -> Path:
-    from mood_dpa.pictures import write_overlay
+    from mood_dpa.figures import write_overlay
 
     return write_overlay(output / "pictures" / f"{volume.name}.png", volume, found)

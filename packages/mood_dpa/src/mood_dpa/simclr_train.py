@@ -18,9 +18,9 @@ from torch import Tensor
 
 from mood_dpa.collapse import CollapseWatch
 from mood_dpa.configuration import DATASET_KWARGS, Config, read_config, write_config
-from mood_dpa.places import PATHS, resolve
+from mood_dpa.data.paths import PATHS, resolve
+from mood_dpa.data.slices import Images
 from mood_dpa.simclr import SimCLR, cosine_rates, nt_xent, two_views, warmed
-from mood_dpa.slices import Images
 from mood_dpa.standalone import load_checkpoint, warn_of_slow_bf16
 
 DEFAULTS: Config = {
@@ -67,7 +67,7 @@ class Slices:
 
     def read(self, order: list[int], device: torch.device) -> Tensor:
         """Slices (n, 1, 2 size, 2 size) in [0, 1]: enough for crops of `size`, and all of one size."""
-        from mood_dpa.preprocessing import prepare_slices
+        from mood_dpa.data.preprocessing import prepare_slices
 
         found = []
         for position in order:

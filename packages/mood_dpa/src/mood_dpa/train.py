@@ -13,12 +13,12 @@ from ood_shared.errors import InputError, MissingFileError
 from torch import Tensor
 
 from mood_dpa import fit
+from mood_dpa.checkpoints import build_families, note_ignored_options
 from mood_dpa.configuration import Config, read_config, train_config, write_config
-from mood_dpa.models import build_families, note_ignored_options
+from mood_dpa.data.paths import settle
+from mood_dpa.data.slices import Batches, Images
 from mood_dpa.perceptual import make_loss
-from mood_dpa.places import settle
-from mood_dpa.recording import Recorder
-from mood_dpa.slices import Batches, Images
+from mood_dpa.run_files import Recorder
 from mood_dpa.standalone import load_checkpoint, warn_of_slow_bf16
 
 FREE = ("num_workers", "verbose", "finetune_from")  # may differ when a run goes on

@@ -8,11 +8,11 @@ import pytest
 import torch
 from mood_dpa.configuration import predict_config as checked
 from mood_dpa.configuration import read_config, write_config
+from mood_dpa.data.volumes import write_volume
 from mood_dpa.perceptual import PerceptualLoss
 from mood_dpa.predict import load_ensemble
 from mood_dpa.standalone import warn_of_slow_bf16
 from mood_dpa.vgg import VGG19, load_features, random_weights
-from mood_dpa.volumes import write_volume
 
 from ..conftest import AFFINE, phantom, write_phantoms
 from .test_input import predict_config

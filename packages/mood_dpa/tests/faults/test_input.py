@@ -7,8 +7,8 @@ import nibabel
 import numpy as np
 import pytest
 from mood_dpa.configuration import read_config, write_config
-from mood_dpa.prepare import _link
-from mood_dpa.volumes import write_volume
+from mood_dpa.data.prepare import _link
+from mood_dpa.data.volumes import write_volume
 
 from ..conftest import AFFINE, phantom, small_inference_config, small_train_config, write_phantoms
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mood_dpa.anomalies import add_anomaly_2d, add_anomaly_3d, centre_and_radius, ellipsoid
 from mood_dpa.challenge import bootstrap_score, joint_score, read_pixel_pair, read_sample_pair
-from mood_dpa.folds import cases_of, folds_text, make_folds, read_folds
-from mood_dpa.preprocessing import area_resize, normalise, prepare_array
+from mood_dpa.data.anomalies import add_anomaly_2d, add_anomaly_3d, centre_and_radius, ellipsoid
+from mood_dpa.data.folds import cases_of, folds_text, make_folds, read_folds
+from mood_dpa.data.preprocessing import area_resize, normalise, prepare_array
+from mood_dpa.data.volumes import case_id, write_volume
 from mood_dpa.ranking import rank_metrics
-from mood_dpa.volumes import case_id, write_volume
 from ood_shared.testing.golden import Golden, names
 
 from .conftest import GOLDEN

@@ -7,13 +7,13 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from mood_dpa.checkpoints import Model, build_families
+from mood_dpa.data.preprocessing import trilinear
 from mood_dpa.evaluate import _reduced as reduced
-from mood_dpa.inference_3d import Looking, axis_map
-from mood_dpa.models import Model, build_families
 from mood_dpa.perceptual import make_loss
 from mood_dpa.predict import AxisModel, Ensemble
-from mood_dpa.preprocessing import trilinear
 from mood_dpa.ranking import Ranking, rank_metrics
+from mood_dpa.scores import Looking, axis_map
 from ood_shared.testing.golden import names
 
 from .conftest import GOLDEN, fill, rule_features

@@ -7,9 +7,9 @@ import pytest
 import torch
 from mood_dpa import cli
 from mood_dpa.configuration import merge, read_config
+from mood_dpa.data.slices import SliceFolder
+from mood_dpa.data.volumes import write_volume
 from mood_dpa.simclr import SimCLR, cosine_rates, nt_xent
-from mood_dpa.slices import SliceFolder
-from mood_dpa.volumes import write_volume
 from ood_shared.testing.golden import Golden, names
 
 from .conftest import GOLDEN

@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mood_dpa.anomalies import add_anomaly_3d
-from mood_dpa.folds import cases_of, make_folds
+from mood_dpa.data.anomalies import add_anomaly_3d
+from mood_dpa.data.folds import cases_of, make_folds
+from mood_dpa.data.preprocessing import resize_slices
+from mood_dpa.data.slices import cut_slices
 from mood_dpa.growing import plan_stages
-from mood_dpa.inference_3d import combine
-from mood_dpa.preprocessing import resize_slices
 from mood_dpa.ranking import rank_metrics
-from mood_dpa.slices import cut_slices
+from mood_dpa.scores import combine
 from sklearn.metrics import average_precision_score
 
 SEEDS = st.integers(0, 2**32 - 1)

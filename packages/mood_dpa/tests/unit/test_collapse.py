@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from mood_dpa import budgeted, simclr_train
+from mood_dpa import detector, simclr_train
 from mood_dpa.collapse import PATIENCE, CollapseWatch
 from mood_dpa.configuration import read_config, write_config
 from mood_dpa.fit import Compute
@@ -120,18 +120,18 @@ def test_a_wrong_rate_or_warm_up_is_named(wrong: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "warmup", "collapses"), [(3e-4, 0, True), (budgeted.SIMCLR_RATE, budgeted.SIMCLR_WARMUP, False)]
+    ("rate", "warmup", "collapses"), [(3e-4, 0, True), (detector.SIMCLR_RATE, detector.SIMCLR_WARMUP, False)]
 )
 def test_vgg19_collapses_at_the_published_rate_and_not_at_ours(
     rate: float, warmup: int, collapses: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(budgeted, "SIMCLR_RATE", rate)
-    monkeypatch.setattr(budgeted, "SIMCLR_WARMUP", warmup)
+    monkeypatch.setattr(detector, "SIMCLR_RATE", rate)
+    monkeypatch.setattr(detector, "SIMCLR_WARMUP", warmup)
     slices = torch.from_numpy(load_digits().images[:8]).float()[:, None] / 16
     slices = torch.nn.functional.interpolate(slices, (32, 32), mode="bilinear")
     torch.manual_seed(0)
     with pytest.raises(InputError, match="collapsed") if collapses else nullcontext():
-        budgeted.pretrained(slices, 16, torch.Generator().manual_seed(0), Compute(CPU))
+        detector.pretrained(slices, 16, torch.Generator().manual_seed(0), Compute(CPU))
 
 
 class Brightness(torch.nn.Module):

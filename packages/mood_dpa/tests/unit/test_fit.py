@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from mood_dpa import fit
+from mood_dpa.checkpoints import build_families, load_model
 from mood_dpa.configuration import train_config, write_config
+from mood_dpa.data.slices import Batches, Images
 from mood_dpa.fit import Compute, Trainer
-from mood_dpa.models import build_families, load_model
 from mood_dpa.perceptual import make_loss
-from mood_dpa.slices import Batches, Images
 from mood_dpa.standalone import load_checkpoint
 from mood_dpa.train import train
 from ood_shared.errors import InputError

@@ -6,15 +6,15 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from mood_dpa.anomalies import add_anomaly_3d, ellipsoid
-from mood_dpa.autoencoder import DecoderFamily, EncoderFamily, Layers
+from mood_dpa.checkpoints import Model
 from mood_dpa.configuration import merge
+from mood_dpa.data.anomalies import add_anomaly_3d, ellipsoid
+from mood_dpa.data.preprocessing import prepare_slices
 from mood_dpa.growing import Stage, mix_resolution, plan_stages
-from mood_dpa.inference_3d import Looking, axis_map, combine
-from mood_dpa.models import Model
+from mood_dpa.networks import DecoderFamily, EncoderFamily, Layers
 from mood_dpa.perceptual import PerceptualLoss, make_loss
-from mood_dpa.preprocessing import prepare_slices
 from mood_dpa.ranking import Ranking, rank_metrics
+from mood_dpa.scores import Looking, axis_map, combine
 from mood_dpa.simclr import cosine_rates, nt_xent, view
 from mood_dpa.vgg import VGG19, check_layers, load_features, random_weights
 from ood_shared.errors import InputError

@@ -5,8 +5,8 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from mood_dpa.volume_queue import own_share
-from mood_dpa.volumes import case_id, list_volumes, read_volume, rescaled, write_volume
+from mood_dpa.data.volume_queue import own_share
+from mood_dpa.data.volumes import case_id, list_volumes, read_volume, rescaled, write_volume
 from ood_shared.errors import InputError
 
 from ..conftest import AFFINE

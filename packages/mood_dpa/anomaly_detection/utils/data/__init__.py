@@ -1,1 +1,1 @@
-"""Preparation and reading of data; see `mood_dpa.prepare` and `mood_dpa.slices`."""
+"""Preparation and reading of data; see `mood_dpa.data.prepare` and `mood_dpa.data.slices`."""

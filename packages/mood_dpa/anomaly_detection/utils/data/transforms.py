@@ -1,5 +1,5 @@
-"""From arrays to what the networks take: `mood_dpa.preprocessing`."""
+"""From arrays to what the networks take: `mood_dpa.data.preprocessing`."""
 
 from anomaly_detection.forwarding import forward
 
-__getattr__, __dir__ = forward(__name__, "mood_dpa.preprocessing")
+__getattr__, __dir__ = forward(__name__, "mood_dpa.data.preprocessing")

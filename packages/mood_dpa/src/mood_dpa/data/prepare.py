@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mood_dpa.anomalies import add_anomalies_2d, add_anomaly_3d
-from mood_dpa.folds import cases_of, folds_text, make_folds, read_folds
+from mood_dpa.data.anomalies import add_anomalies_2d, add_anomaly_3d
+from mood_dpa.data.folds import cases_of, folds_text, make_folds, read_folds
+from mood_dpa.data.volume_queue import Writer, read_ahead, report_failures
+from mood_dpa.data.volumes import base_name, case_id, list_volumes, refuse_equal, rescaled, write_volume
 from mood_dpa.standalone import InputError, MissingFileError, atomic_path, write_text
-from mood_dpa.volume_queue import Writer, read_ahead, report_failures
-from mood_dpa.volumes import base_name, case_id, list_volumes, refuse_equal, rescaled, write_volume
 
 BASE = "name up to the first dot"
 
@@ -58,7 +58,7 @@ def save_2d(
     Raises:
         InputError: some volumes could not be read; the others are finished.
     """
-    from mood_dpa.slices import cut_slices
+    from mood_dpa.data.slices import cut_slices
 
     todo = [p for p in paths if not (resume and all(_done(out, p).is_file() for out in outputs.values()))]
     failed: list[str] = []
@@ -133,7 +133,7 @@ def make_synthetic(paths: list[Path], images: Path, masks: Path, seed: int | Non
 
 def synthetic_2d_step(options: argparse.Namespace) -> None:
     """The same for slices."""
-    from mood_dpa.slices import SliceFolder
+    from mood_dpa.data.slices import SliceFolder
 
     folder = SliceFolder(Path(options.input_dir))
     draws = np.random.RandomState(options.seed)
@@ -215,7 +215,7 @@ def _wanted(options: argparse.Namespace) -> set[str] | None:
 def _write_slices(
     output: Path, base: str, index: npt.NDArray[np.int64], slices: npt.NDArray[Any], packed: bool
 ) -> None:
-    from mood_dpa.slices import INDEX, STACK
+    from mood_dpa.data.slices import INDEX, STACK
 
     if packed:
         _save_array(output / f"{base}{INDEX}", index)

@@ -20,21 +20,21 @@ from ood_shared.results.thumbnails import write_pictures
 from torch import Tensor
 
 from mood_dpa import fit
-from mood_dpa.anomalies import add_anomaly_3d
 from mood_dpa.bench import Schedule
+from mood_dpa.checkpoints import Model, build_families
 from mood_dpa.collapse import CollapseWatch
+from mood_dpa.data.anomalies import add_anomaly_3d
+from mood_dpa.data.preprocessing import normalise, prepare_slices
+from mood_dpa.data.slices import cut_slices
+from mood_dpa.data.subjects import make_subject, mni152
+from mood_dpa.data.volumes import is_volume, list_volumes, read_volume, rescaled
 from mood_dpa.fit import Compute
-from mood_dpa.inference_3d import Looking
-from mood_dpa.models import Model, build_families
 from mood_dpa.perceptual import PerceptualLoss
 from mood_dpa.predict import AxisModel, Ensemble
-from mood_dpa.preprocessing import normalise, prepare_slices
+from mood_dpa.scores import Looking
 from mood_dpa.simclr import SimCLR, nt_xent, two_views, warmed
-from mood_dpa.slices import cut_slices
 from mood_dpa.standalone import warn_of_slow_bf16
-from mood_dpa.subjects import make_subject, mni152
 from mood_dpa.vgg import VGG19, load_features
-from mood_dpa.volumes import is_volume, list_volumes, read_volume, rescaled
 
 METHOD = "mood_dpa"
 PAPER = (
@@ -194,7 +194,7 @@ def pretrained(slices: Tensor, steps: int, generator: torch.Generator, compute: 
     optimizer = torch.optim.Adam(network.parameters(), SIMCLR_RATE, weight_decay=1e-5)
     scaler = make_scaler(compute.device, compute.precision)
     source = Tensors(slices, generator, compute.device)
-    watch = CollapseWatch(compute.device, SIMCLR_RATE, SIMCLR_WARMUP, "mood_dpa.budgeted")
+    watch = CollapseWatch(compute.device, SIMCLR_RATE, SIMCLR_WARMUP, "mood_dpa.detector")
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = warmed(SIMCLR_RATE, step, SIMCLR_WARMUP)

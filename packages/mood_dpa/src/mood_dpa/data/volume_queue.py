@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from mood_dpa.data.volumes import Volume, read_volume
 from mood_dpa.standalone import InputError
-from mood_dpa.volumes import Volume, read_volume
 
 
 def own_share(paths: list[Path]) -> list[Path]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mood_dpa.models import Model
-from mood_dpa.preprocessing import prepare_slices, trilinear
+from mood_dpa.checkpoints import Model
+from mood_dpa.data.preprocessing import prepare_slices, trilinear
 from mood_dpa.standalone import autocast
 from mood_dpa.vgg import images_at_once
 

@@ -16,10 +16,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mood_dpa.folds import cases_of, read_folds
-from mood_dpa.preprocessing import area_resize, normalise, prepare_array, prepare_slices, resize_slices
+from mood_dpa.data.folds import cases_of, read_folds
+from mood_dpa.data.preprocessing import area_resize, normalise, prepare_array, prepare_slices, resize_slices
+from mood_dpa.data.volumes import case_id, is_volume, read_volume
 from mood_dpa.standalone import InputError, MissingFileError
-from mood_dpa.volumes import case_id, is_volume, read_volume
 
 STACK, INDEX = ".stack.npy", ".index.npy"
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mood_dpa.folds import folds_text
+from mood_dpa.data.folds import folds_text
+from mood_dpa.data.volumes import list_volumes, write_volume
 from mood_dpa.standalone import InputError, write_text
-from mood_dpa.volumes import list_volumes, write_volume
 
 TEMPLATE_MM = 2
 CUBE = 128  # voxels per side of the template's cube, 2 mm each
@@ -63,7 +63,7 @@ def ensure_subjects(folder: Path, demo: DemoSet) -> None:
             raise InputError(f"{folder} holds other subjects ({found}), not {asdict(demo)}. Choose another.")
         return
     print(f"making {demo.count} subjects from the MNI152 template in {folder} …", flush=True)
-    from mood_dpa.prepare import make_synthetic, save_2d
+    from mood_dpa.data.prepare import make_synthetic, save_2d
 
     volumes = folder / "volumes"
     template, affine = mni152(demo.side)

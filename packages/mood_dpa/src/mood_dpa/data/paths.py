@@ -47,7 +47,7 @@ def resolve(path: str, data_dir: str | None) -> str:
 
 def embedded_folder(data_dir: str | None) -> Path:
     """The folder of the embedded subjects, made on first use."""
-    from mood_dpa.subjects import DemoSet, ensure_subjects
+    from mood_dpa.data.subjects import DemoSet, ensure_subjects
 
     folder = Path(data_dir or "data") / "mni152_subjects"
     ensure_subjects(folder, DemoSet())

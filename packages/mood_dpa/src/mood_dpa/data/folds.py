@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mood_dpa.data.volumes import case_id
 from mood_dpa.standalone import InputError, MissingFileError
-from mood_dpa.volumes import case_id
 
 SPLITS = ("train", "val", "all")
 

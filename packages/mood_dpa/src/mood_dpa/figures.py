@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ood_shared import plots
 from ood_shared.report import Figure, Section, Table, write_report
 
-from mood_dpa.volumes import Volume, base_name
+from mood_dpa.data.volumes import Volume, base_name
 
 PLANES = ("sagittal", "coronal", "axial")
 UPPER = 99.9  # percentile of the map that gets the strongest colour

@@ -1,0 +1,1 @@
+"""Volumes and slices: reading, cutting, folds, preprocessing, synthetic anomalies, subjects."""
