@@ -33,8 +33,8 @@ from ood_shared.cli import Parser, run_command
 from ood_shared.datasets import load
 from ood_shared.devices import resolve_device
 from ood_shared.metrics import accuracy, evaluate_with_intervals
-from oodgen.data import Pixels, as_pixels
-from oodgen.modes import class_range, experiment
+from oodgen.data.folders import Pixels, as_pixels
+from oodgen.defaults import class_range, experiment
 from oodgen.outliers import GenerationSettings, make_outliers
 from oodgen.scores import ood_score
 from oodgen.scoring import logits_of, outlier_set

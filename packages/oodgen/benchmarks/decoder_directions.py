@@ -29,9 +29,9 @@ from ood_shared.datasets import load
 from ood_shared.devices import resolve_device
 from ood_shared.loaders import to_float
 from ood_shared.metrics import accuracy, evaluate, evaluate_with_intervals
-from oodgen.budgeted import living_vae
 from oodgen.classifier import classifier_loss
-from oodgen.data import Pixels, as_pixels
+from oodgen.data.folders import Pixels, as_pixels
+from oodgen.detector import living_vae
 from oodgen.manifold import exact_inference
 from oodgen.outliers import GenerationSettings, Outliers, make_outliers
 from oodgen.reconstructions import with_reconstructions

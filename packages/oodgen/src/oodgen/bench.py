@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="store_true",
         help="train with the VAE's reconstructions of the images as in-distribution, too (ours, not the paper's)",
     )
-    return run_bench("oodgen.budgeted", SCHEDULES, parser, argv)
+    return run_bench("oodgen.detector", SCHEDULES, parser, argv)
 
 
 if __name__ == "__main__":

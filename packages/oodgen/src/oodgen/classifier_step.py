@@ -9,18 +9,18 @@ import torch
 from ood_shared import plots
 from ood_shared.errors import InputError, MissingFileError
 
-from oodgen import configuration as conf
-from oodgen import modes, pictures
+from oodgen import checkpoints as conf
+from oodgen import defaults, figures
 from oodgen.classifier import ood_weight_from_counts
-from oodgen.data import Pixels, read_generated, read_id
+from oodgen.commands import architecture_of, compute_of, generation_settings, result_root
+from oodgen.data.folders import Pixels, read_generated, read_id
 from oodgen.paper import PaperBatches, mixed_order
 from oodgen.reconstructions import vae_crc32, with_reconstructions
-from oodgen.steps import architecture_of, compute_of, generation_settings, result_root
 from oodgen.train import ClassifierSettings, Compute, run_seed, train_classifier
 from oodgen.vae import ConditionalVAE
 
 PUBLISHED_WEIGHT = 6000 / 30000  # of the outlier class, relative to the others, in the published code
-CHUNK = modes.GEN_OOD["batch_size"][2]  # images per chunk of `--class_stats chunk`; here --batch_size is another one
+CHUNK = defaults.GEN_OOD["batch_size"][2]  # images per chunk of `--class_stats chunk`; here --batch_size is another one
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ def train_classi_step(options: argparse.Namespace) -> None:
             print(f"--classes {trained.classes}, as {vae_folder} was trained.")
         options.classes = conf.choose_classes(options.classes, trained, vae_folder)
     options.classes = options.classes or "all"
-    options = modes.settle(options, modes.TRAIN_CLASSI, options.in_data)
+    options = defaults.settle(options, defaults.TRAIN_CLASSI, options.in_data)
 
     train, test, _ = read_id(options.in_data, options.classes)
     generated_test = read_generated(options.in_data, "test", options.ood_types, options.save_path)
-    mean, std = modes.normalisation(options.normalize, options.in_data)
+    mean, std = defaults.normalisation(options.normalize, options.in_data)
     folder = root / conf.CLASSIFIER_FOLDERS[0]
     seed = run_seed(folder, options.seed, options.resume)
     maker = _Maker.of(vae_folder, trained, train, options.in_data, compute) if paper or options.id_recon else None
@@ -107,8 +107,8 @@ def train_classi_step(options: argparse.Namespace) -> None:
     _, history = train_classifier(
         batches, test.with_outliers(generated_test), settings, folder, compute, write, fingerprint
     )
-    plots.save(pictures.loss_curve(history), folder / "loss_curve.png")
-    plots.save(pictures.accuracy_curve(history), folder / "accuracy_curve.png")
+    plots.save(figures.loss_curve(history), folder / "loss_curve.png")
+    plots.save(figures.accuracy_curve(history), folder / "accuracy_curve.png")
     print(f"Classifier written to {folder}")
 
 
@@ -118,7 +118,7 @@ def _drop_generation_flags(options: argparse.Namespace) -> None:
     Raises:
         InputError: one was given.
     """
-    for name in modes.IN_MEMORY:
+    for name in defaults.IN_MEMORY:
         if getattr(options, name) is not None:
             raise InputError(
                 f"--{name}: with --mode {options.mode} the outliers are read from files. Give the flag to gen_ood.py, "
@@ -152,13 +152,13 @@ def _paper_batches(
     compute: Compute,
 ) -> tuple[argparse.Namespace, PaperBatches]:
     """The flags with those of the generation settled, and the authors' batches with outliers made as they say."""
-    options = modes.settle(options, {name: modes.GEN_OOD[name] for name in modes.IN_MEMORY}, options.in_data)
+    options = defaults.settle(options, {name: defaults.GEN_OOD[name] for name in defaults.IN_MEMORY}, options.in_data)
     batches = PaperBatches(
         maker.vae,
         mixed_order(train, seed),
         replace(generation_settings(options, CHUNK), encoder_scale=maker.encoder_scale),
         batch_size=options.batch_size,
-        refresh=modes.experiment(options.in_data, options.classes).refresh,
+        refresh=defaults.experiment(options.in_data, options.classes).refresh,
         generator=torch.Generator().manual_seed(seed),
         device=compute.device,
         shown=None if shown is train else mixed_order(shown, seed),

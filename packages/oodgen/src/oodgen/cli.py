@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 from ood_shared.cli import Parser, add_shared_flags, deferred, dispatch, run_command
 from ood_shared.flags import not_negative, positive, positive_int, truth
 
-from oodgen import bench, flags, modes
-from oodgen.modes import DEFAULT_OOD
+from oodgen import bench, defaults, flags
+from oodgen.defaults import DEFAULT_OOD
 
 
 def vae_parser() -> Parser:
     """Flags of train_vae.py (step 1)."""
     parser = Parser(prog="train_vae.py", description="Train the conditional VAE on the in-distribution images.")
-    flag = flags.adder(parser, modes.TRAIN_VAE)
+    flag = flags.adder(parser, defaults.TRAIN_VAE)
     flag("--epochs", positive_int, "epochs")
     flag("--batch_size", positive_int, "images per step")
     flags.gpu_flag(parser)
@@ -30,14 +30,14 @@ def vae_parser() -> Parser:
     parser.add_argument("--weight_decay", type=not_negative, help="default: 0, with --opt ada 0.001")
     flag("--save_every", positive_int, "keep model_<epoch>.pth of every N-th epoch; model.pth is always kept")
     flag("--patience", flags.whole, "stop after N epochs without a better validation loss, keep the best; 0: never")
-    flags.common_flags(parser, modes.TRAIN_VAE)
+    flags.common_flags(parser, defaults.TRAIN_VAE)
     return parser
 
 
 def generation_parser() -> Parser:
     """Flags of gen_ood.py (step 2)."""
     parser = Parser(prog="gen_ood.py", description="Make outliers off and on the data manifold with a trained VAE.")
-    flag = flags.adder(parser, modes.GEN_OOD)
+    flag = flags.adder(parser, defaults.GEN_OOD)
     flag("--batch_size", positive_int, "images per chunk")
     flags.epoch_flag(parser, 100)
     flags.gpu_flag(parser)
@@ -61,7 +61,7 @@ def generation_parser() -> Parser:
 def classifier_parser() -> Parser:
     """Flags of train_classi.py (step 3)."""
     parser = Parser(prog="train_classi.py", description="Train the n+1 classifier on images and generated outliers.")
-    flag = flags.adder(parser, modes.TRAIN_CLASSI)
+    flag = flags.adder(parser, defaults.TRAIN_CLASSI)
     flag("--epochs", positive_int, "epochs")
     flag("--batch_size", positive_int, "images per step")
     flags.gpu_flag(parser)
@@ -90,14 +90,14 @@ def classifier_parser() -> Parser:
     )
     flag("--save_every", positive_int, "keep model_<epoch>.pth of every N-th epoch; model.pth is always kept")
     flags.generation_flags(flags.in_memory_adder(parser))
-    flags.common_flags(parser, modes.TRAIN_CLASSI)
+    flags.common_flags(parser, defaults.TRAIN_CLASSI)
     return parser
 
 
 def test_parser() -> Parser:
     """Flags of test.py (step 4)."""
     parser = Parser(prog="test.py", description="Score in-distribution, generated and real outlier images.")
-    flag = flags.adder(parser, modes.TEST)
+    flag = flags.adder(parser, defaults.TEST)
     flags.id_flag(parser, "--in_data")
     parser.add_argument(
         "--out_data",
@@ -137,12 +137,12 @@ def prepare_parser() -> Parser:
 
 def train_vae_main(argv: Sequence[str] | None = None) -> int:
     """Run step 1."""
-    return run_command(deferred("oodgen.steps", "train_vae_step"), vae_parser(), argv)
+    return run_command(deferred("oodgen.commands", "train_vae_step"), vae_parser(), argv)
 
 
 def gen_ood_main(argv: Sequence[str] | None = None) -> int:
     """Run step 2."""
-    return run_command(deferred("oodgen.steps", "gen_ood_step"), generation_parser(), argv)
+    return run_command(deferred("oodgen.commands", "gen_ood_step"), generation_parser(), argv)
 
 
 def train_classi_main(argv: Sequence[str] | None = None) -> int:
@@ -157,7 +157,7 @@ def test_main(argv: Sequence[str] | None = None) -> int:  # noqa: PT028 - the sc
 
 def prepare_main(argv: Sequence[str] | None = None) -> int:
     """Run `oodgen prepare`."""
-    return run_command(deferred("oodgen.prepare", "prepare_step"), prepare_parser(), argv)
+    return run_command(deferred("oodgen.data.prepare", "prepare_step"), prepare_parser(), argv)
 
 
 def bench_main(argv: Sequence[str] | None = None) -> int:

@@ -20,13 +20,13 @@ from ood_shared.report import write_report
 from ood_shared.results.record import make_result, split_scores, write_result
 from torch import Tensor
 
-from oodgen import configuration as conf
-from oodgen import modes
-from oodgen.data import Pixels, read_generated, read_id
-from oodgen.records import write_log
+from oodgen import checkpoints as conf
+from oodgen import defaults
+from oodgen.commands import compute_of, result_root
+from oodgen.data.folders import Pixels, read_generated, read_id
 from oodgen.results import METHOD, PAPER, score_arrays
+from oodgen.run_files import write_log
 from oodgen.scoring import OutlierSet, auroc, logits_of, outlier_set
-from oodgen.steps import compute_of, result_root
 from oodgen.train import Compute
 
 DIGITS_SIDE = 8  # pixels of the embedded digits before they were enlarged
@@ -39,13 +39,13 @@ HEADINGS = ("AUROC", "FPR95", "FPR80", "det. error", "AUPR in", "AUPR out")
 def test_step(options: argparse.Namespace) -> None:
     """test.py: test the classifier on `<in_data>/test` against generated and real outliers."""
     compute = compute_of(options)
-    embedded = options.in_data is None and not Path(modes.DEFAULT_ID).is_dir()
+    embedded = options.in_data is None and not Path(defaults.DEFAULT_ID).is_dir()
     options.in_data = conf.id_folder(options.in_data, "--in_data")
     folder = conf.find_classifier_folder(options.model_path, options.in_data)
     trained = conf.read_configuration(folder, options.in_data)
     options.classes = conf.choose_classes(options.classes, trained, folder)
     both_scores = options.mode == "paper" and options.score is None
-    options = modes.settle(options, modes.TEST, options.in_data)
+    options = defaults.settle(options, defaults.TEST, options.in_data)
     file, last = conf.model_file(folder, options.model_epoch, default=200)
     seed = seed_everything(options.seed)
     generator = torch.Generator().manual_seed(seed)
@@ -102,14 +102,14 @@ def _real_sets(
         names = _names(options.out_data)
         if not names:
             raise InputError("--out_data is empty. Pass a folder, or known names separated by commas.")
-    elif Path(modes.DEFAULT_OOD).is_dir():
-        names = [modes.DEFAULT_OOD]
+    elif Path(defaults.DEFAULT_OOD).is_dir():
+        names = [defaults.DEFAULT_OOD]
     elif embedded:
         names, native = [*EMBEDDED_OOD, *NOISE], (DIGITS_SIDE, DIGITS_SIDE)
-        print(f"No --out_data given and no {modes.DEFAULT_OOD}: using the embedded sets and noise.")
+        print(f"No --out_data given and no {defaults.DEFAULT_OOD}: using the embedded sets and noise.")
     else:
         raise MissingFileError(
-            f"Outlier folder {modes.DEFAULT_OOD} is missing. Pass --out_data with a folder, or names such as "
+            f"Outlier folder {defaults.DEFAULT_OOD} is missing. Pass --out_data with a folder, or names such as "
             f"{', '.join(NOISE)}."
         )
     twice = [name for name in names if names.count(name) > 1]
@@ -145,11 +145,11 @@ def _all_logits(
 ) -> list[Tensor]:
     """Logits of the ID test images, then of each outlier set."""
     network = conf.load_classifier(path, trained).to(compute.device)
-    given = modes.normalisation(options.normalize, options.in_data) if options.normalize else trained.normalize
+    given = defaults.normalisation(options.normalize, options.in_data) if options.normalize else trained.normalize
     logits = [logits_of(network, test.images, *given, compute.precision)]
     for found in outliers:
         foreign = options.mode == "compat" and options.normalize is None and found.name not in {GENERATED, HELD_OUT}
-        scale = modes.normalisation("auto", found.name) if foreign else given
+        scale = defaults.normalisation("auto", found.name) if foreign else given
         logits.append(logits_of(network, found.images, *scale, compute.precision))
     return logits
 

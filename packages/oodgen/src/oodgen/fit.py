@@ -19,7 +19,7 @@ from ood_shared.runs import CHECKPOINT, Run
 from ood_shared.signals import Terminated, deferred_sigterm
 from torch import Tensor, nn
 
-from oodgen.records import RunningMean, write_log
+from oodgen.run_files import RunningMean, write_log
 
 PRINT_EVERY = 10  # batches
 PARTS = ("network", "optimizer", "scaler", "batches", "noise", "rng", "progress")  # of a checkpoint

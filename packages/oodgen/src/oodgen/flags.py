@@ -7,8 +7,8 @@ from typing import Any
 from ood_shared.cli import Parser, add_shared_flags, parse_seed
 from ood_shared.flags import not_negative, positive, positive_int
 
-from oodgen import modes
-from oodgen.modes import DEFAULT_ID
+from oodgen import defaults
+from oodgen.defaults import DEFAULT_ID
 
 DIRECTIONS = ("normal", "uniform", "rref")
 FACTORS = ("rank", "cholesky", "seed")
@@ -57,7 +57,7 @@ def generation_flags(flag: Callable[..., None]) -> None:
     flag("--maha_factor", str, "factor of the class covariance; seed is the published one", choices=FACTORS)
 
 
-def adder(parser: Parser, values: modes.Values) -> Callable[..., None]:
+def adder(parser: Parser, values: defaults.Values) -> Callable[..., None]:
     """A function that adds a flag whose help line ends with its default in each mode."""
 
     def add(name: str, kind: Callable[[str], Any], text: str, **kwargs: Any) -> None:
@@ -71,7 +71,7 @@ def in_memory_adder(parser: Parser) -> Callable[..., None]:
     """As `adder`, for flags of the generation in train_classi.py: only the paper's mode has them."""
 
     def add(name: str, kind: Callable[[str], Any], text: str, **kwargs: Any) -> None:
-        paper = modes.GEN_OOD[name.lstrip("-")][2]
+        paper = defaults.GEN_OOD[name.lstrip("-")][2]
         shown = f"only with --mode paper: {'by experiment' if callable(paper) else paper}"
         parser.add_argument(name, type=kind, default=None, help=f"{text} ({shown})", **kwargs)
 
@@ -114,9 +114,9 @@ def seed_flag(parser: Parser) -> None:
     parser.add_argument("--seed", type=parse_seed, default=None, help="an integer; True is 5; False leaves it open")
 
 
-def common_flags(parser: Parser, values: modes.Values) -> None:
+def common_flags(parser: Parser, values: defaults.Values) -> None:
     """`--mode`, `--normalize`, `--classes` and what all commands share."""
-    parser.add_argument("--mode", default="default", choices=modes.MODES, help="set of defaults (default: default)")
+    parser.add_argument("--mode", default="default", choices=defaults.MODES, help="set of defaults (default: default)")
     parser.add_argument("--compat", dest="mode", action="store_const", const="compat", help="same as --mode compat")
     adder(parser, values)("--normalize", str, "auto, none, mnist, half or MEAN,STD")
     parser.add_argument(

@@ -12,7 +12,7 @@ from ood_shared.errors import InputError
 from ood_shared.loaders import to_float
 from torch import Tensor
 
-from oodgen.data import Pixels
+from oodgen.data.folders import Pixels
 from oodgen.images import to_uint8
 from oodgen.manifold import exact_inference
 from oodgen.off_manifold import make_off_manifold

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from oodgen.data import Pixels
+from oodgen.data.folders import Pixels
 from oodgen.outliers import GenerationSettings, off_manifold_of, on_manifold_of
 from oodgen.reconstructions import vae_crc32
 from oodgen.vae import ConditionalVAE

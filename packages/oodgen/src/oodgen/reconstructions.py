@@ -12,7 +12,7 @@ import zlib
 
 import torch
 
-from oodgen.data import Pixels
+from oodgen.data.folders import Pixels
 from oodgen.images import to_uint8
 from oodgen.manifold import exact_inference
 from oodgen.outliers import ENCODE_CHUNK, GenerationSettings, encode_all

@@ -16,8 +16,8 @@ from ood_shared.runs import progress
 from torch import Tensor
 
 from oodgen.classifier import OutlierClassifier
-from oodgen.data import SIDE, as_pixels, read_outlier_folder
-from oodgen.prepare import fit_28
+from oodgen.data.folders import SIDE, as_pixels, read_outlier_folder
+from oodgen.data.prepare import fit_28
 from oodgen.scores import batch_averaged_auroc, confidence, ood_score
 
 SCORE_CHUNK = 1000

@@ -14,7 +14,7 @@ from ood_shared.runs import Run, read_settings, refuse_other_settings
 from torch import Tensor, nn
 
 from oodgen.classifier import OutlierClassifier, build_classifier, classifier_loss
-from oodgen.data import Pixels
+from oodgen.data.folders import Pixels
 from oodgen.fit import History, Job, Outcome, fit, restore
 from oodgen.paper import PaperBatches
 from oodgen.vae import ConditionalVAE, build_vae, elbo_loss, mse_loss

@@ -10,8 +10,8 @@ import pytest
 import torch
 from ood_shared import checkpoints
 from ood_shared.results.record import read_result
-from oodgen import modes
-from oodgen.data import read_generated
+from oodgen import defaults
+from oodgen.data.folders import read_generated
 
 ID, OOD = "./data/train/mnist", "./data/test/fmnist"
 
@@ -27,7 +27,7 @@ def auroc_lines():
 @pytest.fixture
 def two_epochs(monkeypatch):
     """Two epochs where the commands leave the flag out."""
-    for table in (modes.TRAIN_VAE, modes.TRAIN_CLASSI):
+    for table in (defaults.TRAIN_VAE, defaults.TRAIN_CLASSI):
         monkeypatch.setitem(table, "epochs", (2, 2, 2))
 
 

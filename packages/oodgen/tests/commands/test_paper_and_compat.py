@@ -11,7 +11,7 @@ import torch
 from ood_shared import checkpoints
 from ood_shared.results.record import read_result
 from oodgen.classifier import Classifier, PaperClassifier
-from oodgen.data import read_generated
+from oodgen.data.folders import read_generated
 from oodgen.vae import VAE, PaperVAE
 from PIL import Image
 

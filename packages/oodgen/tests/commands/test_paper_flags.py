@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from ood_shared import checkpoints
-from oodgen import classifier_step, modes
-from oodgen.data import read_generated
+from oodgen import classifier_step, defaults
+from oodgen.data.folders import read_generated
 
 ID = "./data/train/mnist"
 PAPER = ("train_classi", "--mode", "paper", "--epochs", "1", "--seed", "3")
@@ -43,7 +43,7 @@ def settings_used(monkeypatch):
 
 
 def test_the_flags_are_those_of_the_generation():
-    assert set(OTHER) == set(modes.IN_MEMORY) < set(modes.GEN_OOD)
+    assert set(OTHER) == set(defaults.IN_MEMORY) < set(defaults.GEN_OOD)
 
 
 def test_without_flags_the_paper_makes_its_own_outliers(done, trained, settings_used):

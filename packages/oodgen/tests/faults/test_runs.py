@@ -10,8 +10,8 @@ import pytest
 import torch
 from ood_shared import checkpoints
 from ood_shared.results import record
-from oodgen import data
 from oodgen import train as training
+from oodgen.data import folders
 
 ID = "./data/train/mnist"
 
@@ -94,7 +94,7 @@ def test_a_write_that_the_system_really_refuses_is_one_line(place, start):
 
 def test_a_disk_that_fills_up_while_outliers_are_written_leaves_the_old_ones(trained, run, monkeypatch):
     before = {path.name: path.read_bytes() for path in Path(ID, "ood", "train").iterdir()}
-    write = data.write_png
+    write = folders.write_png
 
     def fills_up(path, image):
         if path.name == "000020_2.png":
@@ -102,7 +102,7 @@ def test_a_disk_that_fills_up_while_outliers_are_written_leaves_the_old_ones(tra
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         write(path, image)
 
-    monkeypatch.setattr(data, "write_png", fills_up)
+    monkeypatch.setattr(folders, "write_png", fills_up)
     assert "No space left on device. Make room and run again." in run("gen_ood").error
     assert {path.name: path.read_bytes() for path in Path(ID, "ood", "train").iterdir()} == before
     assert hidden() == []
@@ -111,14 +111,14 @@ def test_a_disk_that_fills_up_while_outliers_are_written_leaves_the_old_ones(tra
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_while_outliers_are_written_leaves_the_old_ones(trained, run, monkeypatch, sent, status):
     before = {path.name: path.read_bytes() for path in Path(ID, "ood", "train").iterdir()}
-    write = data.write_png
+    write = folders.write_png
 
     def interrupted(path, image):
         if path.name == "000020_2.png":
             os.kill(os.getpid(), sent)
         write(path, image)
 
-    monkeypatch.setattr(data, "write_png", interrupted)
+    monkeypatch.setattr(folders, "write_png", interrupted)
     found = run("gen_ood")
     assert (found.status, len(found.err.splitlines())) == (status, 1)
     assert {path.name: path.read_bytes() for path in Path(ID, "ood", "train").iterdir()} == before

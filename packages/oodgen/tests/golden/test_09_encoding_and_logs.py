@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ood_shared.testing.golden import Golden, golden_dir, names, tensors
-from oodgen.records import RunningMean, format_row, write_log
+from oodgen.run_files import RunningMean, format_row, write_log
 from oodgen.vae import one_hot
 
 GOLDEN = Golden(golden_dir("oodgen", Path(__file__).parent))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from ood_shared import checkpoints
 from ood_shared.errors import InputError, MissingFileError
-from oodgen import configuration as conf
+from oodgen import checkpoints as conf
 from oodgen.classifier import Classifier
 from oodgen.vae import VAE
 

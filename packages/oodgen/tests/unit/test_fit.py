@@ -12,7 +12,7 @@ from ood_shared.loaders import DeviceLoader
 from ood_shared.runs import Run, read_metrics
 from ood_shared.signals import Terminated
 from oodgen.fit import Job, Outcome, fit, restore
-from oodgen.records import write_log
+from oodgen.run_files import write_log
 from torch import nn
 
 LOGS = ("train.log", "vali.log")

@@ -2,20 +2,20 @@ import argparse
 
 import pytest
 from ood_shared.errors import InputError
-from oodgen import modes
+from oodgen import defaults
 
 TABLES = {
-    "train_vae": modes.TRAIN_VAE,
-    "gen_ood": modes.GEN_OOD,
-    "train_classi": modes.TRAIN_CLASSI,
-    "test": modes.TEST,
+    "train_vae": defaults.TRAIN_VAE,
+    "gen_ood": defaults.GEN_OOD,
+    "train_classi": defaults.TRAIN_CLASSI,
+    "test": defaults.TEST,
 }
 
 
 def settled(step, mode, in_data="./data/train/mnist", classes="all", **given):
     table = TABLES[step]
     options = argparse.Namespace(**{**dict.fromkeys(table), "mode": mode, "classes": classes, **given})
-    return vars(modes.settle(options, table, in_data))
+    return vars(defaults.settle(options, table, in_data))
 
 
 @pytest.mark.parametrize(
@@ -79,20 +79,20 @@ def test_the_paper_has_values_of_its_own_for_each_experiment(
     assert vae["latent_dim"] == latent_dim
     assert (classifier["lr"], classifier["ood_weight"], classifier["epochs"]) == (lr, weight, epochs)
     assert (outliers["eps_min"], outliers["eps_max"]) == (eps_min, eps_max)
-    assert modes.experiment(in_data, classes).refresh == refresh
+    assert defaults.experiment(in_data, classes).refresh == refresh
 
 
 @pytest.mark.parametrize("folder", ["FMNIST", "data/fashion-mnist/", "x/FashionMNIST"])
 def test_fashion_mnist_is_known_under_its_spellings(folder):
-    assert modes.experiment(folder, "all") == modes.EXPERIMENTS["fmnist", "all"]
+    assert defaults.experiment(folder, "all") == defaults.EXPERIMENTS["fmnist", "all"]
 
 
 def test_other_folders_take_the_values_of_mnist():
-    assert modes.experiment("./letters", "0-4") == modes.EXPERIMENTS["mnist", "0-4"]
+    assert defaults.experiment("./letters", "0-4") == defaults.EXPERIMENTS["mnist", "0-4"]
 
 
 def test_all_ten_classes_as_a_range_are_the_experiment_of_all():
-    assert modes.experiment("./mnist", "0-9") == modes.EXPERIMENTS["mnist", "all"]
+    assert defaults.experiment("./mnist", "0-9") == defaults.EXPERIMENTS["mnist", "all"]
 
 
 def test_a_given_flag_overrides_its_mode():
@@ -100,8 +100,8 @@ def test_a_given_flag_overrides_its_mode():
 
 
 def test_settling_leaves_the_given_options_alone():
-    options = argparse.Namespace(**dict.fromkeys(modes.TEST), mode="default", classes="all")
-    modes.settle(options, modes.TEST, "x")
+    options = argparse.Namespace(**dict.fromkeys(defaults.TEST), mode="default", classes="all")
+    defaults.settle(options, defaults.TEST, "x")
     assert options.score is None
 
 
@@ -110,7 +110,7 @@ def test_settling_leaves_the_given_options_alone():
     [("rmsprop", "default", 0.0), ("ada", "default", 0.001), ("ada", "compat", 0.001), ("ada", "paper", 0.0)],
 )
 def test_the_weight_decay_of_the_vae_goes_by_its_optimizer(opt, mode, decay):
-    assert modes.vae_weight_decay(opt, mode) == decay
+    assert defaults.vae_weight_decay(opt, mode) == decay
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_the_weight_decay_of_the_vae_goes_by_its_optimizer(opt, mode, decay):
     ],
 )
 def test_normalisation_means_what_the_table_says(text, folder, expected):
-    assert modes.normalisation(text, folder) == expected
+    assert defaults.normalisation(text, folder) == expected
 
 
 @pytest.mark.parametrize(
@@ -135,15 +135,15 @@ def test_normalisation_means_what_the_table_says(text, folder, expected):
 )
 def test_other_normalisations_are_refused(text):
     with pytest.raises(InputError, match="--normalize"):
-        modes.normalisation(text, "./mnist")
+        defaults.normalisation(text, "./mnist")
 
 
 @pytest.mark.parametrize(("text", "expected"), [("all", range(10)), ("0-4", range(5)), ("3-9", range(3, 10))])
 def test_a_class_range_includes_both_ends(text, expected):
-    assert modes.class_range(text, 10) == expected
+    assert defaults.class_range(text, 10) == expected
 
 
 @pytest.mark.parametrize("text", ["9-3", "4-4", "0-10", "3", "-3", "a-b", "0-4-5", "", "0 - 4"])
 def test_other_class_ranges_are_refused_with_the_highest_index(text):
     with pytest.raises(InputError, match=r"0 to 9"):
-        modes.class_range(text, 10)
+        defaults.class_range(text, 10)

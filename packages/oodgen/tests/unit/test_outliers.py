@@ -4,7 +4,7 @@ import pytest
 import torch
 from ood_shared.errors import InputError
 from oodgen import outliers
-from oodgen.data import Pixels
+from oodgen.data.folders import Pixels
 from oodgen.outliers import GenerationSettings, Outliers, make_outliers
 from oodgen.vae import VAE
 

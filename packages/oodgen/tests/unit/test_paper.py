@@ -1,6 +1,6 @@
 import pytest
 import torch
-from oodgen.data import Pixels
+from oodgen.data.folders import Pixels
 from oodgen.outliers import GenerationSettings
 from oodgen.paper import PaperBatches, mixed_order
 from oodgen.vae import VAE, PaperVAE

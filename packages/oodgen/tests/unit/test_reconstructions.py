@@ -4,7 +4,7 @@ import pytest
 import torch
 from ood_shared.testing.golden import fill_state_dict
 from oodgen import outliers, reconstructions
-from oodgen.data import Pixels
+from oodgen.data.folders import Pixels
 from oodgen.images import to_uint8
 from oodgen.reconstructions import vae_crc32, with_reconstructions
 from oodgen.vae import ConditionalVAE, build_vae, one_hot

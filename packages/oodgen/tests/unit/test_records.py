@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from ood_shared.errors import InputError
-from oodgen.records import RunningMean, format_row, write_log
+from oodgen.run_files import RunningMean, format_row, write_log
 
 
 def mean_of(*updates: tuple) -> RunningMean:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from oodgen import train as training
-from oodgen.data import Pixels
+from oodgen.data.folders import Pixels
 from oodgen.train import ClassifierSettings, Compute, train_classifier
 
 SETTINGS = ClassifierSettings(2, architecture="smallresnet10", epochs=2, batch_size=8, lr=0.5, views="crop_mirror")

@@ -12,9 +12,9 @@ from ood_shared import plots
 from ood_shared.devices import resolve_device, seed_everything
 from ood_shared.errors import InputError
 
-from oodgen import configuration as conf
-from oodgen import modes, pictures
-from oodgen.data import Pixels, read_id, write_generated
+from oodgen import checkpoints as conf
+from oodgen import defaults, figures
+from oodgen.data.folders import Pixels, read_id, write_generated
 from oodgen.on_manifold import classes_without_spread
 from oodgen.outliers import GenerationSettings, Notify, encode_all, make_outliers
 from oodgen.train import Compute, VaeSettings, run_seed, train_vae
@@ -26,11 +26,11 @@ def train_vae_step(options: argparse.Namespace) -> None:
     compute = compute_of(options)
     options.in_data = conf.id_folder(options.in_data, "--in_data")
     options.classes = options.classes or "all"
-    options = modes.settle(options, modes.TRAIN_VAE, options.in_data)
+    options = defaults.settle(options, defaults.TRAIN_VAE, options.in_data)
     if options.weight_decay is None:
-        options.weight_decay = modes.vae_weight_decay(options.opt, options.mode)
+        options.weight_decay = defaults.vae_weight_decay(options.opt, options.mode)
     train, test, _ = read_id(options.in_data, options.classes)
-    mean, std = modes.normalisation(options.normalize, options.in_data)
+    mean, std = defaults.normalisation(options.normalize, options.in_data)
     folder = conf.vae_folder(result_root(options.save_path, options))
     settings = VaeSettings(
         n_classes=len(train.classes),
@@ -52,7 +52,7 @@ def train_vae_step(options: argparse.Namespace) -> None:
     added = {"architecture": settings.architecture, "normalize_used": [mean, std], "seed_used": settings.seed}
     write = partial(conf.write_configuration, folder, options, train.classes, added)
     vae, history = train_vae(train, test, settings, folder, compute, write)
-    plots.save(pictures.loss_curve(history), folder / "loss_curve.png")
+    plots.save(figures.loss_curve(history), folder / "loss_curve.png")
     print(f"VAE written to {folder}")
     _warn_of_dead_encoder(vae, train, (mean, std) if options.loss == "mse" else (0.0, 1.0))
 
@@ -66,7 +66,7 @@ def gen_ood_step(options: argparse.Namespace) -> None:
     source = conf.vae_folder(options.model_path)
     trained = conf.read_configuration(source, options.data)
     options.classes = conf.choose_classes(options.classes, trained, source)
-    options = modes.settle(options, modes.GEN_OOD, options.data)
+    options = defaults.settle(options, defaults.GEN_OOD, options.data)
     settings = generation_settings(options, options.batch_size)
     file, epoch = conf.model_file(source, options.model_epoch, default=100)
     vae = conf.load_vae(file, trained).to(compute.device)
@@ -76,7 +76,7 @@ def gen_ood_step(options: argparse.Namespace) -> None:
 
     scale = trained.encoder_scale
     if options.normalize is not None and trained.loss == "mse":
-        scale = modes.normalisation(options.normalize, options.data)
+        scale = defaults.normalisation(options.normalize, options.data)
     mixture = options.mode == "paper" and options.dataset == "test"
     settings = replace(settings, encoder_scale=scale, per_type=options.num_ood, mixture=mixture)
     seed = seed_everything(options.seed)
@@ -86,7 +86,7 @@ def gen_ood_step(options: argparse.Namespace) -> None:
     used |= {"model_file": file.name, "model_epoch_used": epoch}
     folder = write_generated(options.data, options.dataset, outliers.images, outliers.names(), used)
     picture = conf.vae_folder(result_root(options.model_path, options)) / f"ood_samples_{options.dataset}.png"
-    plots.save(pictures.sample_grids(pixels.images, outliers, generator), picture)
+    plots.save(figures.sample_grids(pixels.images, outliers, generator), picture)
     print(f"{len(outliers.types)} outliers written to {folder}, a picture of some to {picture}")
 
 
@@ -115,7 +115,7 @@ def generation_settings(options: argparse.Namespace, chunk: int) -> GenerationSe
     if options.eps_min > options.eps_max:
         raise InputError(f"--eps_min {options.eps_min} is above --eps_max {options.eps_max}. Swap or change them.")
     return GenerationSettings(
-        **{name: getattr(options, name) for name in modes.IN_MEMORY},
+        **{name: getattr(options, name) for name in defaults.IN_MEMORY},
         chunk=chunk,
     )
 

@@ -17,7 +17,7 @@ from ood_shared.runs import read_settings
 
 from oodgen.bench import Schedule
 from oodgen.classifier import ood_weight_from_counts
-from oodgen.data import SIDE, Pixels
+from oodgen.data.folders import SIDE, Pixels
 from oodgen.outliers import GenerationSettings, make_outliers
 from oodgen.reconstructions import with_reconstructions
 from oodgen.results import METHOD, PAPER, score_arrays

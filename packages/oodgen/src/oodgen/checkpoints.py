@@ -13,11 +13,11 @@ from typing import Any
 from ood_shared import checkpoints, files, runs
 from ood_shared.errors import InputError, MissingFileError
 
-from oodgen import modes
+from oodgen import defaults
 from oodgen.classifier import OutlierClassifier, build_classifier
+from oodgen.data.prepare import write_embedded_tree
+from oodgen.defaults import DEFAULT_ID
 from oodgen.hints import command
-from oodgen.modes import DEFAULT_ID
-from oodgen.prepare import write_embedded_tree
 from oodgen.vae import ConditionalVAE, build_vae
 
 CONFIGURATION = "configuration.json"
@@ -133,7 +133,7 @@ def read_configuration(folder: Path, in_data: str) -> Trained:
 
 def _trained(found: dict[str, Any], in_data: str) -> Trained:
     published = "class_names" not in found
-    mean, std = found.get("normalize_used") or modes.normalisation("auto", str(found.get("in_data") or in_data))
+    mean, std = found.get("normalize_used") or defaults.normalisation("auto", str(found.get("in_data") or in_data))
     names = found.get("class_names", [str(i) for i in range(10)])
     if not isinstance(names, list) or not names:
         raise ValueError(f"class_names is {names!r}, expected a list of names")

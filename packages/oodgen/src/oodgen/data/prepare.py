@@ -9,7 +9,7 @@ import torch
 from ood_shared.datasets import ImageSet, load, load_any_size, resize
 from ood_shared.errors import InputError
 
-from oodgen.data import SIDE, Pixels, as_pixels, write_tree
+from oodgen.data.folders import SIDE, Pixels, as_pixels, write_tree
 
 
 def prepare_step(options: argparse.Namespace) -> None:

@@ -1,0 +1,1 @@
+"""Image folders, pixels in memory, generated outliers on disk."""
