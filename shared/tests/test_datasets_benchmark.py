@@ -1,21 +1,19 @@
 """The images of a bench run."""
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from ood_shared.contract import Request
 from ood_shared.datasets import load, resize
-from ood_shared.datasets.benchmark import largest_norm, read_material
+from ood_shared.datasets.benchmark import largest_norm, read_benchmark
 from ood_shared.errors import InputError
 from PIL import Image
 
 
-def options(**changed: object) -> argparse.Namespace:
-    values: dict[str, object] = {"id": "digits", "ood": "letters,gaussian", "novel_classes": None, "data_dir": None}
-    values["mirror"] = "auto"
-    return argparse.Namespace(**(values | changed))
+def options(**changed: str) -> Request:
+    return Request(**{"id": "digits", "ood": "letters,gaussian", **changed})
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -23,7 +21,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def test_every_set_has_the_asked_size_and_colours() -> None:
-    found = read_material(options(), 32, 3, generator(), 100, 50)
+    found = read_benchmark(options(), 32, 3, generator(), 100, 50)
     assert (tuple(found.train.shape), tuple(found.test.shape)) == ((100, 3, 32, 32), (50, 3, 32, 32))
     assert {name: tuple(images.shape) for name, images in found.ood.items()} == {
         "letters": (50, 3, 32, 32),
@@ -35,13 +33,13 @@ def test_every_set_has_the_asked_size_and_colours() -> None:
 
 
 def test_no_limit_takes_every_image() -> None:
-    found = read_material(options(ood="letters"), 8, 1, generator())
+    found = read_benchmark(options(ood="letters"), 8, 1, generator())
     assert len(found.train) == len(load("digits", "train"))
     assert len(found.ood["letters"]) == len(load("letters", "test"))
 
 
 def test_novel_classes_are_the_first_outlier_set_and_in_no_other() -> None:
-    found = read_material(options(novel_classes="8,9"), 8, 1, generator())
+    found = read_benchmark(options(novel_classes="8,9"), 8, 1, generator())
     assert list(found.ood) == ["novel", "letters", "gaussian"]
     assert found.classes == tuple("01234567")
     assert int(found.train_labels.max()) == 7
@@ -50,10 +48,10 @@ def test_novel_classes_are_the_first_outlier_set_and_in_no_other() -> None:
 
 
 def test_the_same_generator_gives_the_same_images() -> None:
-    first, second = (read_material(options(), 8, 1, generator(3), 40, 20) for _ in range(2))
+    first, second = (read_benchmark(options(), 8, 1, generator(3), 40, 20) for _ in range(2))
     assert torch.equal(first.train, second.train)
     assert all(torch.equal(first.ood[name], second.ood[name]) for name in first.ood)
-    other = read_material(options(), 8, 1, generator(4), 40, 20)
+    other = read_benchmark(options(), 8, 1, generator(4), 40, 20)
     assert not torch.equal(first.train, other.train)
 
 
@@ -62,7 +60,7 @@ def test_outliers_are_first_reduced_to_the_size_of_smaller_id_images(tmp_path: P
     pixels = np.zeros((64, 64), dtype=np.uint8)
     pixels[::4] = pixels[1::4] = 255  # lines that 32 pixels show and 8 cannot
     Image.fromarray(pixels).save(tmp_path / "test" / "x" / "0.png")
-    found = read_material(options(ood=str(tmp_path)), 32, 1, generator())
+    found = read_benchmark(options(ood=str(tmp_path)), 32, 1, generator())
     assert found.ood[str(tmp_path)].float().std() < 10
     assert resize(torch.from_numpy(pixels)[None, None], (32, 32), channels=1).float().std() > 50
 
@@ -70,7 +68,7 @@ def test_outliers_are_first_reduced_to_the_size_of_smaller_id_images(tmp_path: P
 @pytest.mark.parametrize("ood", ["", "letters,letters"])
 def test_no_set_or_one_set_twice_is_refused(ood: str) -> None:
     with pytest.raises(InputError, match="names no set, or one more than once"):
-        read_material(options(ood=ood), 8, 1, generator(), 10, 10)
+        read_benchmark(options(ood=ood), 8, 1, generator(), 10, 10)
 
 
 def test_the_largest_norm_is_that_of_the_brightest_image() -> None:
@@ -84,4 +82,4 @@ def test_the_largest_norm_is_that_of_the_brightest_image() -> None:
     [("digits", "auto", False), ("photos", "auto", True), ("digits", "yes", True), ("photos", "no", False)],
 )
 def test_mirroring_is_a_property_of_the_set_unless_it_is_said(id_set: str, mirror: str, mirrored: bool) -> None:
-    assert read_material(options(id=id_set, ood="letters", mirror=mirror), 8, 1, generator()).mirror is mirrored
+    assert read_benchmark(options(id=id_set, ood="letters", mirror=mirror), 8, 1, generator()).mirror is mirrored

@@ -60,7 +60,7 @@ def compare(options: argparse.Namespace) -> int:
     if None in (options.data, options.work, options.output):
         print("contrast.py: error: --data, --work and --output are needed.", file=sys.stderr)
         return 2
-    sets = material(options)
+    sets = benchmark(options)
     report: dict[str, Any] = {
         "id": ID,
         "settings": {"seeds": options.seeds, "epochs": options.epochs, "network": f"WRN-{LAYERS}-{WIDEN}"},
@@ -79,7 +79,7 @@ def compare(options: argparse.Namespace) -> int:
     return 0
 
 
-def material(options: argparse.Namespace) -> dict[str, Tensor]:
+def benchmark(options: argparse.Namespace) -> dict[str, Tensor]:
     """uint8 (n, 3, 28, 28) by name, the ID test images first."""
     part = load_parts(ID, ("test",), DataOptions(str(options.data)))["test"].images
     sets = {"ID": part}

@@ -9,7 +9,7 @@ import torch
 from ood_bench import baseline_detectors, baselines, command, methods
 from ood_shared.backbone import SmallResNet
 from ood_shared.contract import Common
-from ood_shared.datasets.benchmark import Material
+from ood_shared.datasets.benchmark import Benchmark
 from ood_shared.errors import InputError
 from ood_shared.results.record import read_result
 from ood_shared.scores import energy, max_logit, msp
@@ -83,8 +83,8 @@ def test_noise_is_normalised_in_the_scale_of_0_to_1():
 def test_the_classifier_learns_what_can_be_learnt():
     labels = torch.arange(120) % 2
     images = (labels * 200)[:, None, None, None].expand(-1, 3, 32, 32).to(torch.uint8).contiguous()
-    material = Material(images, labels, images, labels, ("dark", "bright"), {})
-    network = baseline_detectors.train(material, SMALL, OPTIONS, torch.device("cpu"), torch.Generator().manual_seed(0))
+    benchmark = Benchmark(images, labels, images, labels, ("dark", "bright"), {})
+    network = baseline_detectors.train(benchmark, SMALL, OPTIONS, torch.device("cpu"), torch.Generator().manual_seed(0))
     predicted = baseline_detectors.one_pass(network, images, "fp32")[1].argmax(dim=1)
     assert torch.equal(predicted, labels)
 

@@ -7,7 +7,7 @@ python -m <package>.bench --id NAME|PATH --ood NAME|PATH,… --seed N --budget s
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib import import_module
 
 from ood_shared.cli import Parser, add_shared_flags, parse_seed_number, run_command
@@ -57,6 +57,41 @@ def common_of(options: argparse.Namespace) -> Common | None:
 def epochs_of(steps: int, n_images: int, batch_size: int) -> int:
     """Whole epochs of full batches that come to about so many steps; at least one."""
     return max(1, round(steps / max(1, n_images // batch_size)))
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a bench run is asked for, by its flags.
+
+    Attributes:
+        id: ID set, a known name or a path.
+        ood: OOD sets, separated by commas.
+        novel_classes: classes kept out of training, separated by commas; None for none.
+        budget: a name in `BUDGETS`.
+        backbone: a name in `BACKBONES`.
+        mirror: a name in `MIRRORS`.
+        seed: of everything that is drawn.
+        data_dir: where named sets are kept; None for the default.
+    """
+
+    id: str
+    ood: str
+    novel_classes: str | None = None
+    budget: str = BUDGETS[0]
+    backbone: str = BACKBONES[0]
+    mirror: str = MIRRORS[0]
+    seed: int = 0
+    data_dir: str | None = None
+
+    @classmethod
+    def from_options(cls, options: argparse.Namespace) -> "Request":
+        """Of the flags of `bench_parser`."""
+        return cls(**{name.name: getattr(options, name.name) for name in fields(cls)})
+
+    @property
+    def common(self) -> Common | None:
+        """The training that all classifiers have in common; None with `--backbone paper`."""
+        return COMMON[self.budget] if self.backbone == "common" else None
 
 
 def run_bench(

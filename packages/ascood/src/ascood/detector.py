@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 from ood_shared import checkpoints, distributed
-from ood_shared.contract import Common, common_of
-from ood_shared.datasets.benchmark import Material, as_uint8, read_material
+from ood_shared.contract import Common, Request, common_of
+from ood_shared.datasets.benchmark import Benchmark, as_uint8, read_benchmark
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError
 from ood_shared.results.record import facts_of, make_result, measure, pack_scores, print_metrics, write_result
@@ -49,9 +49,10 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
         generator = torch.Generator().manual_seed(options.seed)
         if (common := common_of(options)) is not None:
             schedule = _in_common(schedule, common)
-        material = read_material(options, SIZE, 3, generator, schedule.train_images, schedule.test_images)
-        train, val, test, outliers = _samples_of(material, generator, hold_out=common is None)
-        preprocessor = "ascood" if common is None else "mirrored" if material.mirror else "common"
+        request = Request.from_options(options)
+        benchmark = read_benchmark(request, SIZE, 3, generator, schedule.train_images, schedule.test_images)
+        train, val, test, outliers = _samples_of(benchmark, generator, hold_out=common is None)
+        preprocessor = "ascood" if common is None else "mirrored" if benchmark.mirror else "common"
         config = make_config(options, schedule, len(train), int(train.labels.max()) + 1, preprocessor)
         folder = Path(options.output_dir)
         mean, std = normalisation("unknown")
@@ -100,7 +101,7 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
             checkpoint=identity["weights"],
         )
         if distributed.is_main():
-            write_pictures(folder, packed, material.scored(options.id), material.classes)
+            write_pictures(folder, packed, benchmark.scored(options.id), benchmark.classes)
             write_result(folder, {**result, "other_scores": others}, packed)
             print_metrics(result)
 
@@ -159,23 +160,23 @@ def make_config(
 
 
 def _samples_of(
-    material: Material, generator: torch.Generator, hold_out: bool
+    benchmark: Benchmark, generator: torch.Generator, hold_out: bool
 ) -> tuple[Samples, Samples, Samples, list[Samples]]:
     """Training, validation and test images of the ID set, and the outlier sets.
 
     Without `hold_out` the validation images are trained on, too: they choose nothing then.
     """
-    order = torch.randperm(len(material.train), generator=generator)
+    order = torch.randperm(len(benchmark.train), generator=generator)
     count = max(1, len(order) // VAL_SHARE)
     train, val = order[count if hold_out else 0 :].sort().values, order[:count].sort().values
     outliers = [
         _samples(name, images, torch.zeros(len(images), dtype=torch.int64)).as_outliers()
-        for name, images in material.ood.items()
+        for name, images in benchmark.ood.items()
     ]
     return (
-        _samples("train", material.train[train], material.train_labels[train]),
-        _samples("val", material.train[val], material.train_labels[val]),
-        _samples("test", material.test, material.test_labels),
+        _samples("train", benchmark.train[train], benchmark.train_labels[train]),
+        _samples("val", benchmark.train[val], benchmark.train_labels[val]),
+        _samples("test", benchmark.test, benchmark.test_labels),
         outliers,
     )
 

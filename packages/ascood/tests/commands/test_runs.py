@@ -287,12 +287,12 @@ def test_the_bench_leaves_a_checked_result(place, done, monkeypatch, backbone, n
 def test_in_common_all_training_images_are_trained_on():
     """As every method of a comparison does; with the paper's network one of ten is kept to choose the epoch."""
     from ascood.detector import _samples_of
-    from ood_shared.datasets.benchmark import Material
+    from ood_shared.datasets.benchmark import Benchmark
 
     images = torch.arange(20, dtype=torch.uint8).view(20, 1, 1, 1).expand(20, 3, 32, 32).contiguous()
-    material = Material(images, torch.arange(20) % 2, images, torch.arange(20) % 2, ("a", "b"), {})
+    benchmark = Benchmark(images, torch.arange(20) % 2, images, torch.arange(20) % 2, ("a", "b"), {})
     for hold_out in (False, True):
-        train, val, _, _ = _samples_of(material, torch.Generator().manual_seed(0), hold_out)
+        train, val, _, _ = _samples_of(benchmark, torch.Generator().manual_seed(0), hold_out)
         seen = {int(pixels[0, 0, 0]) for pixels in train.pixels}
         kept = {int(pixels[0, 0, 0]) for pixels in val.pixels}
         assert len(kept) == 2

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from ood_shared import checkpoints
-from ood_shared.contract import Common, common_of, epochs_of
-from ood_shared.datasets.benchmark import Material, read_material
+from ood_shared.contract import Common, Request, common_of, epochs_of
+from ood_shared.datasets.benchmark import Benchmark, read_benchmark
 from ood_shared.datasets.noise import NOISE_SEEDS
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError
@@ -46,10 +46,12 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
     if ratio is None:
         ratio = None if common else schedule.ratio  # in common nothing is cut: every method sees the same images
     generator = torch.Generator().manual_seed(options.seed)
-    material = read_material(options, SIDE, 3, generator, limits.train_images, limits.test_images)
-    if len(material.classes) < 2:
-        raise InputError(f"--id {options.id} has {len(material.classes)} class; expected at least 2.")
-    task = _task(options, schedule, common, ratio, material, device)
+    benchmark = read_benchmark(
+        Request.from_options(options), SIDE, 3, generator, limits.train_images, limits.test_images
+    )
+    if len(benchmark.classes) < 2:
+        raise InputError(f"--id {options.id} has {len(benchmark.classes)} class; expected at least 2.")
+    task = _task(options, schedule, common, ratio, benchmark, device)
     settings = _settings(options, schedule, common, task, ratio)
 
     started = time.perf_counter()
@@ -72,7 +74,7 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
         "budget": options.budget,
         "config": facts_of(options.backbone, network, settings.epochs, f"outliers: {task.notes['aux_outliers']}")
         | {**settings.record(), **config, **task.notes, "score": metric, "class_counts": task.counts}
-        | {"novel_classes": options.novel_classes, "mirror": common is None or material.mirror},
+        | {"novel_classes": options.novel_classes, "mirror": common is None or benchmark.mirror},
         "timings": {
             "train_seconds": train_seconds,
             "train_step_seconds": train_seconds / steps,
@@ -86,7 +88,7 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
     }
     summary = summarise(id_test, outliers, task.counts)
     arrays = arrays_of(options.id, id_test, outliers)
-    write_pictures(folder, arrays, material.scored(options.id), material.classes)
+    write_pictures(folder, arrays, benchmark.scored(options.id), benchmark.classes)
     result = write_metric(folder, summary, task.layout, options.id, id_test, outliers, task.counts, facts, device)
     print_metrics(result)
 
@@ -96,18 +98,18 @@ def _task(
     schedule: Schedule,
     common: Common | None,
     ratio: float | None,
-    material: Material,
+    benchmark: Benchmark,
     device: torch.device,
 ) -> Task:
     """The training set made long-tailed, or as it is; auxiliary outliers that are none of the test sets."""
-    labels = material.train_labels.numpy()
-    sizes = longtail.sizes_of_own(labels, len(material.classes), ratio)
+    labels = benchmark.train_labels.numpy()
+    sizes = longtail.sizes_of_own(labels, len(benchmark.classes), ratio)
     kept = torch.from_numpy(longtail.select(labels, sizes))
-    train = Resident(material.train[kept], material.train_labels[kept], device)
-    val = Resident(material.test, material.test_labels, device)
-    name = default_aux(list(material.ood))
+    train = Resident(benchmark.train[kept], benchmark.train_labels[kept], device)
+    val = Resident(benchmark.test, benchmark.test_labels, device)
+    name = default_aux(list(benchmark.ood))
     root = Path(options.data_dir or "data")
-    aux = read_outliers(name, root, SIDE, device, ("train", "test"), material.native)
+    aux = read_outliers(name, root, SIDE, device, ("train", "test"), benchmark.native)
     if common is not None:  # an epoch is a pass over the training images
         aux = common_outliers(aux, name, len(train))
         name = name if name == BLOBS else f"{name}+{BLOBS}"
@@ -123,13 +125,13 @@ def _task(
         name=options.id,
         counts=sizes,
         layout="own",
-        views=SMALL if common is None else CommonViews(mirror=material.mirror),
+        views=SMALL if common is None else CommonViews(mirror=benchmark.mirror),
         test_views=SMALL,
         train=lambda: train,
         val=lambda: val,
         test=lambda: val,
         aux=lambda: aux,
-        outliers=[outlier_set(name, images) for name, images in material.ood.items()],
+        outliers=[outlier_set(name, images) for name, images in benchmark.ood.items()],
         notes={"aux_outliers": name},
     )
 

@@ -10,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from ood_shared.contract import Common, common_of
-from ood_shared.datasets.benchmark import Material, read_material
+from ood_shared.contract import Common, Request, common_of
+from ood_shared.datasets.benchmark import Benchmark, read_benchmark
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError
 from ood_shared.results.record import facts_of, make_result, pack_scores, print_metrics, write_result
@@ -41,13 +41,15 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
     generator = torch.Generator().manual_seed(options.seed)
     common = common_of(options)
     limits = common or schedule
-    material = read_material(options, SIDE, 3, generator, limits.train_images, limits.test_images)
-    settings = settings_for(schedule, common, material, options.seed)
+    benchmark = read_benchmark(
+        Request.from_options(options), SIDE, 3, generator, limits.train_images, limits.test_images
+    )
+    settings = settings_for(schedule, common, benchmark, options.seed)
     folder = Path(options.output_dir)
     place = Place(folder / "know_your_space-ckpt.pth.tar", folder / "know_your_space-ckpt_last.pth.tar")
 
     started = time.perf_counter()
-    network, seconds = train(_data(material, options.id), settings, place, compute, resume=options.resume)
+    network, seconds = train(_data(benchmark, options.id), settings, place, compute, resume=options.resume)
     train_seconds = time.perf_counter() - started
 
     def score(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,14 +57,14 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
         return energy(logits, settings.temperature).cpu(), logits.argmax(dim=1).cpu()
 
     started = time.perf_counter()
-    id_scores, predicted = score(material.test)
+    id_scores, predicted = score(benchmark.test)
     arrays = pack_scores(
         options.id,
-        (id_scores, material.test_labels, predicted),
-        {name: score(images) for name, images in material.ood.items()},
+        (id_scores, benchmark.test_labels, predicted),
+        {name: score(images) for name, images in benchmark.ood.items()},
     )
     score_seconds = time.perf_counter() - started
-    steps = -(-len(material.train) // settings.batch_size)
+    steps = -(-len(benchmark.train) // settings.batch_size)
     result = make_result(
         arrays,
         method=METHOD,
@@ -71,7 +73,7 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
         budget=options.budget,
         config=facts_of(options.backbone, network, settings.epochs)
         | asdict(settings)
-        | {"n_train": len(material.train), "novel_classes": options.novel_classes},
+        | {"n_train": len(benchmark.train), "novel_classes": options.novel_classes},
         timings={
             "train_seconds": train_seconds,
             "train_step_seconds": min(seconds) / steps if seconds else None,
@@ -80,20 +82,20 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
         device=device,
         checkpoint=place.last,
     )
-    write_pictures(folder, arrays, material.scored(options.id), material.classes)
+    write_pictures(folder, arrays, benchmark.scored(options.id), benchmark.classes)
     write_result(folder, result, arrays)
     print_metrics(result)
 
 
-def settings_for(schedule: Schedule, common: Common | None, material: Material, seed: int) -> TrainSettings:
+def settings_for(schedule: Schedule, common: Common | None, benchmark: Benchmark, seed: int) -> TrainSettings:
     """The paper's settings, with the network and length of the schedule, or of all methods in common.
 
     Queues that would not fill in the first of the epochs are made shorter: without full queues nothing is calibrated.
     """
-    n, n_classes = len(material.train), len(material.classes)
+    n, n_classes = len(benchmark.train), len(benchmark.classes)
     if common is not None:
         model, batch_size, epochs = common.network, common.batch_size, max(LEAST_EPOCHS, common.epochs(n))
-        augmentation = "crop_mirror" if material.mirror else "crop"
+        augmentation = "crop_mirror" if benchmark.mirror else "crop"
     else:
         model, batch_size, epochs = "wrn", schedule.batch_size, TrainSettings.epochs
         augmentation = TrainSettings.augmentation
@@ -114,11 +116,11 @@ def settings_for(schedule: Schedule, common: Common | None, material: Material, 
     )
 
 
-def _data(material: Material, name: str) -> TrainingData:
+def _data(benchmark: Benchmark, name: str) -> TrainingData:
     def part(images: Tensor, labels: Tensor, split: str) -> Part:
-        ids = tuple(range(len(material.classes)))
-        return Part(images, labels, ids, material.classes, name, split, f"{name}, split {split}", (SIDE, SIDE))
+        ids = tuple(range(len(benchmark.classes)))
+        return Part(images, labels, ids, benchmark.classes, name, split, f"{name}, split {split}", (SIDE, SIDE))
 
     return TrainingData(
-        part(material.train, material.train_labels, "train"), part(material.test, material.test_labels, "test")
+        part(benchmark.train, benchmark.train_labels, "train"), part(benchmark.test, benchmark.test_labels, "test")
     )

@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from ood_bench import page
-from ood_shared import plots
 from ood_shared.metrics import NAMES as SHARED_NAMES
-from ood_shared.report import Table, write_report
-from ood_shared.results.record import make_result, pack_scores, split_scores, write_result
+from ood_shared.report import Table
+from ood_shared.results.page import write_page
+from ood_shared.results.record import make_result, pack_scores, write_result
 
 from know_your_space.data.ood_sets import OodSet
 from know_your_space.data.parts import Part
@@ -97,13 +96,8 @@ def write_outcome(folder: Path, outcome: Outcome, options: argparse.Namespace, d
     record |= detection_entries(outcome, record["metrics"])
     write_result(folder, record, arrays)
     command = f"ood_detection.py --in_dataset {options.in_dataset} --dir_name {options.dir_name}"
-    sections = page.of_one(record, arrays, command, config)
     title = f"Out-of-distribution detection on {outcome.id_part.name}"
-    id_scores, *ood_scores = split_scores(arrays)
-    named = dict(zip(record["ood_datasets"], ood_scores, strict=True))
-    plots.save(plots.histograms(id_scores, named), folder / "histograms.png")
-    plots.save(plots.roc({name: (id_scores, found) for name, found in named.items()}), folder / "roc.png")
-    write_report(folder / "report.html", title, [*sections[:2], legacy_table(record["legacy"]), *sections[2:]])
+    write_page(folder, record, arrays, title, command, [legacy_table(record["legacy"])])
 
 
 def score_arrays(

@@ -44,7 +44,7 @@ def place(tmp_path: Path, builders: ModuleType, monkeypatch: pytest.MonkeyPatch)
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run the command with a network of 10 layers and without drawing the report; returns what it printed."""
-    monkeypatch.setattr("know_your_space.run_files.write_report", lambda *_: None)
+    monkeypatch.setattr("know_your_space.run_files.write_page", lambda *_: None)
 
     def call(*words: str) -> str:
         capsys.readouterr()

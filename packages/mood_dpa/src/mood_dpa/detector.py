@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 from ood_shared import checkpoints
-from ood_shared.contract import common_of
-from ood_shared.datasets.benchmark import read_material
+from ood_shared.contract import Request, common_of
+from ood_shared.datasets.benchmark import read_benchmark
 from ood_shared.devices import autocast, make_scaler, resolve_device, seed_everything
 from ood_shared.errors import InputError
 from ood_shared.results.record import facts_of, make_result, pack_scores, print_metrics, write_result
@@ -121,23 +121,25 @@ def bench_images(options: argparse.Namespace, schedule: Schedule, compute: Compu
     """Sets of images: one autoencoder, the score is the relative perceptual error."""
     generator = torch.Generator().manual_seed(options.seed)
     limits = common_of(options) or schedule
-    material = read_material(options, SIDE, 1, generator, limits.train_images, limits.test_images)
+    benchmark = read_benchmark(
+        Request.from_options(options), SIDE, 1, generator, limits.train_images, limits.test_images
+    )
     started = time.perf_counter()
-    features = pretrained(material.train, schedule.simclr_steps, generator, compute)
-    model, seconds = fit_autoencoder(material.train, features, schedule, schedule.steps, generator, compute, folder)
+    features = pretrained(benchmark.train, schedule.simclr_steps, generator, compute)
+    model, seconds = fit_autoencoder(benchmark.train, features, schedule, schedule.steps, generator, compute, folder)
     train_seconds = time.perf_counter() - started
 
     started = time.perf_counter()
     arrays = pack_scores(
         options.id,
-        (image_scores(model, material.test, compute), material.test_labels, None),
-        {name: (image_scores(model, images, compute), None) for name, images in material.ood.items()},
+        (image_scores(model, benchmark.test, compute), benchmark.test_labels, None),
+        {name: (image_scores(model, images, compute), None) for name, images in benchmark.ood.items()},
     )
     score_seconds = time.perf_counter() - started
-    write_pictures(folder, arrays, material.scored(options.id), material.classes)
-    epochs = round(schedule.steps * schedule.batch_size / len(material.train), 1)
+    write_pictures(folder, arrays, benchmark.scored(options.id), benchmark.classes)
+    epochs = round(schedule.steps * schedule.batch_size / len(benchmark.train), 1)
     config = facts_of(NO_CLASSIFIER, [model.encoder, model.decoder], epochs)
-    config |= {"n_train": len(material.train), "side": SIDE, "novel_classes": options.novel_classes}
+    config |= {"n_train": len(benchmark.train), "side": SIDE, "novel_classes": options.novel_classes}
     return arrays, config, _timings(train_seconds, seconds, score_seconds, len(arrays["scores"])), folder / fit.MODEL
 
 

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from ood_shared import checkpoints
 from ood_shared.augment import common_views
 from ood_shared.backbone import SmallResNet, build_common
-from ood_shared.contract import LR, Common
-from ood_shared.datasets.benchmark import Material, read_material
+from ood_shared.contract import LR, Common, Request
+from ood_shared.datasets.benchmark import Benchmark, read_benchmark
 from ood_shared.devices import autocast, maybe_compile, resolve_device, seed_everything
 from ood_shared.errors import InputError, unknown
 from ood_shared.loaders import DeviceLoader
@@ -53,30 +53,32 @@ def bench(options: argparse.Namespace, schedule: Common) -> None:
     _need_library()
     device = resolve_device(options.device)
     generator = torch.Generator().manual_seed(options.seed)
-    material = read_material(options, SIDE, CHANNELS, generator, schedule.train_images, schedule.test_images)
+    benchmark = read_benchmark(
+        Request.from_options(options), SIDE, CHANNELS, generator, schedule.train_images, schedule.test_images
+    )
     folder = Path(options.output_dir)
 
     started = time.perf_counter()
-    network = train(material, schedule, options, device, generator)
+    network = train(benchmark, schedule, options, device, generator)
     train_seconds = time.perf_counter() - started
     checkpoints.save(folder / CHECKPOINT, network.state_dict())
 
-    sets = material.scored(options.id)
+    sets = benchmark.scored(options.id)
     started = time.perf_counter()
     passed = {name: one_pass(network, images, options.precision) for name, images in sets.items()}
-    fit = one_pass(network, material.train, options.precision)
+    fit = one_pass(network, benchmark.train, options.precision)
     seconds = time.perf_counter() - started
     n = sum(map(len, sets.values()))
     for word in wanted:
         started = time.perf_counter()
-        score = DETECT[word](network, fit, material.train_labels)
+        score = DETECT[word](network, fit, benchmark.train_labels)
         scores = {name: score(sets[name], *passed[name]).double().cpu() for name in sets}
         own = time.perf_counter() - started
         predicted = {name: logits.argmax(dim=1).cpu() for name, (_, logits) in passed.items()}
         arrays = pack_scores(
             options.id,
-            (scores[options.id], material.test_labels, predicted[options.id]),
-            {name: (scores[name], predicted[name]) for name in material.ood},
+            (scores[options.id], benchmark.test_labels, predicted[options.id]),
+            {name: (scores[name], predicted[name]) for name in benchmark.ood},
         )
         result = make_result(
             arrays,
@@ -84,19 +86,19 @@ def bench(options: argparse.Namespace, schedule: Common) -> None:
             paper=PAPERS[word],
             seed=options.seed,
             budget=options.budget,
-            config=_config(schedule, network, material, options),
+            config=_config(schedule, network, benchmark, options),
             timings={"train_seconds": train_seconds, "score_seconds_per_1000": 1000 * (seconds + own) / n},
             device=device,
             checkpoint=folder / CHECKPOINT,
         )
-        write_pictures(folder / word, arrays, sets, material.classes)
+        write_pictures(folder / word, arrays, sets, benchmark.classes)
         write_result(folder / word, result, arrays)
         print(f"{word}:")
         print_metrics(result)
 
 
 def train(
-    material: Material,
+    benchmark: Benchmark,
     schedule: Common,
     options: argparse.Namespace,
     device: torch.device,
@@ -104,15 +106,15 @@ def train(
 ) -> SmallResNet:
     """A classifier by cross-entropy: Adam, a rate that falls along a cosine, the common views."""
     seed_everything(options.seed)
-    network = build_common(schedule.network, len(material.classes), CHANNELS).to(device)
+    network = build_common(schedule.network, len(benchmark.classes), CHANNELS).to(device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     forward = maybe_compile(network, options.compile)
     optimizer = torch.optim.Adam(network.parameters(), lr=LR)
-    epochs = schedule.epochs(len(material.train))
+    epochs = schedule.epochs(len(benchmark.train))
     batches = DeviceLoader(
-        material.train.to(device),
-        material.train_labels.to(device),
-        min(schedule.batch_size, len(material.train)),
+        benchmark.train.to(device),
+        benchmark.train_labels.to(device),
+        min(schedule.batch_size, len(benchmark.train)),
         shuffle=True,
         drop_last=True,
         generator=generator,
@@ -123,7 +125,7 @@ def train(
     step = 0
     for _ in range(epochs):
         for images, labels, _ in batches:
-            x = normalised(common_views(images, generator, material.mirror))
+            x = normalised(common_views(images, generator, benchmark.mirror))
             with autocast(device, options.precision):
                 loss = F.cross_entropy(forward(x).float(), labels)
             optimizer.zero_grad(set_to_none=True)
@@ -217,12 +219,14 @@ DETECT: Mapping[str, Callable[[SmallResNet, tuple[Tensor, Tensor], Tensor], Scor
 }
 
 
-def _config(schedule: Common, network: SmallResNet, material: Material, options: argparse.Namespace) -> dict[str, Any]:
+def _config(
+    schedule: Common, network: SmallResNet, benchmark: Benchmark, options: argparse.Namespace
+) -> dict[str, Any]:
     return {
-        **facts_of("common", network, schedule.epochs(len(material.train))),
-        "n_train": len(material.train),
+        **facts_of("common", network, schedule.epochs(len(benchmark.train))),
+        "n_train": len(benchmark.train),
         "novel_classes": options.novel_classes,
-        "mirror": material.mirror,
+        "mirror": benchmark.mirror,
         **vars(schedule),
     }
 

@@ -1,19 +1,18 @@
 """The report of a bench run: first the answer, then curves and pictures, then every number and how it was run."""
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-from ood_shared import metrics, plots
+from ood_shared import plots
 from ood_shared.contract import NOVEL
-from ood_shared.report import Figure, Gallery, Picture, Section, Table, Text
+from ood_shared.report import Figure, Gallery, Picture, Section, Text
+from ood_shared.results.page import circumstances, pair, settings_text, spoken
 from ood_shared.results.schema import Record, ScoreArrays, split_scores
 from ood_shared.results.thumbnails import Picture as Shown
 from ood_shared.results.thumbnails import Pictures, png_of
 
 from ood_bench import tables
-from ood_bench.leaderboard import Entry, leaderboard
+from ood_bench.leaderboard import Entry
 from ood_bench.summary import Row, rows
 
 SMOKE = (
@@ -62,15 +61,9 @@ def sections(
     found += [Text(f"Failed: {name}", list(lines), code=True) for name, lines in failures.items()]
     found.append(Text("How it was run", [f"$ {command_line}", *(f"{k} = {v}" for k, v in settings.items())], code=True))
     if records:
-        found += [tables.papers(records, places), _circumstances(records)]
-        found += [_settings_of(record) for record, _ in first]
+        found += [tables.papers(records, places), circumstances(records)]
+        found += [settings_text(record) for record, _ in first]
     return found
-
-
-def of_one(record: Record, scores: ScoreArrays, command_line: str, settings: Mapping[str, Any]) -> list[Section]:
-    """The sections of a report on one result, for the test commands of the packages; all OOD sets are alike."""
-    places = leaderboard([(record, scores)], (), np.random.default_rng(record["seed"]))
-    return sections([(record, scores)], {}, command_line, settings, places, {}, ())
 
 
 def _headline(
@@ -132,13 +125,13 @@ def _roc_curves(results: Sequence[Result], near: Collection[str]) -> list[Sectio
     sets = list(dict.fromkeys(name for record, _ in results for name in record["ood_datasets"]))
     if len(results) == 1:
         record, scores = results[0]
-        curves = {tables.labelled(ood, sets, near): _pair(scores, ood) for ood in tables.ordered(sets, near)}
+        curves = {tables.labelled(ood, sets, near): pair(scores, ood) for ood in tables.ordered(sets, near)}
         method = record["method"]
-        return [Figure(f"ROC: {method}", plots.roc(curves), caption, _spoken(f"ROC curves of {method}", curves))]
+        return [Figure(f"ROC: {method}", plots.roc(curves), caption, spoken(f"ROC curves of {method}", curves))]
     for ood in tables.ordered(sets, near):
-        curves = {record["method"]: _pair(scores, ood) for record, scores in results if ood in record["ood_datasets"]}
+        curves = {record["method"]: pair(scores, ood) for record, scores in results if ood in record["ood_datasets"]}
         name = tables.labelled(ood, sets, near)
-        found.append(Figure(f"ROC: {name}", plots.roc(curves), caption, _spoken(f"ROC curves against {name}", curves)))
+        found.append(Figure(f"ROC: {name}", plots.roc(curves), caption, spoken(f"ROC curves against {name}", curves)))
     return found
 
 
@@ -146,7 +139,7 @@ def _histograms(result: Result, near: Collection[str]) -> Figure:
     """A figure of a method with every OOD set."""
     record, scores = result
     sets = tables.ordered(record["ood_datasets"], near)
-    labels = {tables.labelled(ood, sets, near): _pair(scores, ood)[1] for ood in sets}
+    labels = {tables.labelled(ood, sets, near): pair(scores, ood)[1] for ood in sets}
     figure = plots.histograms(split_scores(scores)[0], labels)
     caption = f"{record['method']}, seed {record['seed']}. Higher score = more OOD; less overlap is better."
     alternative = f"Histograms of the scores of {record['method']}: ID against each of {', '.join(labels)}."
@@ -190,40 +183,9 @@ def _class(position: int, classes: Sequence[str]) -> str:
     return classes[position] if position < len(classes) else str(position)
 
 
-def _circumstances(records: Sequence[Record]) -> Table:
-    """Versions and hardware, one column for all methods where they agree."""
-    entries: dict[str, dict[str, str]] = {}
-    for record in records:
-        about = {**record["hardware"], **record["versions"], "commit": record["commit"]}
-        for name, value in about.items():
-            entries.setdefault(name, {})[record["method"]] = "–" if value is None else str(value)
-    found = []
-    for name, by_method in entries.items():
-        different = set(by_method.values())
-        listed = "\n".join(f"{method}: {value}" for method, value in by_method.items())
-        found.append([name, next(iter(different)) if len(different) == 1 else f"differs\n{listed}"])
-    return Table("Hardware and versions", ["what", "found"], found)
-
-
-def _settings_of(record: Record) -> Text:
-    about = {"config": record["config"], "checkpoint_sha256": record["checkpoint_sha256"]}
-    text = json.dumps(about, indent=2, ensure_ascii=False)
-    return Text(f"Settings: {record['method']}, seed {record['seed']}", text.splitlines(), True, True)
-
-
 def _first_seed(results: Sequence[Result], places: Sequence[Entry]) -> list[Result]:
     """The first run of each method, in the order of the leaderboard: figures and settings show one seed."""
     found: dict[str, Result] = {}
     for result in results:
         found.setdefault(result[0]["method"], result)
     return [found[entry.method] for entry in places]
-
-
-def _pair(scores: ScoreArrays, ood: str) -> tuple[Any, Any]:
-    id_scores, *ood_scores = split_scores(scores)
-    return id_scores, ood_scores[scores["names"].tolist()[1:].index(ood)]
-
-
-def _spoken(what: str, curves: Mapping[str, tuple[Any, Any]]) -> str:
-    areas = {name: metrics.evaluate(*pair)["auroc"] for name, pair in curves.items()}
-    return f"{what}. AUROC: " + ", ".join(f"{name} {area:.3f}" for name, area in areas.items()) + "."

@@ -6,8 +6,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from ood_shared.contract import common_of, epochs_of
-from ood_shared.datasets.benchmark import read_material
+from ood_shared.contract import Request, common_of, epochs_of
+from ood_shared.datasets.benchmark import read_benchmark
 from ood_shared.devices import module_device, resolve_device
 from ood_shared.errors import InputError
 from ood_shared.loaders import to_float
@@ -43,9 +43,11 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
     generator = torch.Generator().manual_seed(options.seed)
     common = common_of(options)
     limits = common or schedule
-    material = read_material(options, SIDE, 1, generator, limits.train_images, limits.test_images)
-    train = Pixels(material.train, material.train_labels, material.classes)
-    test = Pixels(material.test, material.test_labels, material.classes)
+    benchmark = read_benchmark(
+        Request.from_options(options), SIDE, 1, generator, limits.train_images, limits.test_images
+    )
+    train = Pixels(benchmark.train, benchmark.train_labels, benchmark.classes)
+    test = Pixels(benchmark.test, benchmark.test_labels, benchmark.classes)
     folder = Path(options.output_dir)
 
     started = time.perf_counter()
@@ -63,7 +65,7 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
         epochs = _epochs(schedule.classifier_steps, n_mixed, batch_size, FULL_CLASSIFIER_EPOCHS)
     else:  # as many steps as the others, with as many real ID images in each
         batch_size, lr = round(common.batch_size * n_mixed / len(train)), COMMON_LR[options.budget]
-        epochs, views = common.epochs(len(train)), "crop_mirror" if material.mirror else "crop"
+        epochs, views = common.epochs(len(train)), "crop_mirror" if benchmark.mirror else "crop"
     weight = schedule.ood_weight or ood_weight_from_counts(len(shown), n, len(made.images))
     settings = ClassifierSettings(
         n,
@@ -85,7 +87,7 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
     id_logits = logits_of(network, test.images, settings.mean, settings.std, compute.precision)
     ood_logits = {
         name: logits_of(network, images, settings.mean, settings.std, compute.precision)
-        for name, images in material.ood.items()
+        for name, images in benchmark.ood.items()
     }
     arrays = score_arrays(options.id, id_logits, test.labels, ood_logits, "one_minus_ood")
     score_seconds = time.perf_counter() - started
@@ -107,7 +109,7 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
         device=compute.device,
         checkpoint=folder / "classifer" / "model.pth",
     )
-    write_pictures(folder, arrays, material.scored(options.id), material.classes)
+    write_pictures(folder, arrays, benchmark.scored(options.id), benchmark.classes)
     write_result(folder, result, arrays)
     print_metrics(result)
 

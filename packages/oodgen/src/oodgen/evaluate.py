@@ -7,17 +7,13 @@ the shared convention: higher = more OOD.
 import argparse
 import time
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from ood_bench import page
-from ood_shared import plots
 from ood_shared.datasets import EMBEDDED_OOD, NOISE
 from ood_shared.devices import seed_everything
 from ood_shared.errors import InputError, MissingFileError
-from ood_shared.report import write_report
-from ood_shared.results.record import make_result, split_scores, write_result
+from ood_shared.results.page import write_page
+from ood_shared.results.record import make_result, write_result
 from torch import Tensor
 
 from oodgen import checkpoints as conf
@@ -87,9 +83,8 @@ def test_step(options: argparse.Namespace) -> None:
         print(_table(score, result["metrics"]))
         target = root if number == 0 else root / f"score_{score}"
         write_result(target, result, arrays)
-        _draw(target, arrays, result)
-        sections = page.of_one(result, arrays, f"test.py --in_data {options.in_data}", result["config"])
-        write_report(target / "report.html", f"Out-of-distribution detection on {options.in_data}", sections)
+        title, command = f"Out-of-distribution detection on {options.in_data}", f"test.py --in_data {options.in_data}"
+        write_page(target, result, arrays, title, command)
     print(f"results in {root}")
 
 
@@ -152,13 +147,6 @@ def _all_logits(
         scale = defaults.normalisation("auto", found.name) if foreign else given
         logits.append(logits_of(network, found.images, *scale, compute.precision))
     return logits
-
-
-def _draw(folder: Path, arrays: dict[str, np.ndarray], result: dict[str, Any]) -> None:
-    reference, *others = split_scores(arrays)
-    curves = {name: (reference, scores) for name, scores in zip(result["ood_datasets"], others, strict=True)}
-    plots.save(plots.roc(curves), folder / "roc.png")
-    plots.save(plots.histograms(reference, {name: pair[1] for name, pair in curves.items()}), folder / "histograms.png")
 
 
 def _listed(real: list[OutlierSet], areas: list[float]) -> str:

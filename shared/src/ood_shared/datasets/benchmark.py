@@ -1,6 +1,5 @@
 """What a bench run trains on and scores: one ID set, its novel classes, outlier sets, all in one size and colour."""
 
-import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -8,7 +7,7 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from ood_shared.contract import NOVEL
+from ood_shared.contract import NOVEL, Request
 from ood_shared.datasets import NOISE, ImageSet, hold_out, load_any_size, make_noise, resize
 from ood_shared.datasets.registry import ALIASES
 from ood_shared.errors import InputError
@@ -19,7 +18,7 @@ SPHERE_MARGIN = 2.0  # added to the largest norm of a training image
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
+class Benchmark:
     """Everything in memory, on the CPU.
 
     Attributes:
@@ -47,21 +46,21 @@ class Material:
         return {id_name: self.test, **self.ood}
 
 
-def read_material(
-    options: argparse.Namespace,
+def read_benchmark(
+    request: Request,
     side: int,
     channels: int,
     generator: torch.Generator,
     train_limit: int | None = None,
     test_limit: int | None = None,
-) -> Material:
+) -> Benchmark:
     """The images that the flags of a bench run name, cut at random to the limits of its budget.
 
     Images of any size become `side` x `side`; outliers larger than the ID images are first reduced to those' size, so
     that their sharpness does not give them away.
 
     Args:
-        options: `id`, `ood`, `novel_classes`, `mirror` and `data_dir` are read.
+        request: its sets, novel classes, mirror and data folder are read.
         side: height and width to reach, pixels.
         channels: 1 or 3.
         generator: of the choice of images, and of noise.
@@ -71,31 +70,31 @@ def read_material(
     Raises:
         InputError: an unknown set, differing classes in train and test, or no outlier set.
     """
-    train, test = (load_any_size(options.id, split, options.data_dir, side) for split in ("train", "test"))
+    train, test = (load_any_size(request.id, split, request.data_dir, side) for split in ("train", "test"))
     if train.classes != test.classes:
-        raise InputError(f"--id {options.id}: train and test have different classes; both need the same.")
+        raise InputError(f"--id {request.id}: train and test have different classes; both need the same.")
     height, width = train.images.shape[1:3]
     native = (height, width) if min(height, width) < side else (side, side)
     held = None
-    if options.novel_classes:
-        train, test, held = hold_out(train, test, options.novel_classes.split(","))
+    if request.novel_classes:
+        train, test, held = hold_out(train, test, request.novel_classes.split(","))
     sets = [held] if held is not None else []
     limits = [test_limit] * len(sets) + [train_limit, test_limit]
     found = [_cut(s, side, channels, limit, generator) for s, limit in zip([*sets, train, test], limits, strict=True)]
     (train_images, train_labels), (test_images, test_labels) = found[-2:]
     ood = {NOVEL: found[0][0]} if held is not None else {}
     drawn = {}
-    for name in set_names(options.ood):
+    for name in set_names(request.ood):
         if name in NOISE:
             shape, radius = (channels, side, side), largest_norm(train_images) + SPHERE_MARGIN
             drawn[name] = make_noise(name, NOISE_COUNTS[name], shape, generator, radius)
         else:
-            outliers = load_any_size(name, "test", options.data_dir, side)
+            outliers = load_any_size(name, "test", request.data_dir, side)
             drawn[name] = resize(outliers.images, (side, side), channels=channels, native=native)
     for name, images in drawn.items():
         ood[name] = images[_chosen(len(images), test_limit, generator)]
-    mirror = is_mirrored(options.id, options.mirror)
-    return Material(train_images, train_labels, test_images, test_labels, train.classes, ood, native, mirror)
+    mirror = is_mirrored(request.id, request.mirror)
+    return Benchmark(train_images, train_labels, test_images, test_labels, train.classes, ood, native, mirror)
 
 
 def is_mirrored(name_or_path: str, wanted: str = "auto") -> bool:

@@ -80,7 +80,7 @@ def decode(item: Encoded, size: int | None = None, channels: int | None = None) 
                 raise InputError(
                     f"{item.name} has {opened.width} x {opened.height} pixels; at most {MAX_PIXELS} are read."
                 )
-            image = _grey_or_rgb(opened, item.name)
+            image = grey_or_rgb(opened, item.name)
     except InputError:
         raise
     except FileNotFoundError:
@@ -93,11 +93,24 @@ def decode(item: Encoded, size: int | None = None, channels: int | None = None) 
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2
         image = image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.BILINEAR)
+    return _channels_last(image)
+
+
+def to_pixels(image: Image.Image, name: str) -> npt.NDArray[np.uint8]:
+    """An opened image as (height, width, 1 or 3), as `decode` would have read it.
+
+    Raises:
+        InputError: more than 8 bits per channel.
+    """
+    return _channels_last(grey_or_rgb(image, name))
+
+
+def _channels_last(image: Image.Image) -> npt.NDArray[np.uint8]:
     pixels = np.asarray(image)
     return pixels.reshape(*pixels.shape[:2], -1)
 
 
-def _grey_or_rgb(image: Image.Image, name: str) -> Image.Image:
+def grey_or_rgb(image: Image.Image, name: str) -> Image.Image:
     """The image in mode L or RGB; transparency is dropped, a palette resolved, to grey when all its colours are."""
     if image.mode.startswith("I") or image.mode == "F":
         raise InputError(

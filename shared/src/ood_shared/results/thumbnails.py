@@ -1,6 +1,6 @@
 """Where a method fails, as pictures: the ID images with the highest scores and the OOD images with the lowest.
 
-    write_pictures(folder, arrays, {options.id: material.test, **material.ood}, material.classes)
+    write_pictures(folder, arrays, {options.id: benchmark.test, **benchmark.ood}, benchmark.classes)
     write_result(folder, result, arrays)  # last: where it stands, the run is complete
 
 `pictures.npz` is optional: a method on volumes leaves none. It stands beside `scores.npz` and must come from the same

@@ -68,7 +68,7 @@ class CommonViews(Views):
     """The training views that every method has under `--backbone common`, in place of the paper's.
 
     Attributes:
-        mirror: of `ood_shared.datasets.benchmark.Material`; a property of the data set.
+        mirror: of `ood_shared.datasets.benchmark.Benchmark`; a property of the data set.
     """
 
     mirror: bool = False

@@ -1,0 +1,192 @@
+"""A trained detector: what all five packages load and fit, what `ood-bench` runs, and what a program calls.
+
+detector = imood.load("runs/cifar10-lt")
+scores = detector.score(images)        # (n,), higher = more OOD
+classes = detector.predict(images)     # (n,), -1 beyond the threshold
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from ood_shared import distributed
+from ood_shared.contract import Request
+from ood_shared.datasets.benchmark import Benchmark, read_benchmark
+from ood_shared.errors import InputError
+from ood_shared.images import Images, image_batches
+from ood_shared.results.record import facts_of, make_result, measure, pack_scores, print_metrics, write_result
+from ood_shared.results.schema import ScoreArrays
+from ood_shared.results.thumbnails import write_pictures
+from ood_shared.training import Compute
+
+BATCH = 250  # images of a pass on a GPU
+Outputs = tuple[Float[Tensor, " n"], Int64[Tensor, " n"] | None]  # scores and classes; None where none is predicted
+
+
+class Detector(Protocol):
+    """A trained detector.
+
+    Attributes:
+        classes: names of the ID classes; empty where none is predicted.
+        threshold: score above which an image is called OOD; None where none was set.
+    """
+
+    classes: tuple[str, ...]
+    threshold: float | None
+
+    def score(self, images: Images, batch_size: int = BATCH) -> Float[np.ndarray, " n"]:
+        """The score of each image; higher = more OOD. On a CPU in fp32 it depends on nothing but the image.
+
+        Args:
+            images: uint8 array or tensor (n, h, w) or (n, h, w, c) of any size, a PIL image, a path, or a list of them.
+            batch_size: images of a pass on a GPU.
+
+        Raises:
+            InputError: images of another form, or a file that is no image.
+        """
+
+    def predict(self, images: Images, batch_size: int = BATCH) -> Int64[np.ndarray, " n"]:
+        """The class of each image, an index into `classes`; -1 beyond the threshold."""
+
+    def outputs(self, images: Tensor, batch_size: int = BATCH) -> Outputs:
+        """Scores and classes of images at the network's size, uint8 or floats in the scale of [0, 1]; on the CPU."""
+
+
+def outputs_of(
+    detector: Detector, images: Images, prepare: Callable[[Tensor], Tensor], batch_size: int
+) -> tuple[Float[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
+    """Scores and classes of a user's images, some hundred in memory at a time; class -1 where none is predicted."""
+    parts = [detector.outputs(batch, batch_size) for batch in image_batches(images, prepare)]
+    scores = torch.cat([scores for scores, _ in parts])
+    classes = [torch.full((len(s),), -1) if found is None else found for s, found in parts]
+    return scores.numpy(), torch.cat(classes).numpy()
+
+
+def within_threshold(
+    scores: Float[np.ndarray, " n"], classes: Int64[np.ndarray, " n"], threshold: float | None
+) -> Int64[np.ndarray, " n"]:
+    """The classes, -1 where the score lies above the threshold."""
+    return classes if threshold is None else np.where(scores > threshold, -1, classes)
+
+
+@dataclass(frozen=True)
+class Method:
+    """Whose detector it is.
+
+    Attributes:
+        name: of the package.
+        paper: authors, title and venue.
+        side: height and width of the images that its networks take, pixels.
+        channels: 1 or 3.
+    """
+
+    name: str
+    paper: str
+    side: int
+    channels: int
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training within a budget gives.
+
+    Attributes:
+        detector: that is scored.
+        networks: what was trained.
+        epochs: passes over the ID training images.
+        checkpoint: file of the weights that are scored, or its SHA-256.
+        step_seconds: of a step of the training; None when a resumed run had none left.
+        config: further entries of the result's `config`: the settings that decided it.
+        extra_data: what was trained on beyond the ID images; None for nothing.
+        others: further detectors of the same training by the name of their score, measured under `other_scores`.
+        backbone: words for a method without a classifier; None takes that of the request.
+    """
+
+    detector: Detector
+    networks: list[nn.Module]
+    epochs: float
+    checkpoint: Path | str
+    step_seconds: float | None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    extra_data: str | None = None
+    others: Mapping[str, Detector] = field(default_factory=dict)
+    backbone: str | None = None
+
+
+Train = Callable[[Benchmark, torch.Generator, Compute, Path], Trained]
+
+
+def run_within_budget(
+    method: Method,
+    request: Request,
+    limits: tuple[int | None, int | None],
+    train: Train,
+    compute: Compute,
+    output_dir: str | Path | None,
+) -> None:
+    """Read the images, train, score; leaves `result.json`, `scores.npz` and `pictures.npz` in the folder.
+
+    Args:
+        method: whose it is.
+        request: of the flags.
+        limits: most images to train on, and of each set to score; None for all.
+        train: from the benchmark, the generator of all draws and the folder to the detector.
+        compute: how to compute.
+        output_dir: the folder.
+
+    Raises:
+        InputError: no folder, or what reading and training refuse.
+    """
+    if output_dir is None:
+        raise InputError("--output-dir is missing: the folder for result.json, scores.npz and the trained network.")
+    folder = Path(output_dir)
+    generator = torch.Generator().manual_seed(request.seed)
+    benchmark = read_benchmark(request, method.side, method.channels, generator, *limits)
+    folder.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
+    trained = train(benchmark, generator, compute, folder)
+    train_seconds = time.perf_counter() - started
+    started = time.perf_counter()
+    arrays = score_arrays(trained.detector, benchmark, request.id)
+    score_seconds = time.perf_counter() - started
+    others = {
+        name: measure(score_arrays(other, benchmark, request.id), np.random.default_rng(request.seed))[0]
+        for name, other in trained.others.items()
+    }
+    facts = facts_of(trained.backbone or request.backbone, trained.networks, trained.epochs, trained.extra_data)
+    result = make_result(
+        arrays,
+        method=method.name,
+        paper=method.paper,
+        seed=request.seed,
+        budget=request.budget,
+        config=facts | dict(trained.config) | {"novel_classes": request.novel_classes},
+        timings={
+            "train_seconds": train_seconds,
+            "train_step_seconds": trained.step_seconds,
+            "score_seconds_per_1000": 1000 * score_seconds / len(arrays["scores"]),
+        },
+        device=compute.device,
+        checkpoint=trained.checkpoint,
+    )
+    if distributed.is_main():
+        write_pictures(folder, arrays, benchmark.scored(request.id), benchmark.classes)
+        write_result(folder, result | ({"other_scores": others} if others else {}), arrays)
+        print_metrics(result)
+
+
+def score_arrays(detector: Detector, benchmark: Benchmark, id_name: str) -> ScoreArrays:
+    """The arrays of `scores.npz` of a detector on everything that is scored."""
+    scores, classes = detector.outputs(benchmark.test)
+    return pack_scores(
+        id_name,
+        (scores, benchmark.test_labels, classes),
+        {name: detector.outputs(images) for name, images in benchmark.ood.items()},
+    )
