@@ -61,23 +61,11 @@ def as_sklearn(detector: Detector, contamination: float = 0.05) -> SklearnDetect
     return SklearnDetector(detector, contamination)
 
 
-class PytorchOodDetector:
-    """What pytorch-ood's evaluation loop calls: `metrics.update(detector(batch), labels)`.
-
-    Args:
-        detector: a trained one.
-    """
+class _Predict:
+    """What pytorch-ood's loops call of a detector; its base class has the rest."""
 
     def __init__(self, detector: Detector) -> None:
         self.detector = detector
-
-    def __call__(self, x: Tensor) -> Float[Tensor, " batch"]:
-        """As `predict`."""
-        return self.predict(x)
-
-    def fit(self, data_loader: Any) -> "PytorchOodDetector":
-        """Nothing: it is trained."""
-        return self
 
     def predict(self, x: Tensor) -> Float[Tensor, " batch"]:
         """Scores of a batch, higher = more OOD.
@@ -91,9 +79,17 @@ class PytorchOodDetector:
         return torch.from_numpy(self.detector.score(_as_uint8(x).permute(0, 2, 3, 1)))
 
 
-def as_pytorch_ood(detector: Detector) -> PytorchOodDetector:
-    """The detector under pytorch-ood's names."""
-    return PytorchOodDetector(detector)
+def as_pytorch_ood(detector: Detector) -> Any:
+    """The detector as a `pytorch_ood.api.Detector`, for `metrics.update(detector(batch), labels)` and its benchmarks.
+
+    Raises:
+        InputError: pytorch-ood is not installed.
+    """
+    try:
+        from pytorch_ood.api import Detector as Base
+    except ImportError:
+        raise InputError("as_pytorch_ood needs the package `pytorch-ood`: pip install pytorch-ood.") from None
+    return type("PytorchOodDetector", (_Predict, Base), {})(detector)
 
 
 def _as_uint8(x: Tensor) -> Tensor:

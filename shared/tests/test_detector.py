@@ -1,0 +1,130 @@
+"""Detectors: outputs of a user's images, a run within a budget, and the adapters with their libraries."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ood_shared.adapters import as_pytorch_ood, as_sklearn
+from ood_shared.contract import Request
+from ood_shared.datasets import load, resize
+from ood_shared.detector import Method, Trained, outputs_of, run_within_budget, within_threshold
+from ood_shared.errors import InputError
+from ood_shared.results.record import read_result
+from ood_shared.training import Compute
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import roc_auc_score
+from torch import nn
+from torchvision.transforms.functional import to_tensor
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Darkness:
+    """The darker, the more OOD; class 0 for images with a bright left half."""
+
+    classes: tuple[str, ...] = ("left", "right")
+    threshold: float | None = None
+
+    def score(self, images, batch_size=250):
+        return outputs_of(self, images, prepare, batch_size)[0]
+
+    def predict(self, images, batch_size=250):
+        return within_threshold(*outputs_of(self, images, prepare, batch_size), self.threshold)
+
+    def outputs(self, images, batch_size=250):
+        pixels = images.float() / (255 if images.dtype == torch.uint8 else 1)
+        left, right = pixels[..., :4].mean(dim=(1, 2, 3)), pixels[..., 4:].mean(dim=(1, 2, 3))
+        return -pixels.mean(dim=(1, 2, 3)), (right > left).long()
+
+
+def prepare(pixels):
+    return resize(pixels, (8, 8), channels=1)
+
+
+def shades(*levels: int) -> np.ndarray:
+    return np.stack([np.full((16, 16), level, np.uint8) for level in levels])
+
+
+def test_scores_follow_the_images_and_classes_end_at_the_threshold() -> None:
+    scores = Darkness().score(shades(0, 51, 255))
+    assert scores == pytest.approx([0, -0.2, -1])
+    assert Darkness().predict(shades(0, 51, 255)).tolist() == [0, 0, 0]
+    assert replace(Darkness(), threshold=-0.1).predict(shades(0, 51, 255)).tolist() == [-1, 0, 0]
+
+
+def test_a_run_within_a_budget_leaves_its_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def train(benchmark, generator, compute, folder):
+        (folder / "weights").write_bytes(b"weights")
+        assert len(benchmark.train) == 20
+        parts = (Darkness(), [nn.Linear(2, 3)], 1.5, folder / "weights", 0.25, {"more": 1})
+        return Trained(*parts, others={"same": Darkness()})
+
+    request = Request("digits", "letters,uniform", seed=3)
+    method = Method("darkness", "A, B, C 2020", 8, 1)
+    run_within_budget(method, request, (20, 30), train, Compute(CPU), tmp_path / "out")
+    record, arrays = read_result(tmp_path / "out")
+    assert [record[name] for name in ("method", "paper", "seed", "budget")] == ["darkness", "A, B, C 2020", 3, "smoke"]
+    assert record["config"] == {
+        **{"backbone": "common", "parameters": 9, "epochs": 1.5, "extra_data": None},
+        **{"more": 1, "novel_classes": None},
+    }
+    assert record["other_scores"] == {"same": record["metrics"]}
+    assert record["timings"]["train_step_seconds"] == 0.25
+    assert arrays["names"].tolist() == ["digits", "letters", "uniform"]
+    assert capsys.readouterr().out.count("AUROC") == 2
+    with pytest.raises(InputError, match="--output-dir is missing"):
+        run_within_budget(method, request, (20, 30), train, Compute(CPU), None)
+
+
+def test_scikit_learn_takes_the_detector() -> None:
+    adapter = as_sklearn(Darkness(), contamination=0.25)
+    with pytest.raises(NotFittedError):
+        adapter.predict(shades(0))
+    train = shades(*range(100, 200))
+    assert (adapter.fit(train).predict(train) == -1).sum() == 25
+    assert (adapter.fit_predict(train) == adapter.predict(train)).all()
+    assert adapter.score_samples(shades(0, 255)).tolist() == [0, 1]  # lower = more abnormal
+    values = adapter.decision_function(shades(0, 255))
+    assert values[0] < 0 < values[1]
+    assert clone(adapter).get_params() == {"detector": Darkness(), "contamination": 0.25}
+    own = as_sklearn(replace(Darkness(), threshold=-0.5))
+    assert own.predict(shades(0, 255)).tolist() == [-1, 1]
+    with pytest.raises(InputError, match="between 0 and 1"):
+        as_sklearn(Darkness(), 0.0).fit(train)
+
+
+def test_pytorch_ood_s_evaluation_loop_takes_the_detector() -> None:
+    library = pytest.importorskip("pytorch_ood.metrics", reason="pytorch-ood is not installed")
+    digits, letters = load("digits", "test").images[:40], load("letters", "test").images[:40]
+    letters = resize(letters, (8, 8), channels=1).permute(0, 2, 3, 1).numpy()
+    x = torch.stack([to_tensor(image) for image in [*digits, *letters]])
+    y = torch.tensor([0] * 40 + [-1] * 40)  # negative: OOD, in that library
+    detector, metrics = as_pytorch_ood(Darkness()), library.OODMetrics()
+    for batch, labels in torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), 16):
+        metrics.update(detector.fit(None)(batch), labels)
+    expected = roc_auc_score((y < 0).numpy(), np.concatenate([Darkness().score(digits), Darkness().score(letters)]))
+    assert metrics.compute()["AUROC"] == pytest.approx(expected, abs=1e-6)
+    assert benchmark(x, y).evaluate(detector, {"batch_size": 16})[0]["AUROC"] == pytest.approx(expected, abs=1e-6)
+    with pytest.raises(InputError, match="normalisation"):
+        detector((x - 0.5) / 0.5)
+    with pytest.raises(InputError, match="expected"):
+        detector(x[0])
+
+
+def benchmark(x, y):
+    from pytorch_ood.benchmark.base import Benchmark
+
+    class Letters(Benchmark):
+        ood_names = ("letters",)
+
+        def train_set(self):
+            return torch.utils.data.TensorDataset(x[:40], y[:40])
+
+        def test_sets(self, known=True, unknown=True):
+            return [torch.utils.data.TensorDataset(x, y)]
+
+    return Letters()
