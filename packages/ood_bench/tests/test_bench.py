@@ -53,14 +53,6 @@ def test_a_package_with_an_entry_point_is_found(site):
     assert methods.installed()["fake_a"] == "fake_a.bench"
 
 
-def test_a_sibling_without_entry_point_is_not_built_yet(site, monkeypatch, capsys):
-    install(site, "fake_a")
-    monkeypatch.setattr(methods, "SIBLINGS", ("fake_a", "later"))
-    assert bench("--methods", "fake_a,later") == 2
-    errors = capsys.readouterr().err
-    assert re.fullmatch(r"ood-bench: error: --methods `later` is not built yet: [^\n]* Built: fake_a.*\n", errors)
-
-
 def test_a_mistyped_method_is_answered_with_the_nearest(site, capsys):
     install(site, "fake_a")
     assert bench("--methods", "fakea") == 2
@@ -82,11 +74,10 @@ def test_all_installed_methods_run_when_none_is_named(site, monkeypatch):
     assert [len(calls(package)) for package in both] == [1, 1]
 
 
-def test_siblings_come_first_then_the_others_by_name(site, monkeypatch):
+def test_methods_come_by_name(site):
     for name in ("fake_a", "fake_c", "fake_b"):
         install(site, name, behaviours=())
-    monkeypatch.setattr(methods, "SIBLINGS", ("fake_c",))
-    assert [name for name in methods.installed() if name.startswith("fake")] == ["fake_c", "fake_a", "fake_b"]
+    assert [name for name in methods.installed() if name.startswith("fake")] == ["fake_a", "fake_b", "fake_c"]
 
 
 def test_a_distribution_name_with_dashes_is_accepted(site):

@@ -31,15 +31,15 @@ Outputs = tuple[Float[Tensor, " n"], Int64[Tensor, " n"] | None]  # scores and c
 
 
 class Detector(Protocol):
-    """A trained detector.
+    """A trained detector."""
 
-    Attributes:
-        classes: names of the ID classes; empty where none is predicted.
-        threshold: score above which an image is called OOD; None where none was set.
-    """
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the ID classes; empty where none is predicted."""
 
-    classes: tuple[str, ...]
-    threshold: float | None
+    @property
+    def threshold(self) -> float | None:
+        """Score above which an image is called OOD; None where none was set."""
 
     def score(self, images: Images, batch_size: int = BATCH) -> Float[np.ndarray, " n"]:
         """The score of each image; higher = more OOD. On a CPU in fp32 it depends on nothing but the image.

@@ -39,10 +39,8 @@ def compare(command_line: str, options: argparse.Namespace) -> int:
     folder = Path(options.output_dir)
     runs = _plan(chosen, options, folder)
     launch = choose_launcher(options, chosen, folder)
-    absent = methods.not_built() if options.methods is None else []
-    later = f"; not built yet: {', '.join(absent)}" if absent else ""
     with locks.held(folder, LOCK_SECONDS):
-        say(f"{len(runs)} run(s): {'; '.join(map(str, runs))}{later}")
+        say(f"{len(runs)} run(s): {'; '.join(map(str, runs))}")
         ended = launch(runs, options.resume)
         settings = {**_settings(options, chosen), **retries(options, ended)}
         return conclude(ended, folder, command_line, settings)
