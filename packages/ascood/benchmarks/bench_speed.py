@@ -27,10 +27,11 @@ from ascood.heads import ASCOODNet
 from ascood.losses import ascood_loss
 from ascood.networks import make_backbone
 from ascood.objectives import AscoodArgs, Pass, ascood_step
-from ascood.scores.base import Bank, Extract
+from ascood.scores.base import Extract, FeatureScore, TrainingFeatures
 from ascood.scores.catalogue import make_score
 from ascood.scores.names import GRADIENT_SCORES, SCORES
 from ascood.scores.odin import ODIN, input_step
+from ascood.scoring import score_outputs
 from ascood.search import combinations
 from ascood.testing import filled
 from ood_shared import files, runs
@@ -137,17 +138,18 @@ def bench_evaluator(network: nn.Module, options: argparse.Namespace, device: tor
         logits, features = (torch.cat([part[at] for part in parts]) for at in (0, 1))
         return Extract(logits, features, torch.arange(len(logits), device=device) % 10)
 
-    def judge(name: str, get: Callable[[str], Extract]) -> None:
+    def score_sets(name: str, get: Callable[[str], Extract]) -> None:
         score = make_score(name)
+        assert isinstance(score, FeatureScore)
         with torch.no_grad():
-            score.fit(Bank(get, layer.weight.detach(), layer.bias.detach()))
+            score.fit(TrainingFeatures(get, layer.weight.detach(), layer.bias.detach()))
             score.prepare()
             for of_test in ("test", "ood"):
-                score.judge(get(of_test))
+                score_outputs(score, get(of_test))
 
     def separately() -> None:
         for name in names:
-            judge(name, extract)
+            score_sets(name, extract)
 
     def together() -> None:
         kept: dict[str, Extract] = {}
@@ -156,7 +158,7 @@ def bench_evaluator(network: nn.Module, options: argparse.Namespace, device: tor
             return kept.setdefault(name, kept.get(name) or extract(name))
 
         for name in names:
-            judge(name, get)
+            score_sets(name, get)
 
     together()  # imports and first calls
     return in_turns(separately, together, max(1, options.repeats // 2), device)
@@ -182,7 +184,7 @@ def bench_search(network: nn.Module, images: Tensor, options: argparse.Namespace
     def shared() -> None:
         for temperature in temperatures:
             score.args["temperature"] = temperature
-            score.judge_images(network, images, STD, noises)
+            score.score_images(network, images, STD, noises)
 
     input_step(network, images, 1.0, STD, single_value=False)
     return in_turns(literal, shared, max(1, options.repeats // 2), device)

@@ -110,7 +110,7 @@ def _scored(
     evaluator: Evaluator, score: AnyScore, id_name: str, test: Samples, outliers: Sequence[Samples]
 ) -> ScoreArrays:
     """The arrays of `scores.npz` for one score: its confidence with the sign turned, the plain logits' predictions."""
-    arrays, _ = evaluator.judge_all(score, False, search=False)
+    arrays, _ = evaluator.score_all(score, False, search=False)
     confidence = {key: arrays[f"{key}/conf"].astype(np.float64) for key in evaluator.keys(False)}
     return pack_scores(
         id_name,

@@ -1,4 +1,4 @@
-"""scripts/eval_ood.py: every run of a root folder, judged by one or several scores."""
+"""scripts/eval_ood.py: every run of a root folder, scored by one or several post-hoc scores."""
 
 import argparse
 import sys
@@ -54,7 +54,7 @@ def eval_ood(options: argparse.Namespace) -> int:
                 options.fresh,
             )
             for name in names:
-                rows = judge_run(evaluator, make_score(name), options, folder)
+                rows = score_run(evaluator, make_score(name), options, folder)
                 if rows:
                     tables[name].append(rows)
         tables = {name: runs for name, runs in tables.items() if runs}
@@ -65,10 +65,10 @@ def eval_ood(options: argparse.Namespace) -> int:
     return 0
 
 
-def judge_run(evaluator: Evaluator, score: AnyScore, options: argparse.Namespace, folder: Path) -> list[Row]:
+def score_run(evaluator: Evaluator, score: AnyScore, options: argparse.Namespace, folder: Path) -> list[Row]:
     """The table of one score on one run. With several scores, one that does not fit is told and left out."""
     try:
-        arrays, trials = evaluator.judge_all(score, options.fsood, options.aps)
+        arrays, trials = evaluator.score_all(score, options.fsood, options.aps)
     except InputError as error:
         if options.postprocessor != "all":
             raise

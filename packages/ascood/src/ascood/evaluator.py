@@ -1,10 +1,10 @@
-"""Judging the sets of a suite with any number of scores, each pass of the network done once.
+"""Scoring the sets of a suite with any number of scores, each pass of the network done once.
 
 Scores of logits and features share one pass over each set; ODIN and i-ODIN go over the images themselves. Everything is
 the same on every rank under `torchrun`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,10 @@ from ascood.data.suites import Source, Suite
 from ascood.extraction import cached_extract, fingerprint, read_cache, write_cache
 from ascood.heads import T2FNormNet
 from ascood.metrics import COLUMNS, openood_metrics
-from ascood.scores.base import Bank, Extract, FeatureScore, Judgement
+from ascood.scores.base import Confidences, Extract, FeatureScore, TrainingFeatures
 from ascood.scores.catalogue import AnyScore
 from ascood.scores.odin import ODIN
+from ascood.scoring import score_images, score_outputs
 from ascood.search import search_extracts, search_images
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -33,7 +34,7 @@ Row = tuple[str, dict[str, float]]  # name of a set or mean, metrics in percent
 
 @dataclass
 class Evaluator:
-    """A network and the sets it is judged on.
+    """A network and the sets that are scored.
 
     Attributes:
         network: in evaluation mode, on the device.
@@ -45,6 +46,7 @@ class Evaluator:
         workers: of loaders that read files.
         precision: of the passes that give logits and features; gradients are always float32.
         fresh: ignore caches.
+        stores: whether caches are written.
     """
 
     network: nn.Module
@@ -56,11 +58,12 @@ class Evaluator:
     workers: int = 8
     precision: str = "fp32"
     fresh: bool = False
+    stores: bool = True
     _samples: dict[str, Samples] = field(default_factory=dict, repr=False)
     _batches: dict[str, TestBatches] = field(default_factory=dict, repr=False)
     _extracts: dict[str, Extract] = field(default_factory=dict, repr=False)
     _set_keys: dict[str, str] = field(default_factory=dict, repr=False)
-    _bank: Bank | None = field(default=None, repr=False)
+    _id_features: TrainingFeatures | None = field(default=None, repr=False)
 
     def source(self, key: str) -> Source:
         """A set by its key: id/train, csid/…, near/…, far/…, ood/val."""
@@ -79,7 +82,7 @@ class Evaluator:
         return next(found for found in getattr(self.suite, part) if found.name == name)
 
     def keys(self, with_csid: bool) -> list[str]:
-        """The sets that a score is judged on: ID test, covariate shifts if asked for, near and far OOD."""
+        """The sets that are scored: ID test, covariate shifts if asked for, near and far OOD."""
         csid = [f"csid/{found.name}" for found in self.suite.csid] if with_csid else []
         outliers = [f"{part}/{found.name}" for part in ("near", "far") for found in getattr(self.suite, part)]
         return ["id/test", *csid, *outliers]
@@ -110,45 +113,41 @@ class Evaluator:
         if key not in self._extracts:
             path = None if self.folder is None else self.folder / "features" / f"{key.replace('/', '_')}.npz"
             self._extracts[key] = cached_extract(
-                path, self.set_key(key), self.network, self.batches(key), self.precision, self.fresh
+                path, self.set_key(key), self.network, self.batches(key), self.precision, self.fresh, self.stores
             )
         return self._extracts[key]
 
-    def bank(self) -> Bank:
+    def id_features(self) -> TrainingFeatures:
         """What scores are fitted to."""
-        if self._bank is None:
-            layer: Any = self.network.get_fc_layer()  # type: ignore[operator]
-            head = self.network.score_head if isinstance(self.network, T2FNormNet) else None
-            weight, bias = layer.weight.detach(), layer.bias.detach()
-            self._bank = Bank(lambda split: self.extract(f"id/{split}"), weight, bias, head)
-        return self._bank
+        if self._id_features is None:
+            self._id_features = features_for(self.network, lambda split: self.extract(f"id/{split}"))
+        return self._id_features
 
     def tune(self, score: AnyScore, search: bool) -> list[dict[str, Any]]:
         """Fit the score, and search its hyper-parameters where its yml file asks for it; the trials."""
         with torch.no_grad():
             if isinstance(score, FeatureScore):
-                score.fit(self.bank())
+                score.fit(self.id_features())
             if not (search and score.search):
                 score.prepare()
                 return []
             if isinstance(score, FeatureScore):
                 return search_extracts(score, self.extract("id/val"), self.extract("ood/val"))
 
-            def of_validation(noises: Sequence[float]) -> list[tuple[Judgement, Judgement]]:
+            def of_validation(noises: Sequence[float]) -> list[tuple[Confidences, Confidences]]:
                 return list(zip(self._odin(score, "id/val", noises), self._odin(score, "ood/val", noises), strict=True))
 
             return search_images(score, of_validation)
 
-    def judge(self, score: AnyScore, key: str) -> Judgement:
+    def score_set(self, score: AnyScore, key: str) -> Confidences:
         """Confidence and predicted class of every input of a set, on the CPU."""
         if isinstance(score, FeatureScore):
-            with torch.no_grad():
-                confidence, predicted = score.judge(self.extract(key))
+            confidence, predicted = score_outputs(score, self.extract(key))
         else:
             confidence, predicted = self._odin(score, key, None)[0]
         return confidence.detach().cpu(), predicted.cpu()
 
-    def judge_all(self, score: AnyScore, with_csid: bool, search: bool) -> tuple[Arrays, list[dict[str, Any]]]:
+    def score_all(self, score: AnyScore, with_csid: bool, search: bool) -> tuple[Arrays, list[dict[str, Any]]]:
         """Confidences, predictions and labels of all sets, and the trials of the search.
 
         They come from `scores/<name>.npz` when that was made by the same weights, sets and settings.
@@ -170,11 +169,11 @@ class Evaluator:
         trials = self.tune(score, search)
         found: Arrays = {}
         for set_key in keys:
-            confidence, predicted = self.judge(score, set_key)
+            confidence, predicted = self.score_set(score, set_key)
             found[f"{set_key}/conf"], found[f"{set_key}/pred"] = confidence.numpy(), predicted.numpy()
             found[f"{set_key}/label"] = self.samples(set_key).labels
         found |= {f"args/{name}": np.array(value) for name, value in score.args.items() if value is not None}
-        if path is not None:
+        if path is not None and self.stores:
             write_cache(path, key, found)
         return found, trials
 
@@ -206,9 +205,9 @@ class Evaluator:
                 rows += [*group, (f"{part}ood", mean)]
         return rows
 
-    def _odin(self, score: ODIN, key: str, noises: Sequence[float] | None) -> list[Judgement]:
+    def _odin(self, score: ODIN, key: str, noises: Sequence[float] | None) -> list[Confidences]:
         batches, std = self.batches(key), self.suite.chain.std
-        parts = [score.judge_images(self.network, images, std, noises) for images in batches]
+        parts = [score_images(score, self.network, images, std, noises, len(images)) for images in batches]
         total = len(batches.samples)
         return [
             (
@@ -217,6 +216,18 @@ class Evaluator:
             )
             for at in range(len(parts[0]))
         ]
+
+
+def features_for(network: Any, get: Callable[[str], Extract]) -> TrainingFeatures:
+    """What scores of a network are fitted to.
+
+    Args:
+        network: with a last layer.
+        get: gives the outputs of `train` or `val`, when a score asks for them.
+    """
+    layer = network.get_fc_layer()
+    head = network.score_head if isinstance(network, T2FNormNet) else None
+    return TrainingFeatures(get, layer.weight.detach(), layer.bias.detach(), head)
 
 
 def _restore_args(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 from ood_shared import distributed, files
-from ood_shared.devices import autocast
 from ood_shared.runs import progress
 from torch import nn
 
 from ascood.data.loading import TestBatches
 from ascood.scores.base import Extract
+from ascood.scoring import network_outputs
 
-VERSION = 1  # of what a pass computes
+VERSION = 2  # of what a pass computes; 2: in blocks of rows
 CACHE_LIMIT = 2 << 30  # bytes of one set's features that are written
 
 
@@ -43,10 +43,9 @@ def extract(network: nn.Module, batches: TestBatches, precision: str = "fp32", n
     """
     logits, features = [], []
     for images in progress(batches, name or batches.samples.name):
-        with autocast(images.device, precision):
-            found = network(images, return_feature=True)
-        logits.append(found[0].float())
-        features.append(found[1].float())
+        outputs = network_outputs(network, images, len(images), precision)
+        logits.append(outputs[0])
+        features.append(outputs[1])
     total = len(batches.samples)
     labels = torch.from_numpy(batches.samples.labels).to(batches.device)
     return Extract(
@@ -78,7 +77,13 @@ def write_cache(path: Path, key: str, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def cached_extract(
-    path: Path | None, key: str, network: nn.Module, batches: TestBatches, precision: str, fresh: bool = False
+    path: Path | None,
+    key: str,
+    network: nn.Module,
+    batches: TestBatches,
+    precision: str,
+    fresh: bool = False,
+    stores: bool = True,
 ) -> Extract:
     """The extract of a set from its cache, or from the network and then into the cache.
 
@@ -89,12 +94,13 @@ def cached_extract(
         batches: of the set.
         precision: of the forward passes.
         fresh: ignore what is there.
+        stores: whether a missing one is written.
     """
     arrays = None if path is None or fresh else read_cache(path, key)
     if arrays is not None and {"logits", "features", "labels"} <= set(arrays):
         return Extract(*(torch.from_numpy(arrays[n]).to(batches.device) for n in ("logits", "features", "labels")))
-    found = extract(network, batches, precision)
-    if path is not None and found.features.numel() * 4 <= CACHE_LIMIT:
-        parts = {name: getattr(found, name).cpu().numpy() for name in ("logits", "features", "labels")}
+    extracted = extract(network, batches, precision)
+    if stores and path is not None and extracted.features.numel() * 4 <= CACHE_LIMIT:
+        parts = {name: getattr(extracted, name).cpu().numpy() for name in ("logits", "features", "labels")}
         write_cache(path, key, parts)
-    return found
+    return extracted

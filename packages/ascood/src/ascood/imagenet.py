@@ -15,7 +15,7 @@ from ascood.build import load_strictly, to_device
 from ascood.data.download import WEIGHTS
 from ascood.data.preprocessing import Chain
 from ascood.data.suites import Suite, make_suite
-from ascood.evaluate import judge_run, score_names, show
+from ascood.evaluate import score_names, score_run, show
 from ascood.evaluator import Evaluator
 from ascood.networks import Backbone, make_backbone
 from ascood.scores.catalogue import make_score
@@ -93,7 +93,7 @@ def eval_ood_imagenet(options: argparse.Namespace) -> int:
         )
         tables = {}
         for name in names:
-            rows = judge_run(evaluator, make_score(name), options, root)
+            rows = score_run(evaluator, make_score(name), options, root)
             if rows:
                 tables[name] = [rows]
         if distributed.is_main():

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from ood_shared import distributed, metrics
 
-from ascood.scores.base import Extract, FeatureScore, Judgement, Score
+from ascood.scores.base import Confidences, Extract, FeatureScore, Score
+from ascood.scoring import score_outputs
 
 Trial = dict[str, Any]  # the hyper-parameters, and `auroc`
 
@@ -33,29 +34,31 @@ def search_extracts(score: FeatureScore, id_val: Extract, ood_val: Extract) -> l
     for values in combinations(score.sweep):
         score.args.update(zip(score.order, values, strict=True))
         score.prepare()
-        trials.append(_trial(score.order, values, score.judge(id_val), score.judge(ood_val)))
+        trials.append(_trial(score.order, values, score_outputs(score, id_val), score_outputs(score, ood_val)))
     return _settle(score, trials)
 
 
-def search_images(score: Score, judge: Callable[[Sequence[float]], list[tuple[Judgement, Judgement]]]) -> list[Trial]:
+def search_images(
+    score: Score, of_validation: Callable[[Sequence[float]], list[tuple[Confidences, Confidences]]]
+) -> list[Trial]:
     """Search a score of images whose last hyper-parameter is a noise: all noises from one backward pass.
 
     Args:
         score: ODIN or i-ODIN.
-        judge: for the temperature in `score.args`, ID and OOD validation data judged for each noise.
+        of_validation: for the temperature in `score.args`, confidences of ID and OOD validation data for each noise.
     """
     temperatures, noises = score.sweep
     found = {}
     for temperature in temperatures:
         score.args["temperature"] = temperature
-        for noise, (of_id, of_ood) in zip(noises, judge(noises), strict=True):
+        for noise, (of_id, of_ood) in zip(noises, of_validation(noises), strict=True):
             found[temperature, noise] = (of_id, of_ood)
     trials = [_trial(score.order, values, *found[values]) for values in combinations(score.sweep)]
     return _settle(score, trials)
 
 
-def _trial(names: Sequence[str], values: Sequence[Any], of_id: Judgement, of_ood: Judgement) -> Trial:
-    confidences = [np.asarray(judgement[0].detach().cpu(), dtype=np.float64) for judgement in (of_id, of_ood)]
+def _trial(names: Sequence[str], values: Sequence[Any], of_id: Confidences, of_ood: Confidences) -> Trial:
+    confidences = [np.asarray(pair[0].detach().cpu(), dtype=np.float64) for pair in (of_id, of_ood)]
     found = metrics.evaluate(-confidences[0], -confidences[1])["auroc"]
     return {**dict(zip(names, values, strict=True)), "auroc": found}
 

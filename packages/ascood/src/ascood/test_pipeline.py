@@ -45,7 +45,7 @@ def test_ood(config: Mapping[str, Any], folder: Path, compute: "Compute") -> Non
     score = make_score(str(name))
     own = configs.get(config, "postprocessor.postprocessor_args")
     score.args.update(own or {})
-    arrays, _ = evaluator.judge_all(
+    arrays, _ = evaluator.score_all(
         score, scheme == "fsood", bool(configs.get(config, "postprocessor.APS_mode", False))
     )
     rows = cells([evaluator.table(arrays, scheme == "fsood")], spread=False)

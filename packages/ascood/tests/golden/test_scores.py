@@ -7,7 +7,7 @@ import pytest
 import torch
 from ascood.heads import standardise
 from ascood.metrics import openood_metrics
-from ascood.scores.base import Bank, Extract
+from ascood.scores.base import Extract, TrainingFeatures
 from ascood.scores.catalogue import CLASSES
 from ascood.scores.odin import input_gradient
 from ascood.testing import check_close, network_of
@@ -32,7 +32,7 @@ def make_bank(wrapped):
         prepared = standardise(features, FACTS["posthoc"]["sigma_wrapped"]) if wrapped else features
         return Extract(prepared @ weight.T + bias, features, labels)
 
-    return Bank(extract, weight, bias), extract("test")
+    return TrainingFeatures(extract, weight, bias), extract("test")
 
 
 def rounding_of_gen(logits, gamma, M, ulps=8):
@@ -55,7 +55,7 @@ def test_a_score_is_that_of_the_reference(case):
     bank, inputs = make_bank(facts["wrapped"])
     score.fit(bank)
     score.prepare()
-    confidence, predicted = score.judge(inputs)
+    confidence, predicted = score.score(inputs)
     atol = facts.get("atol", 0)
     if facts["score"] == "gen":
         atol = atol + rounding_of_gen(inputs.logits, **facts["args"])
@@ -95,7 +95,7 @@ def test_odin_is_that_of_the_reference(odin_networks, tag, key, name):
     args = {"temperature": float(temperature[1:]), "noise": float(noise[3:])}
     x = torch.from_numpy(ODIN_ARRAYS[f"{tag}_x"])
     network = odin_networks[tag]
-    ((confidence, predicted),) = CLASSES[name](args=args).judge_images(network, x, FACTS["odin_std"][data])
+    ((confidence, predicted),) = CLASSES[name](args=args).score_images(network, x, FACTS["odin_std"][data])
     assert np.allclose(confidence, ODIN_ARRAYS[f"{tag}_{name}_{key}_conf"], rtol=0, atol=1e-6)
     assert np.array_equal(predicted, ODIN_ARRAYS[f"{tag}_{name}_{key}_pred"])
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from ascood.scores.base import Bank, Extract
+from ascood.scores.base import Extract, TrainingFeatures
 from ascood.scores.catalogue import CLASSES, make_score
 from ascood.scores.names import SCORES
 from ascood.scores.odin import ODIN, input_step
@@ -23,7 +23,9 @@ def extract_of(count, seed, classes=4, dim=8, weight=None, bias=None):
 @pytest.fixture
 def bank():
     weight, bias = image((4, 8), 1), image((4,), 2)
-    return Bank(lambda name: extract_of(60, 3 if name == "train" else 4, weight=weight, bias=bias), weight, bias)
+    return TrainingFeatures(
+        lambda name: extract_of(60, 3 if name == "train" else 4, weight=weight, bias=bias), weight, bias
+    )
 
 
 def fitted(name, bank, **args):
@@ -66,7 +68,7 @@ def test_the_alias_of_temperature_scaling_is_known():
 
 def test_gradnorm_equals_the_gradient_that_is_taken_literally(bank):
     inputs = extract_of(5, 9, weight=bank.weight, bias=bank.bias)
-    found, _ = fitted("gradnorm", bank).judge(inputs)
+    found, _ = fitted("gradnorm", bank).score(inputs)
     for row in range(5):
         layer = nn.Linear(8, 4)
         with torch.no_grad():
@@ -78,7 +80,7 @@ def test_gradnorm_equals_the_gradient_that_is_taken_literally(bank):
 
 def test_knn_with_more_neighbours_than_the_bank_takes_the_farthest(bank):
     inputs = extract_of(5, 9, weight=bank.weight, bias=bank.bias)
-    found, _ = fitted("knn", bank, K=1000).judge(inputs)
+    found, _ = fitted("knn", bank, K=1000).score(inputs)
     bank_points, points = (e.features / e.features.norm(dim=1, keepdim=True) for e in (bank.train, inputs))
     assert torch.allclose(-found, torch.cdist(points, bank_points).square().amax(1), rtol=1e-3)
 
@@ -86,7 +88,7 @@ def test_knn_with_more_neighbours_than_the_bank_takes_the_farthest(bank):
 def test_relation_leaves_the_features_as_they_were(bank):
     inputs = extract_of(5, 9, weight=bank.weight, bias=bank.bias)
     before, train = inputs.features.clone(), bank.train.features.clone()
-    fitted("relation", bank, pow=1).judge(inputs)
+    fitted("relation", bank, pow=1).score(inputs)
     assert torch.equal(inputs.features, before)
     assert torch.equal(bank.train.features, train)
 
@@ -102,7 +104,7 @@ def test_gen_tells_confident_inputs_apart(bank):
     logits = torch.stack([torch.tensor([20.0, 25.0, 30.0]), torch.zeros(3), torch.zeros(3)], dim=1)
     assert logits.softmax(1).amax(1).unique().numel() == 1
     score = CLASSES["gen"](args={"gamma": 0.1, "M": 3})
-    confidence, predicted = score.judge(Extract(logits, torch.zeros(3, 1), torch.zeros(3, dtype=torch.int64)))
+    confidence, predicted = score.score(Extract(logits, torch.zeros(3, 1), torch.zeros(3, dtype=torch.int64)))
     assert (confidence.diff() > 0).all()
     assert predicted.tolist() == [0, 0, 0]
     p = logits[0].double().softmax(0)
@@ -112,7 +114,7 @@ def test_gen_tells_confident_inputs_apart(bank):
 
 def test_she_gives_a_class_without_right_predictions_the_mean_of_its_inputs(bank, capsys):
     train = bank.train
-    wrong = Bank(
+    wrong = TrainingFeatures(
         lambda name: Extract(F.one_hot(torch.zeros(60, dtype=torch.long), 4).float(), train.features, train.labels),
         bank.weight,
         bank.bias,
@@ -125,17 +127,17 @@ def test_she_gives_a_class_without_right_predictions_the_mean_of_its_inputs(bank
 def test_klm_gives_a_class_without_predictions_a_one_hot_posterior(bank):
     logits = torch.zeros(60, 4)
     logits[:, 1] = 5.0
-    one = Bank(lambda name: Extract(logits, bank.train.features, bank.train.labels), bank.weight, bank.bias)
+    one = TrainingFeatures(lambda name: Extract(logits, bank.train.features, bank.train.labels), bank.weight, bank.bias)
     score = fitted("klm", one)
     sure = torch.tensor([[200.0, 0.0, 0.0, 0.0]])
-    confidence, _ = score.judge(Extract(sure, image((1, 8), 1), torch.tensor([0])))
+    confidence, _ = score.score(Extract(sure, image((1, 8), 1), torch.tensor([0])))
     assert abs(float(confidence)) < 1e-5
 
 
 def test_a_dimension_that_leaves_no_residual_becomes_half(bank):
     for name in ("vim", "residual"):
         inputs = extract_of(5, 9, weight=bank.weight, bias=bank.bias)
-        halved, given = (fitted(name, bank, dim=dim).judge(inputs)[0] for dim in (256, 4))
+        halved, given = (fitted(name, bank, dim=dim).score(inputs)[0] for dim in (256, 4))
         assert torch.allclose(halved, given)
 
 
@@ -143,10 +145,10 @@ def test_vim_and_dice_follow_their_hyper_parameter(bank):
     inputs = extract_of(5, 9, weight=bank.weight, bias=bank.bias)
     for name, key, values in (("vim", "dim", (2, 5)), ("dice", "p", (10, 90))):
         score = fitted(name, bank, **{key: values[0]})
-        first = score.judge(inputs)[0]
+        first = score.score(inputs)[0]
         score.args[key] = values[1]
         score.prepare()
-        assert not torch.allclose(first, score.judge(inputs)[0])
+        assert not torch.allclose(first, score.score(inputs)[0])
 
 
 @pytest.mark.parametrize(
@@ -154,12 +156,12 @@ def test_vim_and_dice_follow_their_hyper_parameter(bank):
 )
 def test_a_hyper_parameter_out_of_range_is_refused(bank, name, args):
     with pytest.raises(InputError, match=name):
-        fitted(name, bank, **args).judge(bank.val)
+        fitted(name, bank, **args).score(bank.val)
 
 
 def test_t2fnorm_needs_its_network(bank):
     with pytest.raises(InputError, match="--wrapper-net T2FNormNet"):
-        fitted("t2fnorm", bank).judge(bank.val)
+        fitted("t2fnorm", bank).score(bank.val)
 
 
 def test_the_first_list_varies_fastest():
@@ -190,13 +192,13 @@ def test_the_shared_search_of_odin_is_the_literal_one():
     sets, std = [image((6, 3, 8, 8), 1), image((6, 3, 8, 8), 2) * 2], (0.2, 0.3, 0.4)
 
     def judge(score):
-        return lambda noises: list(zip(*(score.judge_images(network, x, std, noises) for x in sets), strict=True))
+        return lambda noises: list(zip(*(score.score_images(network, x, std, noises) for x in sets), strict=True))
 
     shared = make_score("iodin")
     trials = search_images(shared, judge(shared))
     for trial in trials:
         alone = CLASSES["iodin"](args={key: trial[key] for key in ("temperature", "noise")})
-        scores = [alone.judge_images(network, x, std)[0][0] for x in sets]
+        scores = [alone.score_images(network, x, std)[0][0] for x in sets]
         pairs = scores[0][:, None] - scores[1][None]
         expected = float(((pairs > 0).double() + 0.5 * (pairs == 0)).mean())
         assert np.isclose(trial["auroc"], expected)
@@ -220,5 +222,5 @@ def test_i_odin_steps_at_one_value_of_each_image():
 
 def test_odin_leaves_parameters_without_gradients():
     network = filled(Tiny(4), 5).eval()
-    ODIN(args={"temperature": 10, "noise": 0.01}).judge_images(network, image((2, 3, 8, 8), 1), (0.5,) * 3)
+    ODIN(args={"temperature": 10, "noise": 0.01}).score_images(network, image((2, 3, 8, 8), 1), (0.5,) * 3)
     assert all(p.grad is None and p.requires_grad for p in network.parameters())

@@ -5,7 +5,7 @@ turns the sign once, where it computes metrics.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
@@ -16,9 +16,7 @@ from jaxtyping import Float, Int64
 from ood_shared.errors import InputError
 from torch import Tensor
 
-ROWS = 512  # inputs scored at a time where a table of inputs x bank is needed
-
-Judgement = tuple[Float[Tensor, " n"], Int64[Tensor, " n"]]  # confidence, predicted class
+Confidences = tuple[Float[Tensor, " n"], Int64[Tensor, " n"]]  # confidence, predicted class
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class Extract:
 
 
 @dataclass
-class Bank:
+class TrainingFeatures:
     """What scores may be fitted to. The sets are extracted when a score asks for them.
 
     Attributes:
@@ -94,7 +92,8 @@ class Score:
 
     name: ClassVar[str] = ""
     order: ClassVar[tuple[str, ...]] = ()  # hyper-parameters, in the order in which a search hands them over
-    fits: ClassVar[bool] = False  # whether something is fitted to the bank
+    fits: ClassVar[bool] = False  # whether something is fitted to features of ID images
+    labelled: ClassVar[bool] = False  # whether that takes their labels
 
     def prepare(self) -> None:
         """Compute what depends on the hyper-parameters; called after they changed."""
@@ -125,14 +124,14 @@ class Score:
 
 
 class FeatureScore(Score, ABC):
-    """A score of logits and features. (ODIN and i-ODIN judge images.)"""
+    """A score of logits and features. (ODIN and i-ODIN score images.)"""
 
-    def fit(self, bank: Bank) -> None:
-        """Take what the score needs from the bank."""
-        self.bank = bank
+    def fit(self, id_features: TrainingFeatures) -> None:
+        """Take what the score needs of the ID sets."""
+        self.id_features = id_features
 
     @abstractmethod
-    def judge(self, inputs: Extract) -> Judgement:
+    def score(self, inputs: Extract) -> Confidences:
         """Confidence and predicted class of every input."""
 
 
@@ -148,14 +147,3 @@ def library(module: str, name: str) -> Any:
         raise InputError(
             f"This score is computed by pytorch-ood, which lacks {error.name}. pip install pytorch-ood."
         ) from None
-
-
-def in_rows(inputs: Extract, judge: Callable[[Extract], Judgement], rows: int = ROWS) -> Judgement:
-    """Judge some inputs at a time, so that no table grows with the product of two sets."""
-    parts: list[Judgement] = [judge(part) for part in _parts(inputs, rows)]
-    return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
-
-
-def _parts(inputs: Extract, rows: int) -> Iterator[Extract]:
-    for start in range(0, len(inputs), rows):
-        yield inputs.rows(start, start + rows)

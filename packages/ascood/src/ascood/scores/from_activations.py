@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ascood.scores.base import Bank, Extract, FeatureScore, Judgement, library
+from ascood.scores.base import Confidences, Extract, FeatureScore, TrainingFeatures, library
 
 
-def _energy(logits: Tensor) -> Judgement:
+def _energy(logits: Tensor) -> Confidences:
     return logits.logsumexp(1), logits.argmax(1)
 
 
@@ -20,18 +20,18 @@ class ReAct(FeatureScore):
 
     name, order, fits = "react", ("percentile",), True
 
-    def fit(self, bank: Bank) -> None:
+    def fit(self, id_features: TrainingFeatures) -> None:
         """See `FeatureScore.fit`."""
-        super().fit(bank)
-        self.activations = bank.val.features.flatten().cpu().numpy()
+        super().fit(id_features)
+        self.activations = id_features.val.features.flatten().cpu().numpy()
 
     def prepare(self) -> None:
         """See `FeatureScore.prepare`."""
         self.threshold = float(np.percentile(self.activations, 100 * self.fraction("percentile")))
 
-    def judge(self, inputs: Extract) -> Judgement:
-        """See `FeatureScore.judge`."""
-        return _energy(self.bank.last_layer(inputs.features.clamp(max=self.threshold)))
+    def score(self, inputs: Extract) -> Confidences:
+        """See `FeatureScore.score`."""
+        return _energy(self.id_features.last_layer(inputs.features.clamp(max=self.threshold)))
 
 
 class ASH(FeatureScore):
@@ -39,11 +39,11 @@ class ASH(FeatureScore):
 
     name, order = "ash", ("percentile",)
 
-    def judge(self, inputs: Extract) -> Judgement:
-        """See `FeatureScore.judge`."""
+    def score(self, inputs: Extract) -> Confidences:
+        """See `FeatureScore.score`."""
         ash_b = library("pytorch_ood.detector.ash", "ash_b")
         shaped = ash_b(inputs.features[:, :, None, None], self.fraction("percentile"))
-        return _energy(self.bank.last_layer(shaped.flatten(1)))
+        return _energy(self.id_features.last_layer(shaped.flatten(1)))
 
 
 class Scale(FeatureScore):
@@ -51,11 +51,11 @@ class Scale(FeatureScore):
 
     name, order = "scale", ("percentile",)
 
-    def judge(self, inputs: Extract) -> Judgement:
-        """See `FeatureScore.judge`."""
+    def score(self, inputs: Extract) -> Confidences:
+        """See `FeatureScore.score`."""
         scale = library("pytorch_ood.detector.scale", "scale")
         shaped = scale(inputs.features.contiguous()[:, :, None, None], self.fraction("percentile"))
-        return _energy(self.bank.last_layer(shaped.flatten(1)))
+        return _energy(self.id_features.last_layer(shaped.flatten(1)))
 
 
 class DICE(FeatureScore):
@@ -68,12 +68,14 @@ class DICE(FeatureScore):
 
     def prepare(self) -> None:
         """See `FeatureScore.prepare`."""
-        fitted = library("pytorch_ood.detector", "DICE")(None, self.bank.weight, self.bank.bias, self.fraction("p"))
-        fitted.to(self.bank.weight.device)
-        train = self.bank.train
+        fitted = library("pytorch_ood.detector", "DICE")(
+            None, self.id_features.weight, self.id_features.bias, self.fraction("p")
+        )
+        fitted.to(self.id_features.weight.device)
+        train = self.id_features.train
         fitted.fit_features(train.features, torch.zeros_like(train.labels))
-        self.threshold, self.weight = fitted.threshold, fitted.masked_w.to(self.bank.weight.device)
+        self.threshold, self.weight = fitted.threshold, fitted.masked_w.to(self.id_features.weight.device)
 
-    def judge(self, inputs: Extract) -> Judgement:
-        """See `FeatureScore.judge`."""
-        return _energy(inputs.features @ self.weight.T + self.bank.bias)
+    def score(self, inputs: Extract) -> Confidences:
+        """See `FeatureScore.score`."""
+        return _energy(inputs.features @ self.weight.T + self.id_features.bias)

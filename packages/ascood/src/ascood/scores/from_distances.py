@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ascood.scores.base import Bank, Extract, FeatureScore, Judgement, in_rows
+from ascood.scores.base import Confidences, Extract, FeatureScore, TrainingFeatures
 from ascood.scores.from_logits import class_means
 
 SMALL = 1e-10
@@ -19,24 +19,20 @@ class KNN(FeatureScore):
 
     name, order, fits = "knn", ("K",), True
 
-    def fit(self, bank: Bank) -> None:
+    def fit(self, id_features: TrainingFeatures) -> None:
         """See `FeatureScore.fit`."""
-        super().fit(bank)
-        self.points = _normalised(bank.train.features)
+        super().fit(id_features)
+        self.points = _normalised(id_features.train.features)
         self.squares = self.points.square().sum(1)
 
-    def judge(self, inputs: Extract) -> Judgement:
-        """See `FeatureScore.judge`."""
+    def score(self, inputs: Extract) -> Confidences:
+        """See `FeatureScore.score`."""
         neighbours = self.count("K", len(self.points))
-
-        def judge(part: Extract) -> Judgement:
-            queries = _normalised(part.features)
-            nearness = 2 * queries @ self.points.T - self.squares  # (rows, bank), larger is nearer
-            last = nearness.topk(neighbours, dim=1).indices[:, -1]
-            # exact differences: the expansion cancels where a neighbour is close
-            return -(queries - self.points[last]).square().sum(1), part.logits.argmax(1)
-
-        return in_rows(inputs, judge)
+        queries = _normalised(inputs.features)
+        nearness = 2 * queries @ self.points.T - self.squares  # (rows, bank), larger is nearer
+        last = nearness.topk(neighbours, dim=1).indices[:, -1]
+        # exact differences: the expansion cancels where a neighbour is close
+        return -(queries - self.points[last]).square().sum(1), inputs.logits.argmax(1)
 
 
 def _normalised(features: Tensor) -> Tensor:
@@ -46,13 +42,13 @@ def _normalised(features: Tensor) -> Tensor:
 class Mahalanobis(FeatureScore):
     """Largest class-conditional Gaussian term with a shared covariance: Lee et al., NeurIPS 2018 (last layer only)."""
 
-    name, fits = "mds", True
+    name, fits, labelled = "mds", True, True
 
-    def fit(self, bank: Bank) -> None:
+    def fit(self, id_features: TrainingFeatures) -> None:
         """See `FeatureScore.fit`."""
-        super().fit(bank)
-        train = bank.train
-        self.means = class_means(train.features.double(), train.labels, len(bank.weight)).nan_to_num()
+        super().fit(id_features)
+        train = id_features.train
+        self.means = class_means(train.features.double(), train.labels, len(id_features.weight)).nan_to_num()
         self.precision = _precision(train.features, self.means[train.labels])
 
     def class_terms(self, features: Tensor) -> Tensor:
@@ -60,8 +56,8 @@ class Mahalanobis(FeatureScore):
         wide = features.double()
         return torch.stack([-_quadratic(wide - mean, self.precision) for mean in self.means], dim=1)
 
-    def judge(self, inputs: Extract) -> Judgement:
-        """See `FeatureScore.judge`."""
+    def score(self, inputs: Extract) -> Confidences:
+        """See `FeatureScore.score`."""
         return self.class_terms(inputs.features).amax(1), inputs.logits.argmax(1)
 
 
@@ -70,14 +66,14 @@ class RelativeMahalanobis(Mahalanobis):
 
     name = "rmds"
 
-    def fit(self, bank: Bank) -> None:
+    def fit(self, id_features: TrainingFeatures) -> None:
         """See `FeatureScore.fit`."""
-        super().fit(bank)
-        self.mean = bank.train.features.double().mean(0)
-        self.overall = _precision(bank.train.features, self.mean)
+        super().fit(id_features)
+        self.mean = id_features.train.features.double().mean(0)
+        self.overall = _precision(id_features.train.features, self.mean)
 
-    def judge(self, inputs: Extract) -> Judgement:
-        """See `FeatureScore.judge`."""
+    def score(self, inputs: Extract) -> Confidences:
+        """See `FeatureScore.score`."""
         background = -_quadratic(inputs.features.double() - self.mean, self.overall)
         return (self.class_terms(inputs.features) - background[:, None]).amax(1), inputs.logits.argmax(1)
 
@@ -107,24 +103,20 @@ class NNGuide(FeatureScore):
 
     name, order, fits = "nnguide", ("K", "alpha"), True
 
-    def fit(self, bank: Bank) -> None:
+    def fit(self, id_features: TrainingFeatures) -> None:
         """See `FeatureScore.fit`."""
-        super().fit(bank)
-        train = bank.train
+        super().fit(id_features)
+        train = id_features.train
         if self.args.get("honour_alpha", False):
             train = train.rows(0, max(1, int(len(train) * self.value("alpha"))))
         self.points = F.normalize(train.features, dim=1) * train.logits.logsumexp(1, keepdim=True)
 
-    def judge(self, inputs: Extract) -> Judgement:
-        """See `FeatureScore.judge`."""
+    def score(self, inputs: Extract) -> Confidences:
+        """See `FeatureScore.score`."""
         neighbours = self.count("K", len(self.points))
-
-        def judge(part: Extract) -> Judgement:
-            similar = F.normalize(part.features, dim=1) @ self.points.T
-            guidance = similar.topk(neighbours, dim=1).values.mean(1)
-            return part.logits.logsumexp(1) * guidance, part.logits.argmax(1)
-
-        return in_rows(inputs, judge)
+        similar = F.normalize(inputs.features, dim=1) @ self.points.T
+        guidance = similar.topk(neighbours, dim=1).values.mean(1)
+        return inputs.logits.logsumexp(1) * guidance, inputs.logits.argmax(1)
 
 
 class Relation(FeatureScore):
@@ -132,23 +124,19 @@ class Relation(FeatureScore):
 
     name, order, fits = "relation", ("pow",), True
 
-    def fit(self, bank: Bank) -> None:
+    def fit(self, id_features: TrainingFeatures) -> None:
         """See `FeatureScore.fit`."""
-        super().fit(bank)
-        self.points = _unit(bank.train.features)
-        self.posteriors = bank.train.logits.softmax(1)
+        super().fit(id_features)
+        self.points = _unit(id_features.train.features)
+        self.posteriors = id_features.train.logits.softmax(1)
 
-    def judge(self, inputs: Extract) -> Judgement:
-        """See `FeatureScore.judge`."""
+    def score(self, inputs: Extract) -> Confidences:
+        """See `FeatureScore.score`."""
         power = self.value("pow")
-
-        def judge(part: Extract) -> Judgement:
-            cosine = (_unit(part.features) @ self.points.T).clamp_(min=0)
-            relation = cosine * (part.logits.softmax(1) @ self.posteriors.T)  # (rows, bank)
-            kept = torch.where(relation > LEAST_RELATION, relation, 0.0)
-            return (kept**power).sum(1), part.logits.argmax(1)
-
-        return in_rows(inputs, judge)
+        cosine = (_unit(inputs.features) @ self.points.T).clamp_(min=0)
+        relation = cosine * (inputs.logits.softmax(1) @ self.posteriors.T)  # (rows, bank)
+        kept = torch.where(relation > LEAST_RELATION, relation, 0.0)
+        return (kept**power).sum(1), inputs.logits.argmax(1)
 
 
 def _unit(features: Tensor) -> Tensor:
@@ -161,14 +149,14 @@ class FDBD(FeatureScore):
 
     name, order, fits = "fdbd", ("distance_as_normalizer",), True
 
-    def fit(self, bank: Bank) -> None:
+    def fit(self, id_features: TrainingFeatures) -> None:
         """See `FeatureScore.fit`."""
-        super().fit(bank)
-        self.mean = bank.train.features.mean(0)
-        self.gaps = torch.cdist(bank.weight.double(), bank.weight.double())  # (classes, classes)
+        super().fit(id_features)
+        self.mean = id_features.train.features.mean(0)
+        self.gaps = torch.cdist(id_features.weight.double(), id_features.weight.double())  # (classes, classes)
 
-    def judge(self, inputs: Extract) -> Judgement:
-        """See `FeatureScore.judge`."""
+    def score(self, inputs: Extract) -> Confidences:
+        """See `FeatureScore.score`."""
         logits = inputs.logits.double()
         top, predicted = logits.max(1)
         gaps = self.gaps[predicted]  # (n, classes); 0 for the predicted class

@@ -8,7 +8,7 @@ from ood_shared import scores
 from ood_shared.errors import InputError
 from torch import Tensor
 
-from ascood.scores.base import Bank, Extract, FeatureScore, Judgement, library
+from ascood.scores.base import Confidences, Extract, FeatureScore, TrainingFeatures, library
 
 
 class MSP(FeatureScore):
@@ -16,8 +16,8 @@ class MSP(FeatureScore):
 
     name = "msp"
 
-    def judge(self, inputs: Extract) -> Judgement:
-        """See `FeatureScore.judge`."""
+    def score(self, inputs: Extract) -> Confidences:
+        """See `FeatureScore.score`."""
         return -scores.msp(inputs.logits), inputs.logits.argmax(1)
 
 
@@ -26,8 +26,8 @@ class MLS(FeatureScore):
 
     name = "mls"
 
-    def judge(self, inputs: Extract) -> Judgement:
-        """See `FeatureScore.judge`."""
+    def score(self, inputs: Extract) -> Confidences:
+        """See `FeatureScore.score`."""
         return -scores.max_logit(inputs.logits), inputs.logits.argmax(1)
 
 
@@ -36,8 +36,8 @@ class Energy(FeatureScore):
 
     name, order = "ebo", ("temperature",)
 
-    def judge(self, inputs: Extract) -> Judgement:
-        """See `FeatureScore.judge`."""
+    def score(self, inputs: Extract) -> Confidences:
+        """See `FeatureScore.score`."""
         return -scores.energy(inputs.logits, self.value("temperature")), inputs.logits.argmax(1)
 
 
@@ -48,12 +48,12 @@ class TemperatureScaling(FeatureScore):
     another start gives another T.
     """
 
-    name, fits = "temp_scaling", True
+    name, fits, labelled = "temp_scaling", True, True
 
-    def fit(self, bank: Bank) -> None:
+    def fit(self, id_features: TrainingFeatures) -> None:
         """See `FeatureScore.fit`."""
-        super().fit(bank)
-        logits, labels = bank.val.logits, bank.val.labels
+        super().fit(id_features)
+        logits, labels = id_features.val.logits, id_features.val.labels
         temperature = torch.full((1,), 1.5, device=logits.device, requires_grad=True)
         optimizer = torch.optim.LBFGS([temperature], lr=0.01, max_iter=50)
 
@@ -67,8 +67,8 @@ class TemperatureScaling(FeatureScore):
             optimizer.step(closure)  # type: ignore[no-untyped-call]
         self.temperature = temperature.detach()
 
-    def judge(self, inputs: Extract) -> Judgement:
-        """See `FeatureScore.judge`."""
+    def score(self, inputs: Extract) -> Confidences:
+        """See `FeatureScore.score`."""
         return -scores.msp(inputs.logits / self.temperature), inputs.logits.argmax(1)
 
 
@@ -81,8 +81,8 @@ class GEN(FeatureScore):
 
     name, order = "gen", ("gamma", "M")
 
-    def judge(self, inputs: Extract) -> Judgement:
-        """See `FeatureScore.judge`."""
+    def score(self, inputs: Extract) -> Confidences:
+        """See `FeatureScore.score`."""
         gamma, most = self.value("gamma"), self.count("M", inputs.logits.shape[1])
         top, rest = _probabilities_and_rest(inputs.logits.double(), most)
         return -(top**gamma * rest**gamma).sum(1), inputs.logits.argmax(1)
@@ -105,17 +105,17 @@ class KLMatching(FeatureScore):
 
     name, fits = "klm", True
 
-    def fit(self, bank: Bank) -> None:
+    def fit(self, id_features: TrainingFeatures) -> None:
         """See `FeatureScore.fit`."""
-        super().fit(bank)
-        classes = bank.val.logits.shape[1]
-        self.library = library("pytorch_ood.detector", "KLMatching")(None).fit_logits(bank.val.logits)
+        super().fit(id_features)
+        classes = id_features.val.logits.shape[1]
+        self.library = library("pytorch_ood.detector", "KLMatching")(None).fit_logits(id_features.val.logits)
         for missing in set(range(classes)) - {int(key) for key in self.library.dists}:
-            one_hot = F.one_hot(torch.tensor(missing), classes).to(bank.val.logits)
+            one_hot = F.one_hot(torch.tensor(missing), classes).to(id_features.val.logits)
             self.library.dists[str(missing)] = torch.nn.Parameter(one_hot, requires_grad=False)
 
-    def judge(self, inputs: Extract) -> Judgement:
-        """See `FeatureScore.judge`."""
+    def score(self, inputs: Extract) -> Confidences:
+        """See `FeatureScore.score`."""
         return -self.library.predict_logits(inputs.logits), inputs.logits.argmax(1)
 
 
@@ -127,8 +127,8 @@ class GradNorm(FeatureScore):
 
     name = "gradnorm"
 
-    def judge(self, inputs: Extract) -> Judgement:
-        """See `FeatureScore.judge`."""
+    def score(self, inputs: Extract) -> Confidences:
+        """See `FeatureScore.score`."""
         classes = inputs.logits.shape[1]
         of_logits = (classes * inputs.logits.softmax(1) - 1).abs().sum(1)
         return of_logits * inputs.features.abs().sum(1), inputs.logits.argmax(1)
@@ -139,12 +139,12 @@ class T2FNorm(FeatureScore):
 
     name = "t2fnorm"
 
-    def judge(self, inputs: Extract) -> Judgement:
-        """See `FeatureScore.judge`."""
+    def score(self, inputs: Extract) -> Confidences:
+        """See `FeatureScore.score`."""
         if "tau" in self.args:
-            logits = self.bank.last_layer(inputs.features / self.value("tau"))
-        elif self.bank.score_head is not None:
-            logits = self.bank.score_head(inputs.features)
+            logits = self.id_features.last_layer(inputs.features / self.value("tau"))
+        elif self.id_features.score_head is not None:
+            logits = self.id_features.score_head(inputs.features)
         else:
             raise InputError("t2fnorm scores networks of the trainer t2fnorm. Pass --wrapper-net T2FNormNet.")
         return -scores.msp(logits), logits.argmax(1)
@@ -164,12 +164,12 @@ class SHE(FeatureScore):
     all its training inputs, and a warning says so.
     """
 
-    name, fits = "she", True
+    name, fits, labelled = "she", True, True
 
-    def fit(self, bank: Bank) -> None:
+    def fit(self, id_features: TrainingFeatures) -> None:
         """See `FeatureScore.fit`."""
-        super().fit(bank)
-        classes, train = len(bank.weight), bank.train
+        super().fit(id_features)
+        classes, train = len(id_features.weight), id_features.train
         right = train.logits.argmax(1) == train.labels
         pattern = class_means(train.features[right], train.labels[right], classes)
         lacking = pattern.isnan().any(1)
@@ -182,7 +182,7 @@ class SHE(FeatureScore):
             pattern[lacking] = class_means(train.features, train.labels, classes).nan_to_num()[lacking]
         self.pattern = pattern
 
-    def judge(self, inputs: Extract) -> Judgement:
-        """See `FeatureScore.judge`."""
+    def score(self, inputs: Extract) -> Confidences:
+        """See `FeatureScore.score`."""
         predicted = inputs.logits.argmax(1)
         return (inputs.features * self.pattern[predicted]).sum(1), predicted

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ascood.scores.base import Bank, Extract, FeatureScore, Judgement, library
+from ascood.scores.base import Confidences, Extract, FeatureScore, TrainingFeatures, library
 
 
 class ViM(FeatureScore):
@@ -18,14 +18,14 @@ class ViM(FeatureScore):
     def prepare(self) -> None:
         """See `FeatureScore.prepare`."""
         self.library = library("pytorch_ood.detector", "ViM")(
-            None, _dimension(self, self.bank), self.bank.weight, self.bank.bias
+            None, _dimension(self, self.id_features), self.id_features.weight, self.id_features.bias
         )
-        self.library.to(self.bank.weight.device)
-        self.library.fit_features(self.bank.train.features, self.bank.train.labels)
+        self.library.to(self.id_features.weight.device)
+        self.library.fit_features(self.id_features.train.features, self.id_features.train.labels)
 
-    def judge(self, inputs: Extract) -> Judgement:
-        """See `FeatureScore.judge`."""
-        return -self.library.predict_features(inputs.features), self.bank.last_layer(inputs.features).argmax(1)
+    def score(self, inputs: Extract) -> Confidences:
+        """See `FeatureScore.score`."""
+        return -self.library.predict_features(inputs.features), self.id_features.last_layer(inputs.features).argmax(1)
 
 
 class Residual(FeatureScore):
@@ -35,18 +35,18 @@ class Residual(FeatureScore):
 
     def prepare(self) -> None:
         """See `FeatureScore.prepare`."""
-        self.origin = -(torch.linalg.pinv(self.bank.weight) @ self.bank.bias)  # (dim,)
-        rows = self.bank.val.features - self.origin
+        self.origin = -(torch.linalg.pinv(self.id_features.weight) @ self.id_features.bias)  # (dim,)
+        rows = self.id_features.val.features - self.origin
         vectors = torch.linalg.eigh(rows.T @ rows / len(rows)).eigenvectors  # ascending eigenvalues
-        self.outside: Tensor = vectors[:, : vectors.shape[1] - _dimension(self, self.bank)]
+        self.outside: Tensor = vectors[:, : vectors.shape[1] - _dimension(self, self.id_features)]
 
-    def judge(self, inputs: Extract) -> Judgement:
-        """See `FeatureScore.judge`."""
+    def score(self, inputs: Extract) -> Confidences:
+        """See `FeatureScore.score`."""
         residual = ((inputs.features - self.origin) @ self.outside).norm(dim=1)
-        return -residual, self.bank.last_layer(inputs.features).argmax(1)
+        return -residual, self.id_features.last_layer(inputs.features).argmax(1)
 
 
-def _dimension(score: FeatureScore, bank: Bank) -> int:
-    size = bank.weight.shape[1]
+def _dimension(score: FeatureScore, id_features: TrainingFeatures) -> int:
+    size = id_features.weight.shape[1]
     wanted = int(score.value("dim"))
     return wanted if wanted < size else size // 2

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ascood.attribution import frozen
-from ascood.scores.base import Judgement, Score
+from ascood.scores.base import Confidences, Score
 
 
 class ODIN(Score):
@@ -25,9 +25,9 @@ class ODIN(Score):
     name, order = "odin", ("temperature", "noise")
     single_value = False
 
-    def judge_images(
+    def score_images(
         self, network: nn.Module, images: Tensor, std: Sequence[float], noises: Sequence[float] | None = None
-    ) -> list[Judgement]:
+    ) -> list[Confidences]:
         """Confidence and class of the perturbed images, for each noise; by default the one of `args`.
 
         Args:
