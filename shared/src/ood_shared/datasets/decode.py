@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from ood_shared.datasets import opencv
 from ood_shared.errors import InputError, ManySizesError, MissingFileError
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp")  # upper or lower case
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".tif", ".tiff")  # upper or lower case
 MAX_PIXELS = 1 << 26  # of one image; more is a bomb or a slide, and neither fits here
 CHUNK = 256  # encoded images in memory at a time
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error, zlib.error)
@@ -80,7 +81,9 @@ def decode(item: Encoded, size: int | None = None, channels: int | None = None) 
                 raise InputError(
                     f"{item.name} has {opened.width} x {opened.height} pixels; at most {MAX_PIXELS} are read."
                 )
-            image = grey_or_rgb(opened, item.name)
+            if opened.format == "TIFF" and (pages := getattr(opened, "n_frames", 1)) > 1:
+                raise InputError(f"{item.name} has {pages} pages; expected one image. Write its pages to files.")
+            image = _decode_16_bit_colour(opened, data) or grey_or_rgb(opened, item.name)
     except InputError:
         raise
     except FileNotFoundError:
@@ -94,6 +97,15 @@ def decode(item: Encoded, size: int | None = None, channels: int | None = None) 
         left, top = (image.width - side) // 2, (image.height - side) // 2
         image = image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.BILINEAR)
     return _channels_last(image)
+
+
+def _decode_16_bit_colour(opened: Image.Image, data: bytes) -> Image.Image | None:
+    """A colour image of 16 bits per channel, of which Pillow would keep the upper 8 without rounding; else None."""
+    layout = str([tile[3] for tile in getattr(opened, "tile", ())])  # such as RGB;16B
+    if opened.mode not in ("RGB", "RGBA") or ";16" not in layout:
+        return None
+    pixels = opencv.decode_16_bit_colour(data)
+    return None if pixels is None else Image.fromarray(pixels)
 
 
 def to_pixels(image: Image.Image, name: str) -> npt.NDArray[np.uint8]:
