@@ -49,13 +49,18 @@ def scored(place):
     }
 
 
+def unpack(place):
+    shutil.unpack_archive(OLD / "run.tar.xz", place, filter="data")
+
+
 def observe(place):
     """The old folder as it is, and after it was resumed."""
-    shutil.copytree(OLD / "run", place / "run")
-    stopped = scored(place)
+    unpack(place)
+    stopped, before = scored(place), records(place / "run")
     printed = run(place, *TRAIN)
     return {
         "stopped": stopped,
+        "before": before,
         "lines": without_numbers(printed),
         "batches": re.findall(r"epoch \d+ batch \d+", printed),
         "records": records(place / "run"),
@@ -65,7 +70,7 @@ def observe(place):
 
 @pytest.fixture(scope="module")
 def observed(tmp_path_factory):
-    return observe(tmp_path_factory.mktemp("old"))
+    return json.loads(json.dumps(observe(tmp_path_factory.mktemp("old"))))
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +78,9 @@ def expected():
     return json.loads((OLD / "expected.json").read_text())
 
 
-def test_the_old_folder_was_left_in_the_middle_of_an_epoch():
-    progress = torch.load(OLD / "run/checkpoint.pt", weights_only=False)["progress"]
+def test_the_old_folder_was_left_in_the_middle_of_an_epoch(tmp_path):
+    unpack(tmp_path)
+    progress = torch.load(tmp_path / "run/checkpoint.pt")["progress"]
     assert (progress["epoch"], progress["step"]) == (2, 8)
 
 
@@ -83,13 +89,16 @@ def test_it_goes_on_where_it_was(observed, expected):
     assert observed["batches"] == expected["batches"] == ["epoch 3 batch 0"]
     assert observed["lines"] == expected["lines"]
     assert [row["epoch"] for row in observed["records"]] == [1, 2, 3, 4]
-    assert observed["records"][:2] == records(OLD / "run")
+    assert observed["records"][:2] == observed["before"]
 
 
 def test_its_epochs_are_those_of_the_version_that_began_it(observed, expected):
     """Equal on the machine that wrote it; sums in another order differ in the 7th digit, and grow over 40 steps."""
     for row, wanted in zip(observed["records"], expected["records"], strict=True):
-        assert row == pytest.approx(wanted, rel=1e-3, abs=0.01), row["epoch"]
+        assert row.keys() == wanted.keys()
+        for name, value in wanted.items():
+            tolerance = {"abs": 0.02} if re.search("acc|auc|f1", name) else {"rel": 1e-3, "abs": 1e-4}
+            assert row[name] == pytest.approx(value, **tolerance), (row["epoch"], name)
 
 
 @pytest.mark.parametrize(("at", "tolerance"), [("stopped", 1e-3), ("finished", 1e-2)])
