@@ -27,6 +27,15 @@ class MissingSplitError(InputError):
     """A set lacks the split that was asked for; a caller may take another one."""
 
 
+def not_installed(what: str, package: str, extra: str) -> InputError:
+    """The error for a package that only some uses need.
+
+    >>> str(not_installed("The report", "jinja2", "report"))
+    "The report needs jinja2, which is not installed: pip install 'ood-shared[report]'."
+    """
+    return InputError(f"{what} needs {package}, which is not installed: pip install 'ood-shared[{extra}]'.")
+
+
 def did_you_mean(word: str, known: Iterable[str], shown: int = 12) -> str:
     """The end of an error message: the nearest known word, when one is near, and the known words.
 

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 
 from ood_shared import files, metrics
-from ood_shared.errors import InputError
+from ood_shared.errors import InputError, not_installed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -227,8 +227,11 @@ def to_png(figure: "Figure", dpi: int = 130) -> bytes:
 
 def _panels(rows: int, columns: int, height: float) -> tuple["Figure", list["Axes"]]:
     """A white figure of `WIDTH` with panels of `height` inches in a plain style, without asking the user's settings."""
-    from matplotlib import style
-    from matplotlib.figure import Figure
+    try:
+        from matplotlib import style
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise not_installed("A figure", "matplotlib", "report") from None
 
     with style.context(["default", STYLE]):
         figure = Figure(figsize=(WIDTH, rows * height), layout="constrained", facecolor="white")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ood_shared import files, plots
-from ood_shared.errors import InputError
+from ood_shared.errors import InputError, not_installed
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -114,7 +114,10 @@ def write_report(path: Path | str, title: str, sections: Sequence[Section]) -> N
 
 def render(title: str, sections: Sequence[Section]) -> str:
     """The report as HTML text."""
-    import jinja2
+    try:
+        import jinja2
+    except ImportError:
+        raise not_installed("The report", "jinja2", "report") from None
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("ood_shared", "templates"),

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from ood_shared import files
 from ood_shared.devices import cpu_count
 from ood_shared.distributed import is_main
-from ood_shared.errors import InputError
+from ood_shared.errors import InputError, not_installed
 
 Item = TypeVar("Item")
 
@@ -78,7 +78,7 @@ class Run:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            raise InputError("--log-to tensorboard needs the package `tensorboard`: pip install tensorboard.") from None
+            raise not_installed("--log-to tensorboard", "tensorboard", "tensorboard") from None
         return SummaryWriter(str(self.folder), purge_step=last_step + 1)
 
 

@@ -21,7 +21,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ood_shared.datasets.imageset import SPLITS, ImageSet, missing_split
 from ood_shared.datasets.letters import load_letters
-from ood_shared.errors import InputError, MissingFileError
+from ood_shared.errors import InputError, MissingFileError, not_installed
 
 EMBEDDED_OOD = ("textures", "faces", "photos", "letters")
 EMBEDDED = ("digits", *EMBEDDED_OOD)
@@ -143,10 +143,10 @@ def package_file(package: str, file: str) -> Path:
         InputError: the package is not installed.
         MissingFileError: it has no such file.
     """
-    distribution = {"sklearn": "scikit-learn", "skimage": "scikit-image"}.get(package, package)
+    distribution = {"sklearn": "scikit-learn", "skimage": "scikit-image"}[package]
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise InputError(f"{distribution} is not installed, and this set is read from it. Install {distribution}.")
+        raise not_installed("This set, which is read from its files,", distribution, "embedded")
     path = Path(next(iter(spec.submodule_search_locations))) / file
     if not path.is_file():
         raise MissingFileError(f"The installed {distribution} does not carry {file}. Install {distribution} again.")

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from ood_shared.datasets.imageset import ImageSet
-from ood_shared.errors import InputError, MissingFileError
+from ood_shared.errors import InputError, MissingFileError, not_installed
 
 SIDE, BOX = 28, 20  # pixels of an image, and of the square into which the upright letter is fitted
 OVERSAMPLING = 4  # drawn so many times larger, then averaged
@@ -93,7 +93,7 @@ def _draw(font_file: Path, letter: str, turn: float, right: float, down: float) 
 def _font_file(name: str) -> Path:
     spec = importlib.util.find_spec("matplotlib")
     if spec is None or not spec.submodule_search_locations:
-        raise InputError("matplotlib is not installed, and `letters` is drawn from its fonts. Install matplotlib.")
+        raise not_installed("`letters`, drawn from its fonts,", "matplotlib", "report")
     path = Path(next(iter(spec.submodule_search_locations))) / "mpl-data" / "fonts" / "ttf" / f"{name}.ttf"
     if not path.is_file():
         raise MissingFileError(

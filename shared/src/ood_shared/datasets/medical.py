@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ood_shared.datasets.fetch import download_into
 from ood_shared.datasets.imageset import ImageSet
 from ood_shared.datasets.npz import load_npz
-from ood_shared.errors import InputError, did_you_mean
+from ood_shared.errors import InputError, did_you_mean, not_installed
 
 SIZES = (28, 64, 128, 224)
 
@@ -143,6 +143,9 @@ def load_medical(base: str, size: int, split: str, root: Path) -> ImageSet:
 
 
 def _download(base: str, size: int, place: Path) -> None:
-    import medmnist
+    try:
+        import medmnist
+    except ImportError:
+        raise not_installed("The download", "medmnist", "medmnist") from None
 
     getattr(medmnist, MEDICAL[base].kind)(split="test", root=str(place), size=size, download=True)

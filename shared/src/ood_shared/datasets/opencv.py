@@ -1,7 +1,7 @@
 """What OpenCV decodes: colours of 16 bits per channel, of which Pillow keeps the upper 8 without rounding, or none.
 
-Everything else is Pillow's, whose numbers the original programs have. (Plain PNG files decode to the same bytes here and
-there; of the time that a folder takes OpenCV saved a tenth, within the noise.)
+Everything else is Pillow's, whose numbers the original programs have. (Plain PNG files decode to the same bytes here
+and there; of the time that a folder takes OpenCV saved a tenth, within the noise.)
 """
 
 import cv2
