@@ -103,8 +103,8 @@ def _load_lsun(split: str, root: Path, size: int, channels: int) -> ImageSet:
         import lmdb
     except ModuleNotFoundError:
         raise InputError(
-            "`lsun` is stored in LMDB files and needs lmdb: pip install 'ood-shared[lsun]', or give the path of a folder "
-            "with the images."
+            "`lsun` is stored in LMDB files and needs lmdb: pip install 'ood-shared[lsun]', or give the path of a "
+            "folder with the images."
         ) from None
     stores = [f"{name}_val_lmdb" for name in LSUN_CLASSES] if split == "val" else ["test_lmdb"]
     base = _found(root, ("", "lsun"), stores[0])
