@@ -128,7 +128,7 @@ def test_size_and_channels_are_made_on_demand(sets):
 )
 def test_absent_package_is_named(monkeypatch, name, package):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=f"{package} is not installed"):
+    with pytest.raises(InputError, match=f"{package}, which is not installed"):
         load(name, "test")
 
 

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ood_bench.command import LEADERBOARD, RESULTS
+from ood_bench.settings import LEADERBOARD, RESULTS
 from ood_shared import files
 
 USED = ("backbone", "parameters", "epochs", "extra_data")

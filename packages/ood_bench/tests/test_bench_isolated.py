@@ -108,8 +108,8 @@ def test_an_environment_that_cannot_be_made_is_a_failure_of_that_method(checkout
 
 
 def test_the_baselines_get_shared_with_its_extra(checkout):
-    requests = isolated._request(methods._baselines(("msp",)), Path(), ["ood-shared"])
-    assert requests == ("ood-shared", "--extra", "baselines")
+    requests = isolated._request(methods._baselines(("msp",)), Path(), ["ood-shared", "ood-bench"])
+    assert requests == ("ood-bench", "--extra", "baselines")
 
 
 def test_what_a_cluster_sets_on_its_node_reaches_the_method(checkout, monkeypatch):

@@ -78,7 +78,7 @@ def test_without_sbatch_one_line_says_so(site, capsys, monkeypatch):
 
 def test_without_submitit_one_line_names_the_extra(site, capsys, monkeypatch):
     monkeypatch.setattr(launchers.util, "find_spec", lambda _: None)
-    assert "needs submitit. Install it: pip install 'ood-shared[slurm]'" in one_line(capsys)
+    assert "needs submitit. Install it: pip install 'ood-bench[slurm]'" in one_line(capsys)
 
 
 def test_a_cluster_that_does_not_answer_is_one_line(site, capsys, monkeypatch, tmp_path):

@@ -16,12 +16,9 @@ from collections.abc import Sequence
 from ood_shared.cli import Parser, add_shared_flags, parse_seed_number, run_command
 from ood_shared.contract import BUDGETS, add_backbone_flags
 
-DEFAULT_ID, DEFAULT_NOVEL = "digits", "7,8,9"
-DEFAULT_OOD = "textures,faces,letters,gaussian,uniform"
-DEFAULT_FOLDER = "ood-bench-report"
+from ood_bench.settings import DEFAULT_FOLDER, DEFAULT_ID, DEFAULT_NOVEL, DEFAULT_OOD, LAUNCHERS, Comparison
+
 MOST_SEEDS = 1000  # a larger --seeds is taken for a seed
-LAUNCHERS = ("local", "slurm")
-REPORT, RESULTS, LEADERBOARD = "report.html", "results.json", "leaderboard"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def command(options: argparse.Namespace) -> int:
         from ood_bench.comparison import compare
 
-        return compare(shlex.join(["ood-bench", *words]), options)
+        return compare(shlex.join(["ood-bench", *words]), Comparison.from_options(options))
 
     return run_command(command, _parser(), words)
 
@@ -40,7 +37,7 @@ def _parser() -> Parser:
     parser = Parser(prog="ood-bench", description="train and compare OOD detectors on the same data")
     group = parser.add_argument_group("what is compared")
     add = group.add_argument
-    add("--methods", type=_words, metavar="A,B", help="methods to run (default: all that are installed)")
+    add("--methods", type=_words, metavar="A,B", help="methods to run, or FILE.py:CLASS (default: all installed)")
     add("--id", default=DEFAULT_ID, metavar="NAME|PATH", help=f"in-distribution set (default: {DEFAULT_ID})")
     add("--ood", type=_words, default=_words(DEFAULT_OOD), metavar="A,B", help=f"OOD sets (default: {DEFAULT_OOD})")
     add(

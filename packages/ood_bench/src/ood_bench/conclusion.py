@@ -14,8 +14,8 @@ from ood_shared.results.schema import CONVENTION, SCHEMA_VERSION
 from ood_shared.results.thumbnails import Pictures, read_pictures
 
 from ood_bench import leaderboard, page, summary
-from ood_bench.command import LEADERBOARD, REPORT, RESULTS
 from ood_bench.jobs import Ended, say
+from ood_bench.settings import LEADERBOARD, REPORT, RESULTS
 
 
 def conclude(ended: Sequence[Ended], folder: Path, command_line: str, settings: dict[str, Any]) -> int:

@@ -21,7 +21,7 @@ from ood_bench.jobs import FindInterpreter, Interpreter, NoInterpreterError, Run
 from ood_bench.methods import GROUP, Source
 
 FOLDER, SYNC_LOG = ".isolated", "environment.txt"
-OWN = "ood-shared"
+OWN, BENCH = "ood-shared", "ood-bench"
 LEAKS = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")  # variables that would bring this environment into another
 
 
@@ -94,7 +94,7 @@ def _workspace(start: Path) -> tuple[Path, list[str]]:
 def _request(source: Source, root: Path, members: Sequence[str]) -> tuple[str, ...]:
     """What `uv sync --package` gets."""
     if source.group:
-        return (OWN, "--extra", "baselines")
+        return (BENCH, "--extra", "baselines")
     points = metadata.entry_points(group=GROUP)
     names = [_normal(point.dist.name) for point in points if point.name == source.name and point.dist is not None]
     if not names or names[0] not in members:

@@ -1,10 +1,8 @@
 """How `ood-bench` starts its runs: one after the other on this machine, or each as a job of a cluster (`slurm`)."""
 
-import argparse
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import util
-from pathlib import Path
 from typing import Any
 
 from ood_shared.errors import InputError
@@ -13,38 +11,38 @@ from ood_bench import slurm_queue
 from ood_bench.isolated import own_interpreters
 from ood_bench.jobs import Ended, FindInterpreter, Run, perform, this_interpreter
 from ood_bench.methods import Source
+from ood_bench.settings import Comparison
 
 Launch = Callable[[Sequence[Run], bool], list[Ended]]
 
 
-def choose_launcher(options: argparse.Namespace, chosen: Sequence[Source], folder: Path) -> Launch:
+def choose_launcher(asked: Comparison, chosen: Sequence[Source]) -> Launch:
     """What starts the runs: takes them and whether to resume, returns how each ended.
 
     Args:
-        options: `launcher`, `slurm`, `isolated` and `budget` are read.
+        asked: by the flags.
         chosen: the methods that will run.
-        folder: of all files.
 
     Raises:
         InputError: something that the flags need is not there.
     """
-    find = own_interpreters(chosen) if options.isolated else this_interpreter
-    if options.launcher == "local":
-        if options.slurm:
-            raise InputError(f"--slurm {options.slurm[0]} is for --launcher slurm, but the launcher is local.")
+    find = own_interpreters(chosen) if asked.isolated else this_interpreter
+    if asked.launcher == "local":
+        if asked.slurm:
+            raise InputError(f"--slurm {asked.slurm[0]} is for --launcher slurm, but the launcher is local.")
         return partial(one_after_the_other, find=find)
-    parameters = slurm_queue.read_options(options.slurm, options.budget)
+    parameters = slurm_queue.read_options(asked.slurm, asked.budget)
     if util.find_spec("submitit") is None:
-        raise InputError("--launcher slurm needs submitit. Install it: pip install 'ood-shared[slurm]'")
+        raise InputError("--launcher slurm needs submitit. Install it: pip install 'ood-bench[slurm]'")
     slurm_queue.check()
     from ood_bench.slurm import Grid
 
-    return Grid(parameters, folder, find)
+    return Grid(parameters, asked.output_dir, find)
 
 
-def retries(options: argparse.Namespace, ended: Sequence[Ended]) -> dict[str, Any]:
+def retries(asked: Comparison, ended: Sequence[Ended]) -> dict[str, Any]:
     """For the report: how often a run may be started again, and which were."""
-    if options.launcher == "local":
+    if asked.launcher == "local":
         return {}
     again = {str(end.run): f"{end.attempts} times" for end in ended if end.attempts > 1}
     return {"retries": f"at most {slurm_queue.RETRIES}, of a run whose job is lost", "started again": again or "none"}
