@@ -29,7 +29,7 @@ from imood.losses import Objective, training_losses
 from imood.networks import build
 from imood.pool import FeaturePool
 from imood.scores import Outputs, fitting
-from imood.validation import Pass
+from imood.passes import Pass
 from ood_shared import runs
 from ood_shared.files import write_json
 

@@ -10,11 +10,12 @@ import torch
 from imood import longtail
 from imood.data.batches import Feed
 from imood.data.registry import open_task
-from imood.data.tasks import Place
+from imood.data.tasks import Source
 from imood.losses import Objective, training_losses
-from imood.settings import Compute, Settings
+from imood.settings import Settings
 from imood.train import make_network, make_optimizer, train
 from ood_shared import checkpoints, distributed
+from ood_shared.training import Compute
 
 CPU = torch.device("cpu")
 STEPS, RANKS = 3, 2
@@ -58,7 +59,7 @@ def one_process(task, chosen, out):
 def main():
     data, out, role, metric, aux = sys.argv[1:]
     torch.set_num_threads(1)
-    task = open_task(Place("cifar10", Path(data), 0.1, "ResNet18", CPU), training=True)
+    task = open_task(Source("cifar10", Path(data), 0.1, "ResNet18", CPU), training=True)
     chosen = settings(task, metric, aux)
     if role == "one":
         one_process(task, chosen, Path(out))

@@ -3,7 +3,7 @@
     python -m imood.bench --id digits --ood textures,gaussian --seed 0 --budget smoke --output-dir out
 
 Images become 32 x 32 RGB; with `--rho` the training set becomes long-tailed. Here are the flags and the
-schedules; `budgeted` does the work and brings torch.
+schedules; `fitting` does the work and brings torch.
 """
 
 import sys
@@ -47,7 +47,7 @@ def make_parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`python -m imood.bench`."""
-    return run_bench("imood.detector", SCHEDULES, make_parser(), argv)
+    return run_bench("imood.fitting", SCHEDULES, make_parser(), argv)
 
 
 if __name__ == "__main__":

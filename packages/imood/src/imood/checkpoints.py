@@ -17,7 +17,7 @@ from ood_shared.errors import InputError, MissingFileError
 from ood_shared.files import atomic_path
 from torch import Tensor, nn
 
-from imood.networks import WIDTH, Network
+from imood.networks import COMMON_NETWORKS, WIDTH, Network, build
 from imood.scores import fitting
 
 CLASSIFIERS = ("linear", "fc")
@@ -88,6 +88,39 @@ def form_of(state: Mapping[str, Tensor], source: object) -> Form:
     return Form(
         len(classifier), len(state["conv1.weight"]) if "linear.weight" in state else WIDTH, "fc.weight" in state
     )
+
+
+def architecture_of(state: Mapping[str, Tensor], form: Form) -> str:
+    """ResNet18, ResNet34 or ResNet50, by the number of blocks."""
+    if form.bottleneck:
+        return "ResNet50"
+    return "ResNet34" if "layer1.2.conv1.weight" in state else "ResNet18"
+
+
+def load_network(path: Path, model: str | None, n_classes: int) -> tuple[Network, list[str]]:
+    """The network of a checkpoint, in eval mode on the CPU, and lines about what did not fit.
+
+    Args:
+        path: of the file.
+        model: name of the network; None reads it from the weights.
+        n_classes: C.
+
+    Raises:
+        MissingFileError: the file is not there.
+        InputError: it is damaged or hostile, or of another network.
+    """
+    state = read_weights(path)
+    if model in COMMON_NETWORKS:
+        network = build(model, n_classes, len(state["fc.weight"]) if "fc.weight" in state else n_classes)
+        return network.eval(), load_into(network, state, path, n_classes)
+    form = form_of(state, path)
+    model = model or architecture_of(state, form)
+    if form.bottleneck != (model == "ResNet50"):
+        stored = "ResNet50" if form.bottleneck else "ResNet18 or ResNet34"
+        raise InputError(f"{path} is of a {stored}, --model is {model}. Pass --model {stored.split()[0]}.")
+    network = build(model, n_classes, form.n_outputs, form.width)
+    notes = load_into(network, state, path, n_classes)
+    return network.eval(), notes
 
 
 def load_into(network: Network, state: Mapping[str, Tensor], source: object, n_classes: int) -> list[str]:

@@ -131,7 +131,9 @@ def train_main(argv: Sequence[str] | None = None) -> int:
 
 def test_main(argv: Sequence[str] | None = None) -> int:  # noqa: PT028 - the script's name, no test function
     """Run test.py."""
-    return run_command(deferred("imood.commands", "test_command"), test_parser(), argv)
+    parser = test_parser()
+    parser.set_defaults(words=list(sys.argv[1:] if argv is None else argv))
+    return run_command(deferred("imood.commands", "test_command"), parser, argv)
 
 
 def bench_main(argv: Sequence[str] | None = None) -> int:

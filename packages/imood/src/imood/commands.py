@@ -3,8 +3,11 @@
 import argparse
 import os
 import secrets
+import shlex
+import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,20 +18,22 @@ from ood_shared import distributed, runs
 from ood_shared.devices import maybe_compile
 from ood_shared.errors import InputError, MissingFileError
 from ood_shared.files import write_text
+from ood_shared.training import Compute, settings_from
 
 from imood import launch, modes
-from imood.checkpoints import BEST, LATEST
+from imood.checkpoints import BEST, LATEST, load_network
 from imood.data import user_data
 from imood.data.registry import NAMED, default_dataset, default_model, open_task
-from imood.data.tasks import SYNTHETIC, Place, Task
-from imood.evaluate import TestSettings, evaluate, load_network
+from imood.data.tasks import SYNTHETIC, Source, Task
+from imood.evaluate import TestSettings, evaluate
+from imood.launch import Processes
+from imood.metrics import metric_of, plain_test_of
 from imood.networks import Network
-from imood.records import one_line_warnings
-from imood.scores import BALANCED, choose_metrics
-from imood.settings import Compute, Settings, run_folder
+from imood.passes import Pass
+from imood.scores import choose_metrics
+from imood.settings import Settings, read_run, run_folder
 from imood.state import saved_seed
 from imood.train import scaled_rate, timestamp, train
-from imood.validation import Pass
 
 NO_WEIGHTS = (
     "Nothing fills this folder by itself: train first, then pass the run's folder, or copy or link it there "
@@ -39,20 +44,36 @@ NO_WEIGHTS = (
 
 def train_command(options: argparse.Namespace) -> int | None:
     """`train.py`: start the processes, or be one of them."""
-    first = launch.device_of(options)
+    processes = settings_from(Processes, options)
+    first = launch.device_of(processes)
     if not distributed.launched():
-        count, gpus = launch.local_processes(options, first)
-        if count > 1 or options.num_nodes > 1:
-            return launch.launch(options.words, options, count, gpus)
-    with launch.joined(options, first) as device, one_line_warnings():
+        count, gpus = launch.local_processes(processes, first)
+        if count > 1 or processes.num_nodes > 1:
+            return launch.launch(options.words, processes, count, gpus)
+    with launch.joined(processes, first) as device, one_line_warnings():
         _train(options, device)
     return None
 
 
 def test_command(options: argparse.Namespace) -> None:
     """`test.py`."""
-    with launch.joined(options, launch.device_of(options)) as device, one_line_warnings():
+    processes = settings_from(Processes, options)
+    with launch.joined(processes, launch.device_of(processes)) as device, one_line_warnings():
         _test(options, device)
+
+
+@contextmanager
+def one_line_warnings() -> Iterator[None]:
+    """Warnings of this package as one line each, on rank 0 only."""
+
+    def show(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
+        if distributed.is_main():
+            print(f"warning: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
+        warnings.showwarning = show
+        yield
 
 
 def _train(options: argparse.Namespace, device: torch.device) -> None:
@@ -64,54 +85,30 @@ def _train(options: argparse.Namespace, device: torch.device) -> None:
         )
     model = options.model or default_model(dataset)
     ratio = _ratio(options.imbalance_ratio, dataset)
-    place = Place(
-        dataset, root, ratio, model, device, _workers(options), options.id_class_number, options.num_ood_samples,
-        options.ood_aux_dataset, options.ood_aux,
+    source = Source(
+        dataset, root, ratio, model, device, _workers(options.num_workers), options.id_class_number,
+        options.num_ood_samples, options.ood_aux_dataset, options.ood_aux,
     )  # fmt: skip
-    task = _load(open_task(place, training=True))
+    task = _load(open_task(source, training=True))
     batch = _batch_size(options.batch_size, task, dataset)
-    settings = Settings(
+    settings = settings_from(
+        Settings,
+        options,
         dataset=dataset,
         model=model,
         counts=tuple(task.counts),
-        ood_metric=options.ood_metric,
-        aux_ood_loss=options.aux_ood_loss,
-        ood_aux_dataset=options.ood_aux_dataset,
         ood_aux=str(task.notes["aux_outliers"]) if "aux_outliers" in task.notes else options.ood_aux,
         imbalance_ratio=ratio,
-        num_ood_samples=options.num_ood_samples,
-        id_class_number=options.id_class_number,
-        width=options.width,
-        epochs=options.epochs,
         batch_size=batch,
-        test_batch_size=options.test_batch_size,
         lr=scaled_rate(dataset, options.lr, batch),
-        wd=options.wd,
-        momentum=options.momentum,
-        opt=options.opt,
-        decay=options.decay,
         decay_epochs=tuple(options.decay_epochs),
-        Lambda=options.Lambda,
-        Lambda2=options.Lambda2,
-        T=options.T,
-        k=options.k,
-        logit_adjust=options.logit_adjust,
-        maha_capacity=options.maha_capacity,
-        save_epochs=options.save_epochs,
-        precision=options.precision,
-        channels_last=options.channels_last,
+        seed=0,
     )
     moment = distributed.gather_objects(timestamp() if options.timestamp else None)[0]
     folder = run_folder(Path(options.save_root_path), settings, task.name, moment)
     if options.output_dir is not None:
         folder = Path(options.output_dir)
-    resume = None if options.resume is None else Path(options.resume) if options.resume else folder
-    if resume is not None and not resume.is_dir():
-        if options.resume:
-            raise MissingFileError(f"--resume: {resume} is not a folder.")
-        resume = None  # nothing was started there yet
-    if resume is not None and options.resume == "" and not any(resume.glob("*.p*t*")):
-        resume = None
+    resume = _resumed(options.resume, folder)
     settings = replace(settings, seed=_seed(options.seed, resume))
     _announce(settings, task)
 
@@ -119,66 +116,78 @@ def _train(options: argparse.Namespace, device: torch.device) -> None:
         if distributed.is_main():
             _write_arguments(folder, options, settings)
 
-    train(task, settings, folder, Compute(device, options.compile, options.log_to), resume, on_start)
+    compute = Compute(device, settings.precision, options.compile, options.log_to)
+    train(task, settings, folder, compute, resume, on_start)
     if distributed.is_main():
         print(f"finished: {folder}", flush=True)
+
+
+def _resumed(word: str | None, folder: Path) -> Path | None:
+    """The folder that `--resume` goes on with: of the word, or the run's own where something was started there."""
+    if word is None:
+        return None
+    resume = Path(word) if word else folder
+    if not resume.is_dir():
+        if word:
+            raise MissingFileError(f"--resume: {resume} is not a folder.")
+        return None
+    return resume if word or any(resume.glob("*.p*t*")) else None
 
 
 def _test(options: argparse.Namespace, device: torch.device) -> None:
     if not options.ckpt_path:
         raise InputError(f"--ckpt_path is missing: the folder of the checkpoint. {NO_WEIGHTS}")
     folder = Path(options.ckpt_path)
-    source = folder / (LATEST if options.ckpt == "latest" else BEST)
-    if not source.is_file():
-        raise MissingFileError(f"{source} is missing. {NO_WEIGHTS}")
-    trained = runs.read_settings(folder)
+    weights = folder / (LATEST if options.ckpt == "latest" else BEST)
+    if not weights.is_file():
+        raise MissingFileError(f"{weights} is missing. {NO_WEIGHTS}")
+    trained = read_run(folder)
     root = Path(options.data_root_path)
-    dataset = options.dataset or trained.get("dataset") or default_dataset(root)
-    same = dataset == trained.get("dataset")
-    model = options.model or (trained.get("model") if same else None) or default_model(dataset)
+    dataset = options.dataset or trained.dataset or default_dataset(root)
+    same = dataset == trained.dataset
+    model = options.model or (trained.model if same else None) or default_model(dataset)
     ratio = _ratio(options.imbalance_ratio, dataset)
     if options.imbalance_ratio is None and same:
-        ratio = trained.get("imbalance_ratio", ratio)
-    aux = trained.get("ood_aux") if same else None
-    place = Place(
-        dataset, root, ratio, model, device, _workers(options), options.id_class_number, options.num_ood_samples,
-        aux=aux, ood_test=options.ood_test,
+        ratio = trained.imbalance_ratio
+    aux = trained.ood_aux if same else None
+    source = Source(
+        dataset, root, ratio, model, device, _workers(options.num_workers), options.id_class_number,
+        options.num_ood_samples, aux=aux, ood_test=options.ood_test,
     )  # fmt: skip
-    task = open_task(place, training=False)
+    task = open_task(source, training=False)
     if aux is not None and aux in (options.ood_test or "").split(","):
         warnings.warn(f"{aux} was trained with and is tested now; its numbers mean little.", stacklevel=2)
-    network, notes = load_network(source, model, task.n_classes)
-    if same and trained.get("counts") not in (None, task.counts):
-        notes.append(f"{source} was trained with the class counts {trained['counts']}, now they are {task.counts}.")
+    network, notes = load_network(weights, model, task.n_classes)
+    if same and trained.counts not in (None, tuple(task.counts)):
+        notes.append(
+            f"{weights} was trained with the class counts {list(trained.counts or ())}, now they are {task.counts}."
+        )
     metrics = choose_metrics(
-        options.ood_metric or modes.plain_test_of(trained.get("ood_metric")),
+        options.ood_metric or plain_test_of(trained.ood_metric),
         network.classifier.out_features,
         task.n_classes,
-        trained.get("ood_metric"),
+        trained.ood_metric,
     )
-    network = network.to(device)
-    trained_tau = _trained_tau(trained, folder)
-    if options.posterior == "consistent" and "logit_adjust" not in trained:
+    balanced = any(metric_of(name).balanced for name in metrics)
+    if options.posterior == "consistent" and trained.logit_adjust is None:
         notes.append(f"{folder} does not say the tau of the training; --posterior consistent takes 0, as published.")
-    if options.posterior == "consistent" and not any(name in BALANCED for name in metrics):
+    if options.posterior == "consistent" and not balanced:
         notes.append("--posterior concerns the ada_ metrics only, and none is asked for.")
-    _say_about_test(notes, metrics, options.logit_adjust)
-    passing = _passing(options, network, task, device)
+    _say_about_test(notes, balanced, options.logit_adjust)
+    passing = _passing(options, network.to(device), task, device)
     about = {"dataset": dataset, "model": model, "imbalance_ratio": ratio, "ckpt": options.ckpt}
-    about |= {"trained": trained.get("ood_metric"), "test_batch_size": options.test_batch_size}
+    about |= {"trained": trained.ood_metric, "test_batch_size": options.test_batch_size}
     out = folder if options.output_dir is None else Path(options.output_dir)
     settings = TestSettings(
-        metrics, tuple(options.logit_adjust), options.maha_sign, options.posterior, trained_tau, options.seed
+        metrics,
+        tuple(options.logit_adjust),
+        options.maha_sign,
+        options.posterior,
+        trained.logit_adjust or 0.0,
+        options.seed,
+        shlex.join(["test.py", *options.words]),
     )
-    evaluate(task, network, passing, settings, source, out, about, device)
-
-
-def _trained_tau(trained: Mapping[str, Any], folder: Path) -> float:
-    """The prior exponent of the training; 0 where the run does not say it."""
-    tau = trained.get("logit_adjust") or 0.0
-    if not isinstance(tau, int | float):
-        raise InputError(f"{folder}: config.json has logit_adjust {tau!r}; expected a number. Restore the file.")
-    return float(tau)
+    evaluate(task, network, passing, settings, weights, out, about, device)
 
 
 def _passing(options: argparse.Namespace, network: Network, task: Task, device: torch.device) -> Pass:
@@ -188,13 +197,13 @@ def _passing(options: argparse.Namespace, network: Network, task: Task, device: 
     return Pass(forward, task.test_views, options.test_batch_size, device, options.precision, options.channels_last)
 
 
-def _say_about_test(notes: list[str], metrics: tuple[str, ...], taus: list[float]) -> None:
+def _say_about_test(notes: list[str], balanced: bool, taus: list[float]) -> None:
     if not distributed.is_main():
         return
     for note in notes:
         print(note, flush=True)
     print(f"tau (--logit_adjust): {', '.join(map(str, taus))}", flush=True)
-    if 0 in taus and any(name.startswith("ada_") for name in metrics):
+    if 0 in taus and balanced:
         warnings.warn("ada_ metrics with --logit_adjust 0 rank as the plain ones: the prior is uniform.", stacklevel=2)
 
 
@@ -204,7 +213,7 @@ def _announce(settings: Settings, task: Task) -> None:
     print(
         f"class counts: {task.counts}; tau (--logit_adjust): {settings.logit_adjust}; seed {settings.seed}", flush=True
     )
-    if settings.ood_metric.startswith("ada_") and settings.logit_adjust == 0:
+    if metric_of(settings.ood_metric).balanced and settings.logit_adjust == 0:
         warnings.warn("ada_ losses with --logit_adjust 0 see a uniform prior: nothing is balanced.", stacklevel=2)
     if settings.ood_aux_dataset in SYNTHETIC and settings.aux_ood_loss == "simclr":
         print("the outliers of the auxiliary loss are synthetic features", flush=True)
@@ -226,10 +235,10 @@ def _ratio(given: float | str | None, dataset: str) -> float | None:
     return float(given)
 
 
-def _workers(options: argparse.Namespace) -> int:
+def _workers(given: int) -> int:
     """Workers of this process, as the published code divides them; no more than there are cores."""
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    wanted = options.num_workers if local == 1 else int((options.num_workers + local) / local)
+    wanted = given if local == 1 else int((given + local) / local)
     return min(wanted, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else wanted)
 
 

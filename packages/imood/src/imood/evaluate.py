@@ -12,24 +12,17 @@ from ood_shared.errors import InputError
 from ood_shared.files import write_json
 from torch import Tensor
 
-from imood import longtail
-from imood.checkpoints import (
-    MAX_QUEUE_BYTES,
-    PLAIN_FEATURES,
-    form_of,
-    load_into,
-    read_features,
-    read_weights,
-    save_tensor,
-)
+from imood.checkpoints import MAX_QUEUE_BYTES, PLAIN_FEATURES, read_features, save_tensor
 from imood.data.images import Images
 from imood.data.tasks import Task
-from imood.networks import Network, build
-from imood.pool import FeaturePool, check_queue
-from imood.run_files import summarise, table, write_metric
-from imood.scored import GROUPS, Scored
-from imood.scores import BALANCED, Outputs
-from imood.validation import Pass
+from imood.figures import GROUPS
+from imood.metrics import metric_of
+from imood.networks import Network
+from imood.passes import Pass, outputs_of
+from imood.pool import FeaturePool, pool_of_queue
+from imood.run_files import table, write_metric
+from imood.scored import Scored, summarise
+from imood.scores import Outputs, Rule
 
 
 @dataclass(frozen=True)
@@ -43,6 +36,7 @@ class TestSettings:
         posterior: `published` or `consistent`: which posterior the balanced metrics divide by the prior.
         trained_tau: prior exponent that the network was trained with.
         seed: of the bootstrap intervals.
+        command: the command line, for the page.
     """
 
     __test__ = False  # no test class, whatever pytest thinks of its name
@@ -53,6 +47,7 @@ class TestSettings:
     posterior: str = "published"
     trained_tau: float = 0.0
     seed: int = 0
+    command: str = "test.py"
 
     @property
     def divided_tau(self) -> float:
@@ -70,23 +65,6 @@ class Passes:
     seconds_per_1000: float
 
 
-def load_network(path: Path, model: str, n_classes: int) -> tuple[Network, list[str]]:
-    """The network of a checkpoint, in eval mode on the CPU, and lines about what did not fit.
-
-    Raises:
-        MissingFileError: the file is not there.
-        InputError: it is damaged or hostile, or of another network.
-    """
-    state = read_weights(path)
-    form = form_of(state, path)
-    if form.bottleneck != (model == "ResNet50"):
-        found = "ResNet50" if form.bottleneck else "ResNet18 or ResNet34"
-        raise InputError(f"{path} is of a {found}, --model is {model}. Pass --model {found.split()[0]}.")
-    network = build(model, n_classes, form.n_outputs, form.width)
-    notes = load_into(network, state, path, n_classes)
-    return network.eval(), notes
-
-
 def run_passes(passing: Pass, task: Task, pool: FeaturePool | None) -> Passes:
     """Forward passes over all test sets; distances too when there is a pool."""
     started, count = time.perf_counter(), 0
@@ -94,12 +72,7 @@ def run_passes(passing: Pass, task: Task, pool: FeaturePool | None) -> Passes:
     def outputs(images: Images) -> Outputs:
         nonlocal count
         count += len(images)
-        logits, features = passing(images)
-        distances = None
-        if pool is not None:
-            parts = [pool.distances(part).squeeze(1) for part in features.split(8192)]
-            distances = torch.cat(parts)
-        return Outputs(logits, features, distances)
+        return outputs_of(passing, images, pool)
 
     test = task.test()
     id_test = outputs(test)
@@ -118,36 +91,28 @@ def test_pool(passing: Pass, task: Task, dim: int, folder: Path, device: torch.d
     `id_feats.pth` of the folder, else `id_feat_plain.pt`, else built from the long-tailed training images without
     augmentation and saved as the latter.
     """
-    found = read_features(folder)
-    if found is not None:
-        check_queue(found[0], task.n_classes, dim)
-        queue = found[0][:, : max(task.counts)].to(device)
-        occupied = (queue != 0).any(dim=2)  # (C, slots)
-        pool = FeaturePool(occupied.sum(1).tolist(), dim, device)
-        pool.fill(queue[occupied], occupied.nonzero()[:, 0])
-        return pool, str(folder / found[1])
-    train, pool = task.train(), FeaturePool(task.counts, dim, device)
-    _, features = passing(train)
-    pool.fill(features, train.labels)
+    stored = read_features(folder)
+    if stored is not None:
+        return pool_of_queue(stored[0], task.counts, dim, device), str(folder / stored[1])
+    pool = training_pool(passing, task.train(), task.counts, dim)
     if distributed.is_main() and pool.queue_bytes <= MAX_QUEUE_BYTES:
         save_tensor(folder / PLAIN_FEATURES, pool.queue().cpu())
     return pool, f"{folder / PLAIN_FEATURES} (made from the training images)"
 
 
-def score_sets(
-    passes: Passes, metric: str, tau: float, counts: Sequence[int], maha_sign: str, trained_tau: float = 0.0
-) -> tuple[Scored, dict[str, Scored]]:
-    """Scores of one metric at one prior exponent for the ID test set and every outlier set.
+def training_pool(passing: Pass, train: Images, counts: Sequence[int], dim: int) -> FeaturePool:
+    """The features of the training images, without augmentation."""
+    pool = FeaturePool(counts, dim, passing.device)
+    pool.fill(passing(train)[1], train.labels)
+    return pool
 
-    With a `trained_tau` the balanced metrics use the posterior that a training with it gives (`Outputs.log_beta`).
-    """
-    device = passes.id_labels.device
-    log_prior = longtail.log_prior(longtail.adjustments(counts, tau)).to(device)
-    trained = longtail.adjustments(counts, trained_tau).to(device) if trained_tau else None
+
+def score_sets(passes: Passes, rule: Rule) -> tuple[Scored, dict[str, Scored]]:
+    """Scores of one metric at one prior exponent for the ID test set and every outlier set."""
 
     def scored(outputs: Outputs, labels: Tensor) -> Scored:
-        values = outputs.scores(metric, log_prior, maha_sign, trained).cpu().numpy()
-        return Scored(values, outputs.predictions(metric).cpu().numpy(), labels.cpu().numpy())
+        scores, predictions = rule(outputs)
+        return Scored(scores.numpy(), predictions.numpy(), labels.cpu().numpy())
 
     return scored(passes.id_test, passes.id_labels), {
         name: scored(outputs, labels) for name, (outputs, labels) in passes.outliers.items()
@@ -181,7 +146,7 @@ def evaluate(
     """
     pool = None
     notes: dict[str, Any] = {}
-    if any("maha" in metric for metric in settings.metrics):
+    if any(metric_of(name).pool for name in settings.metrics):
         pool, notes["pool"] = test_pool(passing, task, network.classifier.in_features, source.parent, device)
     passes = run_passes(passing, task, pool)
     if not distributed.is_main():
@@ -200,9 +165,10 @@ def evaluate(
     results = []
     for metric, tau in combinations:
         folder = out if len(combinations) == 1 else out / f"{metric}-tau{tau}"
-        if settings.posterior != "published" and metric in BALANCED:  # never in the place of the published numbers
+        if settings.posterior != "published" and metric_of(metric).balanced:  # never where the published numbers stand
             folder = out / f"{metric}-tau{tau}-{settings.posterior}"
-        id_test, outliers = score_sets(passes, metric, tau, task.counts, settings.maha_sign, settings.divided_tau)
+        rule = Rule(metric, tuple(task.counts), tau, settings.maha_sign, settings.divided_tau)
+        id_test, outliers = score_sets(passes, rule)
         summary = summarise(id_test, outliers, task.counts)
         print(f"--- {metric}, tau {tau} ---\n{table(summary, task.layout)}", flush=True)
         about = {**config, **notes, "ood_metric": metric, "logit_adjust": tau, "maha_sign": settings.maha_sign}
@@ -219,7 +185,7 @@ def evaluate(
                 task.counts,
                 {**facts, "config": about},
                 device,
-                pictures=len(combinations) == 1,
+                settings.command if len(combinations) == 1 else None,
             )
         )
     if len(combinations) > 1:

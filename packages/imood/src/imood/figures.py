@@ -1,54 +1,47 @@
-"""ROC curves, histograms and one self-contained page for the result of a test."""
+"""Pictures of a run: the curves of a training, and the page of a test."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ood_shared import plots
-from ood_shared.report import Figure, Section, Table, Text, write_report
-from ood_shared.results.record import split_scores
+from ood_shared.report import Section, Table, Text
+from ood_shared.results.page import write_page
+
+GROUPS = ("many", "median", "low")
 
 
-def write_pictures(folder: Path, result: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+def draw_curves(folder: Path, histories: Mapping[str, Sequence[float]], with_groups: bool) -> None:
+    """`losses.png`, `test_accs.png`, `test_f1s.png`."""
+    losses = {"training": histories["training_losses"], "test": histories["test_clean_losses"]}
+    names = ("overall", *GROUPS) if with_groups else ("overall",)
+    accuracies = {name: histories[f"{name}_accs"] for name in names}
+    for file, series, label in (
+        ("losses.png", losses, "loss"),
+        ("test_accs.png", accuracies, "accuracy"),
+        ("test_f1s.png", {"macro F1": histories["f1s"]}, "F1"),
+    ):
+        plots.save(plots.curves(series, ylabel=label, first=0), folder / file)
+
+
+def write_pictures(folder: Path, result: Mapping[str, Any], arrays: Mapping[str, np.ndarray], command: str) -> None:
     """Write `roc.png`, `histograms.png` and `report.html` into a result folder."""
-    reference, *others = split_scores(arrays)
-    scores = dict(zip(result["ood_datasets"], others, strict=True))
-    plots.save(plots.roc({name: (reference, values) for name, values in scores.items()}), folder / "roc.png")
-    plots.save(plots.histograms(reference, scores), folder / "histograms.png")
     config, published = result["config"], result["published"]
-    counts = config["class_counts"]
-    rows = [
-        [name, *(_cell(cells[key]) for key in ("auroc", "aupr_out", "fpr95"))]
-        for name, cells in result["metrics"].items()
-    ]
-    groups = [
-        [name, _share(published[name]), _share(result["group_auroc"][name])] for name in ("many", "median", "low")
-    ]
-    sections: list[Section] = [
+    counts, id_name = config["class_counts"], result["id_dataset"]
+    groups = [[name, _share(published[name]), _share(result["group_auroc"][name])] for name in GROUPS]
+    first: list[Section] = [
         Text(
             "What was tested",
             [
                 f"Score {config['ood_metric']} at tau {config['logit_adjust']}.",
-                f"Trained on {sum(counts)} images of {len(counts)} classes of {result['id_dataset']}.",
-                f"ID accuracy {_share(published['accuracy'])}.",
+                f"Trained on {sum(counts)} images of {len(counts)} classes of {id_name}.",
+                f"Outlier sets: {', '.join(result['ood_datasets'])}; images that show an ID class are left out.",
             ],
         ),
-        Table(
-            "Outlier sets",
-            ["set", "AUROC", "AUPR (OOD positive)", "FPR at 95 % of OOD caught"],
-            rows,
-            note="95 % bootstrap intervals. Images that show an ID class are left out.",
-        ),
         Table("Classes by their number of training images", ["group", "accuracy", "mean AUROC"], groups),
-        Figure("ROC curves", (folder / "roc.png").read_bytes()),
-        Figure("Scores", (folder / "histograms.png").read_bytes()),
     ]
-    write_report(folder / "report.html", f"ImOOD on {result['id_dataset']}", sections)
-
-
-def _cell(entry: Mapping[str, float]) -> str:
-    return f"{entry['value']:.4f}\n{entry['low']:.4f} to {entry['high']:.4f}"
+    write_page(folder, dict(result), dict(arrays), f"ImOOD on {id_name}", command, first)
 
 
 def _share(value: float | None) -> str:

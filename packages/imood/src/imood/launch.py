@@ -3,7 +3,6 @@
 `torchrun` may start them; otherwise `train` starts itself once for each, with the variables that `torchrun` would set.
 """
 
-import argparse
 import contextlib
 import os
 import re
@@ -13,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import IO, Any
 
 import torch
@@ -27,11 +27,25 @@ from imood.modes import DIST_URL
 PATIENCE = 20.0  # seconds that processes get to end by themselves when another one has failed
 
 
-def local_processes(options: argparse.Namespace, device: torch.device) -> tuple[int, list[str]]:
+@dataclass(frozen=True)
+class Processes:
+    """The flags that say how many processes there are, and where; see `train.py --help`."""
+
+    device: str = "auto"
+    gpu: str | None = None
+    ddp: bool = False
+    nproc: int | None = None
+    ddp_backend: str = "nccl"
+    num_nodes: int = 1
+    node_id: int = 0
+    dist_url: str | None = None
+
+
+def local_processes(options: Processes, device: torch.device) -> tuple[int, list[str]]:
     """How many processes this machine runs, and the GPUs that they see; (1, []) where nothing needs to be started.
 
     Args:
-        options: of train.py.
+        options: of the command.
         device: of the first process, from `device_of`.
 
     Raises:
@@ -51,7 +65,7 @@ def local_processes(options: argparse.Namespace, device: torch.device) -> tuple[
     return len(gpus), gpus
 
 
-def device_of(options: argparse.Namespace) -> torch.device:
+def device_of(options: Processes) -> torch.device:
     """The device of the first process. Asked once: where a GPU is missing, it prints a warning.
 
     Of the GPUs of `--gpu` those count that this machine has, so that the documented command for two runs on one.
@@ -73,7 +87,7 @@ def device_of(options: argparse.Namespace) -> torch.device:
     return resolve_device(options.device, there[0] if there else options.gpu)
 
 
-def _gpus_named(options: argparse.Namespace) -> list[str]:
+def _gpus_named(options: Processes) -> list[str]:
     """The numbers in `--gpu`."""
     gpus = [word.strip() for word in (options.gpu or "").split(",") if word.strip()]
     for gpu in gpus:
@@ -82,16 +96,16 @@ def _gpus_named(options: argparse.Namespace) -> list[str]:
     return gpus
 
 
-def _gpus_there(options: argparse.Namespace) -> list[str]:
+def _gpus_there(options: Processes) -> list[str]:
     """Those of them that this machine has."""
     count = torch.cuda.device_count()
     return [gpu for gpu in _gpus_named(options) if gpu.isdecimal() and int(gpu) < count]
 
 
 @contextlib.contextmanager
-def joined(options: argparse.Namespace, device: torch.device) -> Iterator[torch.device]:
+def joined(options: Processes, device: torch.device) -> Iterator[torch.device]:
     """The device of this process, which has joined the others when a launcher started it; `device` is of the first."""
-    backend = getattr(options, "ddp_backend", "nccl")
+    backend = options.ddp_backend
     if distributed.launched() and device.type == "cuda" and backend != "nccl":
         if backend == "mpi" and not dist.is_mpi_available():
             raise InputError("--ddp_backend mpi: this build of torch has no MPI. Pass nccl or gloo.")
@@ -107,12 +121,12 @@ def joined(options: argparse.Namespace, device: torch.device) -> Iterator[torch.
         yield own
 
 
-def launch(words: Sequence[str], options: argparse.Namespace, count: int, gpus: Sequence[str]) -> int:
+def launch(words: Sequence[str], options: Processes, count: int, gpus: Sequence[str]) -> int:
     """Run `imood train` as `count` processes and wait for them.
 
     Args:
         words: the arguments.
-        options: the same, parsed.
+        options: those about processes.
         count: processes on this machine.
         gpus: the GPUs that they see; empty on the CPU.
 
@@ -179,13 +193,13 @@ def _end(processes: Sequence["subprocess.Popen[Any]"]) -> None:
             process.wait()
 
 
-def _meeting_place(options: argparse.Namespace) -> tuple[str, int]:
+def _meeting_place(options: Processes) -> tuple[str, int]:
     url = options.dist_url or DIST_URL
-    found = re.fullmatch(r"tcp://([^:/]+):(\d+)/?", url)
-    if found is None or not 0 < int(found[2]) < 65536:
+    address = re.fullmatch(r"tcp://([^:/]+):(\d+)/?", url)
+    if address is None or not 0 < int(address[2]) < 65536:
         raise InputError(f"--dist_url is `{url}`; expected tcp://HOST:PORT.")
     if options.dist_url is None and options.num_nodes == 1:  # any free port does on one machine
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             return "127.0.0.1", int(probe.getsockname()[1])
-    return found[1], int(found[2])
+    return address[1], int(address[2])

@@ -22,12 +22,11 @@ from torch import Tensor
 
 from imood.contrastive import pascl, simclr
 from imood.longtail import log_prior
+from imood.metrics import LOSSES, metric_of
 from imood.networks import Heads
 from imood.pool import FeaturePool
 
-PLAIN = ("oe", "bkg_c", "energy", "bin_disc", "mc_disc", "maha")
-BALANCED = ("ada_bin_disc", "ada_oe", "ada_energy", "ada_maha")
-METRICS = (*PLAIN, *BALANCED)
+METRICS = LOSSES
 AUXILIARY = ("none", "pascl", "simclr")
 GAMMA_MIN = 1e-4
 DELTA_RANGE = (0.1, 10.0)
@@ -78,7 +77,7 @@ def split_outputs(metric: str, logits: Float[Tensor, "n outputs"]) -> tuple[Tens
 
     `bkg_c` keeps its background column in both, so that a prediction may be "background", which counts as wrong.
     """
-    extra = 1 if "bin_disc" in metric else 2 if "mc_disc" in metric else 0
+    extra = metric_of(metric).detector_outputs
     return (logits[:, :-extra], logits[:, -extra:]) if extra else (logits, logits)
 
 
@@ -108,7 +107,7 @@ def training_losses(
         n_id = 2 * len(labels)
         adjustment = adjustment.to(z)
         id_loss = F.cross_entropy(z[:n_id] + adjustment, labels.repeat(2))
-        if objective.metric.startswith("ada_"):
+        if metric_of(objective.metric).balanced:
             logit = balanced_logit(objective.metric, u, features, heads, pool)
             rows = balanced_rows(logit, z, features, labels, adjustment, heads)
             ood_loss = rows.regulariser.mean() + rows.likelihood.mean()

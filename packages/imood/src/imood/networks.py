@@ -19,12 +19,13 @@ from ood_shared.errors import unknown
 from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck, ResNet
 
+from imood.metrics import metric_of
+
 PROJECTION = 128
 DIM_RESNET50 = 2048
 BLOCKS = {"ResNet18": (2, 2, 2, 2), "ResNet34": (3, 4, 6, 3)}
 NETWORKS = (*BLOCKS, "ResNet50")
 WIDTH = 64  # channels of the first stage
-EXTRA_OUTPUTS = {"bin_disc": 1, "bkg_c": 1, "mc_disc": 2}
 
 
 class Heads(nn.Module):
@@ -156,7 +157,7 @@ Network = CifarResNet | ImageNetResNet50 | CommonNetwork
 
 def n_outputs_of(metric: str, n_classes: int) -> int:
     """Columns of the classifier for a metric: C, one more for an OOD or background column, two more for `mc_disc`."""
-    return n_classes + next((extra for name, extra in EXTRA_OUTPUTS.items() if name in metric), 0)
+    return n_classes + metric_of(metric).extra_outputs
 
 
 def build(name: str, n_classes: int, n_outputs: int, width: int = WIDTH) -> Network:

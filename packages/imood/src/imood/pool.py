@@ -199,6 +199,22 @@ class FeaturePool:
         self._ready, self._frame = False, None
 
 
+def pool_of_queue(
+    queue: Float[Tensor, "classes capacity dim"], counts: Sequence[int], dim: int, device: torch.device
+) -> FeaturePool:
+    """The pool of a test from stored queues: of each class what is occupied, no more than the largest class has.
+
+    Raises:
+        InputError: another number of classes or another length of the vectors.
+    """
+    check_queue(queue, len(counts), dim)
+    queue = queue[:, : max(counts)].to(device)
+    occupied = (queue != 0).any(dim=2)  # (C, slots)
+    pool = FeaturePool(occupied.sum(1).tolist(), dim, device)
+    pool.fill(queue[occupied], occupied.nonzero()[:, 0])
+    return pool
+
+
 def check_queue(queue: Tensor, n_classes: int, dim: int) -> None:
     """Refuse queues of another number of classes or another length of the vectors.
 

@@ -1,81 +1,43 @@
-"""The result files of the published code, and `result.json` and `scores.npz` in the shared convention beside them."""
+"""Logs and tables of the published code, and `result.json` and `scores.npz` in the shared convention beside them."""
 
 import math
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ood_shared import metrics, runs
+from ood_shared import runs
 from ood_shared.devices import peak_memory
 from ood_shared.files import write_text
 from ood_shared.results.record import measure, write_result
+from torch import Tensor
 from torch import device as Device
 
-from imood import legacy_metrics
 from imood.figures import write_pictures
-from imood.scored import Scored, arrays_of, group_auroc, predicted_groups
+from imood.losses import Losses
+from imood.passes import Validation
+from imood.scored import Scored, SetResult, Summary, arrays_of, group_auroc, predicted_groups
+
+TRAIN_LOG, VAL_LOG = "train_log.txt", "val_log.txt"
 
 METHOD = "imood"
 PAPER = "Liu et al., Rethinking Out-of-Distribution Detection on Imbalanced Data Distribution, NeurIPS 2024"
 
 
-@dataclass(frozen=True)
-class SetResult:
-    """The published numbers of one outlier set, not rounded."""
-
-    auroc: float
-    aupr: float
-    aupr_in: float
-    fpr95: float  # at the recall nearest to 95 %
-    threshold: float
-    errors: list[float]  # nine counts
-    rates: dict[str, float]  # ACC@FPRn, ACC@TPRn
+def log_step(folder: Path, epoch: int, step: int, loss: Tensor, parts: Losses, rates: Sequence[float]) -> None:
+    """`11/20/26 16:01:02 epoch 3 batch 100 (train): loss total (in, ood, aux) | lr [0.001]`, parts unweighted."""
+    three = ", ".join(f"{part.item():.4f}" for part in parts)
+    _log(folder / TRAIN_LOG, f"epoch {epoch} batch {step} (train): loss {loss.item():.4f} ({three}) | lr {list(rates)}")
 
 
-@dataclass(frozen=True)
-class Summary:
-    """Everything that one metric gave."""
-
-    accuracy: float
-    groups: tuple[float, float, float]
-    sets: dict[str, SetResult]
-
-    def mean(self, name: str) -> float:
-        """Unweighted mean over the sets, in float32 as published."""
-        return float(np.mean(np.array([getattr(found, name) for found in self.sets.values()], dtype=np.float32)))
-
-
-def summarise(id_test: Scored, outliers: Mapping[str, Scored], counts: Sequence[int]) -> Summary:
-    """The published numbers: images of an outlier set that show an ID class count as ID for that set."""
-    found = {}
-    for name, ood in outliers.items():
-        truly = ood.labels < 0
-        if not truly.any():
-            raise ValueError(f"{name} has no image that is truly OOD")
-        inside, outside = np.concatenate([id_test.scores, ood.scores[~truly]]), ood.scores[truly]
-        shared = metrics.evaluate(inside, outside)
-        fpr, threshold = legacy_metrics.fpr_at_nearest_recall(inside, outside)
-        found[name] = SetResult(
-            shared["auroc"],
-            shared["aupr_out"],
-            shared["aupr_in"],
-            fpr,
-            threshold,
-            legacy_metrics.error_counts(
-                id_test.scores,
-                id_test.labels,
-                id_test.predictions,
-                outside,
-                np.minimum(ood.predictions[truly], len(counts)),
-                threshold,
-                counts,
-            ),
-            legacy_metrics.accuracy_at_rates(id_test.scores, id_test.predictions == id_test.labels, outside),
-        )
-    accuracy = float((id_test.predictions == id_test.labels).mean())
-    return Summary(accuracy, legacy_metrics.group_accuracies(id_test.labels, id_test.predictions, counts), found)
+def log_epoch(folder: Path, epoch: int, validation: Validation, seconds: float) -> None:
+    """`… epoch 3 (test): ACC overall (many, median, low) | F1 … | time seconds`."""
+    groups = ", ".join(f"{value:.4f}" for value in validation.groups)
+    _log(
+        folder / VAL_LOG,
+        f"epoch {epoch} (test): ACC {validation.accuracy:.4f} ({groups}) | F1 {validation.f1:.4f} | time {seconds:.1f}",
+    )
 
 
 def res_txt(summary: Summary, layout: str) -> str:
@@ -95,8 +57,8 @@ def res_csv(summary: Summary) -> str:
     Each count is cut to a whole number for each set, then summed. A group without classes gives `nan`.
     """
     lines = [f"{100 * value:.2f}" for value in (summary.accuracy, summary.mean("auroc"), summary.mean("fpr95"))]
-    for place in range(9):
-        values = [found.errors[place] for found in summary.sets.values()]
+    for position in range(9):
+        values = [found.errors[position] for found in summary.sets.values()]
         lines.append("nan" if any(map(math.isnan, values)) else str(sum(map(int, values))))
     return "\n".join(lines)
 
@@ -125,7 +87,7 @@ def write_metric(
     counts: Sequence[int],
     facts: Mapping[str, Any],
     device: Device,
-    pictures: bool = False,
+    command: str | None = None,
 ) -> dict[str, Any]:
     """Write the four files of one metric, and return the record of `result.json`.
 
@@ -139,7 +101,7 @@ def write_metric(
         counts: training images of each class.
         facts: the other entries of `result.json`: seed, budget, config, timings, checkpoint_sha256.
         device: of the run.
-        pictures: draw curves and histograms, and write the page.
+        command: the command line, for the page; None writes no pictures and no page.
     """
     arrays = arrays_of(id_name, id_test, outliers)
     shared, accuracy = measure(arrays, np.random.default_rng(int(facts["seed"])))
@@ -155,17 +117,31 @@ def write_metric(
         "hardware": runs.hardware(device),
         "versions": versions,
         "commit": versions["commit"],
+        **published_entries(summary, id_name, id_test, outliers, counts),
+        **facts,
+    }
+    write_tables(folder, summary, layout)
+    write_result(folder, result, arrays)
+    if command is not None:
+        write_pictures(folder, result, arrays, command)
+    return result
+
+
+def published_entries(
+    summary: Summary, id_name: str, id_test: Scored, outliers: Mapping[str, Scored], counts: Sequence[int]
+) -> dict[str, Any]:
+    """What `result.json` has beyond the shared entries."""
+    return {
         "published": _published(summary),
         "group_auroc": group_auroc(id_test, outliers, counts),
         "predicted_groups": predicted_groups(id_name, id_test, outliers, counts),
-        **facts,
     }
+
+
+def write_tables(folder: Path, summary: Summary, layout: str) -> None:
+    """`res.txt` and `res.csv`."""
     write_text(folder / "res.txt", res_txt(summary, layout))
     write_text(folder / "res.csv", res_csv(summary))
-    write_result(folder, result, arrays)
-    if pictures:
-        write_pictures(folder, result, arrays)
-    return result
 
 
 def _published(summary: Summary) -> dict[str, Any]:
@@ -212,3 +188,10 @@ def _first(summary: Summary) -> SetResult:
 
 def _or_none(value: float) -> float | None:
     return None if math.isnan(value) or math.isinf(value) else value
+
+
+def _log(path: Path, text: str) -> None:
+    line = f"{time.strftime('%m/%d/%y %H:%M:%S')} {text}"
+    print(line, flush=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(line + "\n")

@@ -1,4 +1,6 @@
-"""Scores and predictions of the sets of a test: as arrays, and by the groups of classes with many or few images."""
+"""Scores and predictions of the sets of a test, and the numbers that follow: the published ones, and those by groups of
+classes with many or few images.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +22,63 @@ class Scored:
     scores: np.ndarray
     predictions: np.ndarray
     labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class SetResult:
+    """The published numbers of one outlier set, not rounded."""
+
+    auroc: float
+    aupr: float
+    aupr_in: float
+    fpr95: float  # at the recall nearest to 95 %
+    threshold: float
+    errors: list[float]  # nine counts
+    rates: dict[str, float]  # ACC@FPRn, ACC@TPRn
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Everything that one metric gave."""
+
+    accuracy: float
+    groups: tuple[float, float, float]
+    sets: dict[str, SetResult]
+
+    def mean(self, name: str) -> float:
+        """Unweighted mean over the sets, in float32 as published."""
+        return float(np.mean(np.array([getattr(result, name) for result in self.sets.values()], dtype=np.float32)))
+
+
+def summarise(id_test: Scored, outliers: Mapping[str, Scored], counts: Sequence[int]) -> Summary:
+    """The published numbers: images of an outlier set that show an ID class count as ID for that set."""
+    results = {}
+    for name, ood in outliers.items():
+        truly = ood.labels < 0
+        if not truly.any():
+            raise ValueError(f"{name} has no image that is truly OOD")
+        inside, outside = np.concatenate([id_test.scores, ood.scores[~truly]]), ood.scores[truly]
+        shared = metrics.evaluate(inside, outside)
+        fpr, threshold = legacy_metrics.fpr_at_nearest_recall(inside, outside)
+        results[name] = SetResult(
+            shared["auroc"],
+            shared["aupr_out"],
+            shared["aupr_in"],
+            fpr,
+            threshold,
+            legacy_metrics.error_counts(
+                id_test.scores,
+                id_test.labels,
+                id_test.predictions,
+                outside,
+                np.minimum(ood.predictions[truly], len(counts)),
+                threshold,
+                counts,
+            ),
+            legacy_metrics.accuracy_at_rates(id_test.scores, id_test.predictions == id_test.labels, outside),
+        )
+    accuracy = float((id_test.predictions == id_test.labels).mean())
+    return Summary(accuracy, legacy_metrics.group_accuracies(id_test.labels, id_test.predictions, counts), results)
 
 
 def group_auroc(id_test: Scored, outliers: Mapping[str, Scored], counts: Sequence[int]) -> dict[str, float | None]:
@@ -54,3 +113,13 @@ def arrays_of(id_name: str, id_test: Scored, outliers: Mapping[str, Scored]) -> 
     """The arrays of `scores.npz`, without the images of outlier sets that have a label from 0 on."""
     truly = {name: (o.scores[o.labels < 0], o.predictions[o.labels < 0]) for name, o in outliers.items()}
     return pack_scores(id_name, (id_test.scores, id_test.labels, id_test.predictions), truly)
+
+
+def of_arrays(arrays: ScoreArrays) -> tuple[Scored, dict[str, Scored]]:
+    """The ID test images and the outlier sets of `scores.npz`."""
+    sets = {}
+    for position, name in enumerate(arrays["names"].tolist()):
+        rows = arrays["dataset"] == position
+        sets[name] = Scored(arrays["scores"][rows], arrays["predictions"][rows], arrays["labels"][rows])
+    id_name, *others = sets
+    return sets[id_name], {name: sets[name] for name in others}

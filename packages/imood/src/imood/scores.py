@@ -2,7 +2,8 @@
 
 The balanced form adds s L to the ID score, L = ln mean_c p_c / q_c = ln beta with gamma = 1 (section 4.3). Everything
 is computed in float64 from the float32 logits: in float32, 1 - sigmoid(u) and the largest probability tie for
-confident inputs.
+confident inputs. On a CPU that happens in blocks of a fixed number of rows, so that the score of an image does not
+depend on the rows beside it, to the last bit.
 
 `bin_disc_joint` is not the paper's. A logit that was trained to tell ID from auxiliary outliers puts an outlier that is
 like none of these on the ID side; the class posterior may still be unsure about it. Bitterwolf et al. (*Breaking Down
@@ -10,24 +11,28 @@ Out-of-Distribution Detection*, ICML 2022), on whose detector ImOOD builds, ther
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
+from ood_shared.blocks import blocks
 from ood_shared.errors import InputError, unknown
 from torch import Tensor
 
+from imood import longtail
 from imood.losses import split_outputs
+from imood.metrics import ALIASES, SCORES, metric_of
 from imood.networks import n_outputs_of
 
-PLAIN = ("msp", "bkg_c", "energy", "bin_disc", "mc_disc", "rp_msp", "gradnorm", "rp_gradnorm", "rw_energy", "maha")
+METRICS = SCORES
 JOINT = ("bin_disc_joint",)
-BALANCED = ("ada_bin_disc", "ada_msp", "ada_energy", "ada_maha", "ada_gradnorm")
-METRICS = (*PLAIN, *JOINT, *BALANCED)
-ALIASES = {"oe": "msp", "ada_oe": "ada_msp"}
+BALANCED = tuple(name for name in METRICS if metric_of(name).balanced)
+PLAIN = tuple(name for name in METRICS if name not in BALANCED + JOINT)
 SIGNS = ("fixed", "legacy")
+POSTERIORS = ("published", "consistent")
 SCALES = {"ada_msp": 0.1, "ada_energy": 1.0, "ada_bin_disc": 1.0, "ada_gradnorm": 10.0, "ada_maha": 0.01}
 PRIOR_SHARE = 0.01  # of q in rp_msp
 
@@ -37,7 +42,9 @@ def fitting(n_outputs: int, n_classes: int) -> list[str]:
     return [name for name in METRICS if n_outputs_of(name, n_classes) == n_outputs]
 
 
-def choose_metrics(words: str, n_outputs: int, n_classes: int, trained: str | None = None) -> tuple[str, ...]:
+def choose_metrics(
+    words: str, n_outputs: int, n_classes: int, trained: str | None = None, flag: str = "--ood_metric"
+) -> tuple[str, ...]:
     """The metrics of `--ood_metric`: one, several with commas, or `all` that fit the checkpoint.
 
     A classifier with one more column than classes is `bin_disc` or `bkg_c`; `all` takes the ones that it was trained
@@ -55,14 +62,14 @@ def choose_metrics(words: str, n_outputs: int, n_classes: int, trained: str | No
     chosen = tuple(ALIASES.get(word, word) for word in words.split(",") if word)
     for name in chosen:
         if name not in METRICS:
-            raise InputError(f"--ood_metric `{name}` is not known. Known: all, {', '.join([*METRICS, *ALIASES])}.")
+            raise InputError(f"{flag} `{name}` is not known. Known: all, {', '.join([*METRICS, *ALIASES])}.")
         if name not in fits:
             raise InputError(
-                f"--ood_metric {name} needs {n_outputs_of(name, n_classes)} outputs, the checkpoint has {n_outputs}. "
+                f"{flag} {name} needs {n_outputs_of(name, n_classes)} outputs, the checkpoint has {n_outputs}. "
                 f"It fits {', '.join(fits) or 'no metric of this number of classes'}."
             )
     if not chosen:
-        raise InputError("--ood_metric names no metric.")
+        raise InputError(f"{flag} names no metric.")
     return chosen
 
 
@@ -102,8 +109,25 @@ class Outputs:
             raise unknown("--ood_metric", metric, METRICS)
         if maha_sign not in SIGNS:
             raise unknown("--maha_sign", maha_sign, SIGNS)
-        if "maha" in metric:
-            return self._mahalanobis(metric, log_prior, maha_sign, trained)
+        if metric_of(metric).pool and self.distances is None:
+            raise InputError(f"--ood_metric {metric} needs a pool of training features.")
+        parts = [part._scores(metric, log_prior, maha_sign, trained)[:n] for part, n in self._blocks()]
+        return torch.cat(parts) if parts else self.logits.new_zeros(0, dtype=torch.float64)
+
+    def _blocks(self) -> "Iterator[tuple[Outputs, int]]":
+        rows = torch.arange(len(self.logits), device=self.logits.device)
+        for block, n in blocks(rows, max(1, len(rows)), rows.device):
+            yield self._of(block), n
+
+    def _of(self, rows: Tensor) -> "Outputs":
+        return Outputs(self.logits[rows], self.features[rows], None if self.distances is None else self.distances[rows])
+
+    def _scores(self, metric: str, log_prior: Tensor, maha_sign: str, trained: Tensor | None) -> Float[Tensor, " n"]:
+        """The scores of a block."""
+        if self.distances is not None and metric_of(metric).pool:
+            distances = self.distances.double()
+            bias = SCALES["ada_maha"] * self.log_beta(metric, log_prior, trained) if metric == "ada_maha" else 0
+            return distances - bias if maha_sign == "fixed" else -(distances + bias)
         if metric in SCALES:
             confidence = {
                 "ada_msp": lambda: self._probabilities(metric).amax(1) - 1 / self._z(metric).shape[1],
@@ -179,9 +203,29 @@ class Outputs:
     def _probabilities(self, metric: str) -> Tensor:
         return torch.softmax(self._z(metric), dim=1)
 
-    def _mahalanobis(self, metric: str, log_prior: Tensor, maha_sign: str, trained: Tensor | None) -> Tensor:
-        if self.distances is None:
-            raise InputError(f"--ood_metric {metric} needs a pool of training features.")
-        distances = self.distances.double()
-        bias = SCALES["ada_maha"] * self.log_beta(metric, log_prior, trained) if metric == "ada_maha" else 0
-        return distances - bias if maha_sign == "fixed" else -(distances + bias)
+
+@dataclass(frozen=True)
+class Rule:
+    """One score with the prior that it uses: what the test command, the bench and a detector call alike.
+
+    Attributes:
+        metric: one of `METRICS`.
+        counts: training images of each class.
+        tau: exponent of the prior.
+        maha_sign: `fixed` or `legacy`.
+        trained_tau: what is added to the logits, times ln pi, before the balanced metrics divide by the prior.
+    """
+
+    metric: str
+    counts: tuple[int, ...]
+    tau: float = 1.0
+    maha_sign: str = "fixed"
+    trained_tau: float = 0.0
+
+    def __call__(self, outputs: Outputs) -> tuple[Float[Tensor, " n"], Int64[Tensor, " n"]]:
+        """Scores, float64, and predicted classes of a set; on the CPU."""
+        device = outputs.logits.device
+        log_prior = longtail.log_prior(longtail.adjustments(self.counts, self.tau)).to(device)
+        trained = longtail.adjustments(self.counts, self.trained_tau).to(device) if self.trained_tau else None
+        scores = outputs.scores(self.metric, log_prior, self.maha_sign, trained)
+        return scores.cpu(), outputs.predictions(self.metric).cpu()

@@ -1,10 +1,12 @@
-"""What decides the weights of a run, how it runs, and the name of its folder."""
+"""What decides the weights of a run, what a run folder says of it, and the name of that folder."""
 
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import torch
+from ood_shared.errors import InputError
+from ood_shared.runs import read_settings
 
 MAY_DIFFER = ("save_epochs", "test_batch_size")  # when a run is continued to the bit
 
@@ -46,17 +48,44 @@ class Settings:
 
     def record(self) -> dict[str, Any]:
         """As JSON values, for `config.json`."""
-        found = asdict(self)
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
 
 @dataclass(frozen=True)
-class Compute:
-    """How a run is carried out; the result does not depend on it beyond rounding."""
+class TrainedRun:
+    """What `config.json` says of a finished or running training; None where it says nothing.
 
-    device: torch.device
-    compile: bool = False
-    log_to: str = "jsonl"
+    Attributes:
+        known: whether there is such a file. A run's imbalance_ratio and ood_aux may be None in it, too.
+    """
+
+    known: bool = False
+    dataset: str | None = None
+    model: str | None = None
+    counts: tuple[int, ...] | None = None
+    ood_metric: str | None = None
+    ood_aux: str | None = None
+    imbalance_ratio: float | None = None
+    logit_adjust: float | None = None
+    precision: str = "fp32"
+    channels_last: bool = False
+
+
+def read_run(folder: Path) -> TrainedRun:
+    """The settings that a run folder was trained with.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    stored = read_settings(folder)
+    tau = stored.get("logit_adjust")
+    if not isinstance(tau, int | float | None):
+        raise InputError(f"{folder}: config.json has logit_adjust {tau!r}; expected a number. Restore the file.")
+    names = {field.name for field in fields(TrainedRun)}
+    values: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in stored.items() if name in names
+    }
+    return TrainedRun(known=bool(stored), **values)
 
 
 def run_folder(root: Path, settings: Settings, data_name: str, timestamp: str | None = None) -> Path:
@@ -78,8 +107,6 @@ def run_folder(root: Path, settings: Settings, data_name: str, timestamp: str | 
 
 def learning_rate_factor(settings: Settings, epoch: int) -> float:
     """The learning rate of an epoch (from 0) over the first one: a cosine to 0 over all epochs, or steps of 0.1."""
-    import math
-
     if settings.decay == "cos":
         return (1 + math.cos(math.pi * epoch / settings.epochs)) / 2
     return 0.1 ** sum(epoch >= milestone for milestone in settings.decay_epochs)

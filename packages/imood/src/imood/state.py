@@ -1,18 +1,97 @@
-"""Going on with a run: to the bit from the full checkpoint, or plainly from the published files."""
+"""Where a run stands: saved after every epoch and on SIGTERM, and gone on with.
 
-from collections.abc import Mapping
+To the bit from the full checkpoint, or plainly from the published files.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+from jaxtyping import Float
 from ood_shared import checkpoints, distributed
 from ood_shared.errors import InputError, MissingFileError
 from ood_shared.runs import CHECKPOINT, read_settings
+from ood_shared.training import RANKS, load_state, save_state
+from torch import Tensor
 
 from imood.checkpoints import LATEST, load_file, load_into, read_features
-from imood.fit import HISTORIES, Job, Progress
+from imood.data.batches import Feed
+from imood.data.inputs import Inputs
+from imood.losses import Objective
+from imood.networks import Network
+from imood.outliers import Outliers
+from imood.passes import Validation
+from imood.pool import FeaturePool
 from imood.settings import MAY_DIFFER, Settings
 
-PARTS = ("network", "optimizer", "scheduler", "scaler", "pool", "rng", "progress", "seed")
+COMMON = ("network", "optimizer", "scheduler", "scaler", "pool", "progress", "seed")  # parts of the checkpoint
+OWN = ("rng",)  # of each rank
+ADVICE = "Delete it, or start anew."
+DETECTOR = "detector"  # part that a detector needs beyond weights and config.json; older runs lack it
+HISTORIES = ("training_losses", "test_clean_losses", "f1s", "overall_accs", "many_accs", "median_accs", "low_accs")
+
+
+@dataclass
+class Progress:
+    """Where a run stands."""
+
+    epoch: int = 0  # finished epochs
+    step: int = 0  # finished steps of the epoch that is under way
+    best_overall_acc: float = 0.0
+    best_written: bool = False
+    histories: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in HISTORIES})
+    loss_sum: float = 0.0  # of the finished steps of the epoch that is under way
+    seconds: float = 0.0  # spent on the epoch that is under way before the run was stopped
+
+
+@dataclass
+class Job:
+    """A training run: what is trained, on what, and where it is written."""
+
+    folder: Path
+    network: Network
+    forward: Callable[[Tensor], tuple[Tensor, Tensor]]  # the network, compiled when that is asked for
+    optimizer: torch.optim.Optimizer
+    scheduler: torch.optim.lr_scheduler.LRScheduler
+    scaler: torch.amp.GradScaler
+    feed: Feed
+    objective: Objective
+    adjustment: Float[Tensor, "1 columns"]
+    weight: float  # Lambda
+    aux_weight: float  # Lambda2
+    pool: FeaturePool | None
+    synthetic: Outliers | None
+    validate: Callable[[], Validation]
+    epochs: int
+    save_epochs: int
+    precision: str
+    channels_last: bool
+    seed: int
+    show_groups: bool  # draw the curves of the three groups
+    inputs: Inputs  # of a detector that is made of the run
+    score: str | None = None  # the detector's; None: as the test command chooses
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network lies."""
+        return self.adjustment.device
+
+
+def save(job: Job, progress: Progress) -> None:
+    """Write the checkpoint from which a run continues to the bit. Every rank has to call it."""
+    common = {
+        "network": job.network.state_dict(),
+        "optimizer": job.optimizer.state_dict(),
+        "scheduler": job.scheduler.state_dict(),
+        "scaler": job.scaler.state_dict(),
+        "pool": None if job.pool is None else job.pool.state_dict(),
+        "progress": dict(vars(progress)),
+        "seed": job.seed,
+        DETECTOR: {**job.inputs.record(), "score": job.score},
+    }
+    save_state(job.folder / CHECKPOINT, common, {"rng": checkpoints.rng_state()})
 
 
 def saved_seed(folder: Path | None) -> int | None:
@@ -45,7 +124,7 @@ def restore(job: Job, settings: Settings, folder: Path | None) -> Progress:
 
 
 def _restore_all(job: Job, path: Path) -> Progress:
-    state = checkpoints.load_parts(path, PARTS, "Delete it, or start anew.")
+    state, own = _read(path)
     if "cl_loss_weights" in state["network"] and "cl_loss_weights" not in job.network.state_dict():
         job.network.register_buffer("cl_loss_weights", state["network"]["cl_loss_weights"].to(job.device))
     checkpoints.load_weights(job.network, state["network"], path)
@@ -54,8 +133,21 @@ def _restore_all(job: Job, path: Path) -> Progress:
     job.scaler.load_state_dict(state["scaler"])
     if job.pool is not None and state["pool"] is not None:
         job.pool.load_state_dict(state["pool"])
-    checkpoints.restore_rng_state(state["rng"])
+    checkpoints.restore_rng_state(own["rng"])
     return Progress(**state["progress"])
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The common part of the checkpoint and what is this rank's own.
+
+    Several processes of an earlier version left what a single one left. Nothing of theirs differed, and how many they
+    were is not written: any number goes on.
+    """
+    if distributed.world_size() > 1:
+        state = checkpoints.load_parts(path, COMMON, ADVICE)
+        if RANKS not in state:
+            return state, state
+    return load_state(path, COMMON, OWN, ADVICE)
 
 
 def _restore_published(job: Job, folder: Path, n_classes: int) -> Progress:
@@ -96,11 +188,11 @@ def _set_epoch(job: Job, epoch: int) -> None:
 
 
 def _restore_pool(job: Job, folder: Path) -> None:
-    found = read_features(folder)
-    if found is None:
+    stored = read_features(folder)
+    if stored is None:
         _say(f"--resume: {folder} has no id_feats.pth; the feature pool starts empty.")
     elif job.pool is not None:
-        job.pool.load_queue(found[0].to(job.device))
+        job.pool.load_queue(stored[0].to(job.device))
 
 
 def _difference(folder: Path, settings: Settings) -> str | None:

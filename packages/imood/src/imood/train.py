@@ -9,20 +9,22 @@ import torch
 from ood_shared import distributed
 from ood_shared.devices import make_scaler, maybe_compile, seed_everything
 from ood_shared.runs import Run
+from ood_shared.training import Compute
 from torch import nn
 
 from imood import longtail
 from imood.contrastive import class_weights
 from imood.data.batches import Feed
 from imood.data.tasks import SYNTHETIC, Task
-from imood.fit import Job, Progress, fit
+from imood.loop import fit
 from imood.losses import Objective
+from imood.metrics import metric_of
 from imood.networks import Network, build, n_outputs_of
 from imood.outliers import Outliers
+from imood.passes import Pass, validate
 from imood.pool import FeaturePool, capacities_of
-from imood.settings import Compute, Settings, learning_rate_factor
-from imood.state import restore
-from imood.validation import Pass, validate
+from imood.settings import Settings, learning_rate_factor
+from imood.state import Job, Progress, restore
 
 
 def make_optimizer(network: nn.Module, settings: Settings) -> torch.optim.Optimizer:
@@ -48,6 +50,7 @@ def train(
     compute: Compute,
     resume: Path | None = None,
     on_start: Callable[[], None] | None = None,
+    score: str | None = None,
 ) -> tuple[Network, FeaturePool | None, Progress]:
     """Train and leave weights, logs and checkpoints in `folder`.
 
@@ -58,6 +61,7 @@ def train(
         compute: how it runs.
         resume: folder of a run to go on with.
         on_start: called before the first step, once nothing can refuse the run any more.
+        score: that a detector loaded from the folder gives; None leaves it to the rule of the test command.
 
     Returns:
         The network in eval mode on the device, the feature pool of the Mahalanobis metrics, and where the run stands.
@@ -77,8 +81,8 @@ def train(
     optimizer = make_optimizer(network, settings)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: learning_rate_factor(settings, epoch))
     synthetic = Outliers(settings.ood_aux_dataset) if settings.ood_aux_dataset in SYNTHETIC else None
-    pool = None
-    if "maha" in settings.ood_metric or synthetic is not None:
+    metric, pool = metric_of(settings.ood_metric), None
+    if metric.pool or synthetic is not None:
         capacities = capacities_of(settings.counts, settings.maha_capacity)
         pool = FeaturePool(capacities, network.classifier.in_features, device)
     aux = task.aux() if task.aux is not None else None
@@ -96,9 +100,7 @@ def train(
         scaler=make_scaler(device, settings.precision),
         feed=feed,
         objective=objective,
-        adjustment=longtail.adjustments(settings.counts, settings.logit_adjust, settings.ood_metric == "bkg_c").to(
-            device
-        ),
+        adjustment=longtail.adjustments(settings.counts, settings.logit_adjust, metric.background).to(device),
         weight=settings.Lambda,
         aux_weight=settings.Lambda2,
         pool=pool,
@@ -110,6 +112,8 @@ def train(
         channels_last=settings.channels_last,
         seed=settings.seed,
         show_groups=min(settings.counts) < max(settings.counts),
+        inputs=task.inputs,
+        score=score,
     )
     progress = restore(job, settings, resume)
     if on_start is not None:

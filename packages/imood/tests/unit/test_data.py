@@ -11,8 +11,8 @@ import torch
 from imood.data import cifar, imagenet, registry, scood
 from imood.data.published import read_tiny_images
 from imood.data.registry import open_task
-from imood.data.tasks import Place, parse_outliers
-from imood.data.user_data import Own, default_aux, default_tests, is_own, make_blobs
+from imood.data.tasks import Source, parse_outliers
+from imood.data.user_data import UserDataset, default_aux, default_tests, is_own, make_blobs
 from ood_shared.errors import InputError, MissingFileError
 from ood_shared.files import write_text
 from PIL import Image
@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 
 
 def place(dataset, root, **fields):
-    return Place(dataset, Path(root), fields.pop("ratio", 0.1), fields.pop("model", "ResNet18"), CPU, **fields)
+    return Source(dataset, Path(root), fields.pop("ratio", 0.1), fields.pop("model", "ResNet18"), CPU, **fields)
 
 
 def test_cifar_is_read_in_file_order(tmp_path):
@@ -301,7 +301,7 @@ def test_a_prefix_without_a_path_and_unknown_names_are_refused(tmp_path):
 
 def test_outliers_are_brought_to_the_size_of_small_id_images_first(tmp_path):
     """Digits are 8 x 8: outliers must not be sharper."""
-    own = Own("digits", tmp_path, 32)
+    own = UserDataset("digits", tmp_path, 32)
     sharp = own.outliers("photos", CPU).images.float()
     assert (sharp - torch.nn.functional.avg_pool2d(sharp, 3, 1, 1)).abs()[..., 4:-4, 4:-4].mean() < 6
 

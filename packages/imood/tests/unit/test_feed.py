@@ -163,7 +163,7 @@ def test_common_views_are_those_of_every_method(mirror):
 @pytest.mark.parametrize(("n_aux", "n_train"), [(50, 400), (300, 400), (50, 61)])
 def test_half_of_the_common_outliers_are_blobs_of_any_contrast(n_aux, n_train):
     """Else contrast alone tells flat photographs from digits, and noise passes for digits."""
-    from imood.detector import common_outliers
+    from imood.data.benchmark import common_outliers
 
     flat = Resident(torch.full((n_aux, 3, 32, 32), 90, dtype=torch.uint8), torch.full((n_aux,), -1), CPU)
     found = common_outliers(flat, "photos", n_train)
@@ -179,7 +179,7 @@ def test_half_of_the_common_outliers_are_blobs_of_any_contrast(n_aux, n_train):
 
 
 def test_blobs_alone_stay_blobs():
-    from imood.detector import common_outliers
+    from imood.data.benchmark import common_outliers
 
     blobs = Resident(torch.zeros(10, 3, 32, 32, dtype=torch.uint8), torch.full((10,), -1), CPU)
     assert len(common_outliers(blobs, "blobs", 25)) == 30

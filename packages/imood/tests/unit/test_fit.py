@@ -6,16 +6,17 @@ from dataclasses import replace
 
 import pytest
 import torch
-from imood import fit as fitting
+from imood import loop as fitting
 from imood.checkpoints import load_file
 from imood.data.registry import open_task
-from imood.data.tasks import Place
-from imood.settings import Compute, Settings
+from imood.data.tasks import Source
+from imood.settings import Settings
 from imood.state import restore
 from imood.train import train
 from ood_shared import checkpoints
 from ood_shared.errors import InputError, MissingFileError
 from ood_shared.signals import Terminated
+from ood_shared.training import Compute
 
 CPU = torch.device("cpu")
 
@@ -24,12 +25,12 @@ CPU = torch.device("cpu")
 def _no_curves(request, monkeypatch):
     """Drawing takes longer than the training of these tests."""
     if "curves" not in request.node.name:
-        monkeypatch.setattr("imood.records.draw_curves", lambda *parts: None)
+        monkeypatch.setattr("imood.figures.draw_curves", lambda *parts: None)
 
 
 @pytest.fixture
 def task(data):
-    return open_task(Place("cifar10", data, 0.1, "ResNet18", CPU), training=True)
+    return open_task(Source("cifar10", data, 0.1, "ResNet18", CPU), training=True)
 
 
 def settings(task, **fields):
@@ -57,7 +58,7 @@ def test_every_kind_of_metric_trains(task, tmp_path, metric):
 
 @pytest.mark.parametrize("kind", ["VOS", "NPOS"])
 def test_outliers_made_of_features_train(data, tmp_path, kind):
-    task = open_task(Place("cifar10", data, 0.1, "ResNet18", CPU, aux_kind=kind), training=True)
+    task = open_task(Source("cifar10", data, 0.1, "ResNet18", CPU, aux_kind=kind), training=True)
     chosen = settings(task, ood_metric="bin_disc", ood_aux_dataset=kind, aux_ood_loss="pascl", epochs=1)
     _, pool, progress = train(task, chosen, tmp_path, Compute(CPU))
     assert progress.histories["training_losses"][0] > 0

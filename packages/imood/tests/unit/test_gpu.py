@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 from imood.data.registry import open_task
-from imood.data.tasks import Place
+from imood.data.tasks import Source
 from imood.data.views import SMALL
 from imood.losses import METRICS, Objective, training_losses
 from imood.pool import FeaturePool
-from imood.settings import Compute, Settings
+from imood.settings import Settings
 from imood.train import train
+from ood_shared.training import Compute
 
 from .test_losses import C, case
 
@@ -58,7 +59,7 @@ def test_views_are_those_of_the_cpu():
 @pytest.mark.parametrize("metric", ["ada_bin_disc", "ada_maha"])
 def test_training_runs_and_can_be_resumed(data, tmp_path, metric, fields):
     device = torch.device("cuda")
-    task = open_task(Place("cifar10", Path(data), 0.1, "ResNet18", device), training=True)
+    task = open_task(Source("cifar10", Path(data), 0.1, "ResNet18", device), training=True)
     chosen = Settings(
         dataset="cifar10", model="ResNet18", counts=tuple(task.counts), ood_metric=metric, aux_ood_loss="pascl",
         epochs=2, batch_size=16, width=8, seed=1, **fields,
@@ -72,7 +73,7 @@ def test_training_runs_and_can_be_resumed(data, tmp_path, metric, fields):
 
 def test_compiled_training_runs(data, tmp_path):
     device = torch.device("cuda")
-    task = open_task(Place("cifar10", Path(data), 0.1, "ResNet18", device), training=True)
+    task = open_task(Source("cifar10", Path(data), 0.1, "ResNet18", device), training=True)
     chosen = Settings(
         dataset="cifar10", model="ResNet18", counts=tuple(task.counts), epochs=1, batch_size=16, width=8, seed=1
     )

@@ -7,10 +7,11 @@ import pytest
 import torch
 from imood import cli, launch
 from ood_shared.errors import InputError
+from ood_shared.training import settings_from
 
 
 def options(*flags):
-    return cli.train_parser().parse_args(list(flags))
+    return settings_from(launch.Processes, cli.train_parser().parse_args(list(flags)))
 
 
 def processes(given):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from imood import legacy_metrics, run_files
+from imood import legacy_metrics, run_files, scored
 from imood.scored import Scored, predicted_groups
 from ood_shared.errors import InputError
 
@@ -73,18 +73,18 @@ def test_images_of_an_outlier_set_that_show_an_id_class_count_as_id():
     from ood_shared import metrics
 
     inside, outside = sets([9, 5, 3])
-    found = run_files.summarise(inside, outside, [9, 5, 3])
+    found = scored.summarise(inside, outside, [9, 5, 3])
     near = outside["near"]
     mixed = np.concatenate([inside.scores, near.scores[:5]])
     assert found.sets["near"].auroc == metrics.evaluate(mixed, near.scores[5:])["auroc"]
 
 
 def test_counts_are_cut_for_each_set_and_then_summed():
-    summary = run_files.Summary(
+    summary = scored.Summary(
         0.5,
         (0.5, 0.5, 0.5),
         {
-            name: run_files.SetResult(0.5, 0.5, 0.5, 0.5, 0.0, [1.9] * 9, {"acc_at_fpr0.1": 0.5})
+            name: scored.SetResult(0.5, 0.5, 0.5, 0.5, 0.0, [1.9] * 9, {"acc_at_fpr0.1": 0.5})
             for name in ("one", "two")
         },
     )
@@ -93,7 +93,7 @@ def test_counts_are_cut_for_each_set_and_then_summed():
 
 def test_an_empty_group_gives_nan_and_no_crash():
     inside, outside = sets([363, 3699])
-    found = run_files.summarise(inside, outside, [363, 3699])
+    found = scored.summarise(inside, outside, [363, 3699])
     lines = run_files.res_csv(found).splitlines()
     assert lines[4] == lines[7] == lines[10] == "nan"
     assert "nan" in run_files.res_txt(found, "scood")
@@ -115,7 +115,7 @@ def test_the_shares_of_predicted_groups_are_those_of_each_set():
 
 def test_what_is_printed_has_the_published_lines():
     inside, outside = sets([9, 5, 5, 3])
-    lines = run_files.table(run_files.summarise(inside, outside, [9, 5, 5, 3]), "own").splitlines()
+    lines = run_files.table(scored.summarise(inside, outside, [9, 5, 5, 3]), "own").splitlines()
     assert lines[0] == "===near==="
     assert re.fullmatch(r"auroc: \d\.\d{4}, aupr: \d\.\d{4}, fpr95: \d\.\d{4}", lines[1])
     assert lines[4] == "Total:"
@@ -125,7 +125,7 @@ def test_what_is_printed_has_the_published_lines():
 
 def test_one_set_has_no_total():
     inside, outside = sets([9, 5, 3])
-    found = run_files.summarise(inside, {"imagenet10k": outside["far"]}, [9, 5, 3])
+    found = scored.summarise(inside, {"imagenet10k": outside["far"]}, [9, 5, 3])
     assert "Total" not in run_files.res_txt(found, "single")
     assert "===imagenet10k===" in run_files.res_txt(found, "single")
     assert "Total" in run_files.table(found, "own")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from imood import cli, modes
+from imood import cli, metrics, modes
 from imood.losses import METRICS
 from imood.settings import Settings, learning_rate_factor, run_folder
 from imood.train import scaled_rate
@@ -129,4 +129,4 @@ def test_the_choices_of_the_parser_are_those_of_the_losses():
     ],
 )
 def test_the_plain_test_follows_the_training(trained, plain):
-    assert modes.plain_test_of(trained) == plain
+    assert metrics.plain_test_of(trained) == plain

@@ -20,15 +20,15 @@ from imood.data.views import Views
 ID_ORDER, OOD_ORDER, ID_FILES, OOD_FILES, PIXELS, FEATURES = range(6)  # what a stream of random numbers is for
 
 
-def stream(seed: int, *place: int) -> int:
-    """A seed for one purpose at one place of a run, below 2^62."""
-    state = np.random.SeedSequence([seed, *place]).generate_state(1, np.uint64)
+def stream(seed: int, *position: int) -> int:
+    """A seed for one purpose at one position of a run, below 2^62."""
+    state = np.random.SeedSequence([seed, *position]).generate_state(1, np.uint64)
     return int(state[0]) >> 2
 
 
-def generator(seed: int, *place: int) -> torch.Generator:
+def generator(seed: int, *position: int) -> torch.Generator:
     """A CPU generator of that stream."""
-    return torch.Generator().manual_seed(stream(seed, *place))
+    return torch.Generator().manual_seed(stream(seed, *position))
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,9 @@ BATCHES = {
     "cifar100": {"train": ["train"], "test": ["test"]},
 }
 LABELS = {"cifar10": "labels", "cifar100": "fine_labels"}
+CLASSES = {
+    "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+}  # in the order of the labels; those of CIFAR-100 are not named here
 N_CLASSES = {"cifar10": 10, "cifar100": 100}
 OTHER = {"cifar10": "cifar100", "cifar100": "cifar10"}
 _SAFE = {

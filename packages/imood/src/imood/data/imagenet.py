@@ -74,8 +74,8 @@ def validation_folder(root: Path, n_classes: int = N_CLASSES) -> tuple[list[Path
             "folder for each synset there."
         )
     paths, labels, _ = class_folders(folder)
-    kept = [place for place, label in enumerate(labels.tolist()) if label < n_classes]
-    return [paths[place] for place in kept], labels[kept]
+    kept = [position for position, label in enumerate(labels.tolist()) if label < n_classes]
+    return [paths[position] for position in kept], labels[kept]
 
 
 def outlier_folder(root: Path, name: str) -> list[Path]:

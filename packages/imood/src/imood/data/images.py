@@ -90,9 +90,9 @@ class Streamed:
         return len(self.paths)
 
     def train_batches(self, orders: Sequence[Tensor], seeds: Sequence[int], views: int) -> Iterator[Tensor]:
-        """See `Images`; each view of each image has the generator (seed of the batch, place in it, view)."""
+        """See `Images`; each view of each image has the generator (seed of the batch, position in it, view)."""
         items = [
-            [(index, seed + place) for place, index in enumerate(order.tolist())]
+            [(index, seed + position) for position, index in enumerate(order.tolist())]
             for order, seed in zip(orders, seeds, strict=True)
         ]
         yield from self._load(_TrainFiles(self.paths, self.side, views), items)
@@ -181,8 +181,8 @@ def read_all(paths: Sequence[Path], side: int, workers: int) -> UInt8[Tensor, "n
     """All files squeezed to side x side, read by a few threads (decoding leaves the interpreter's lock)."""
     out = torch.empty(len(paths), 3, side, side, dtype=torch.uint8)
 
-    def read(place: int) -> None:
-        out[place] = squeezed(read_rgb(paths[place]), side)
+    def read(position: int) -> None:
+        out[position] = squeezed(read_rgb(paths[position]), side)
 
     with ThreadPoolExecutor(max(1, min(workers, 16))) as threads:
         for _ in threads.map(read, range(len(paths))):

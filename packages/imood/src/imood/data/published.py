@@ -20,7 +20,8 @@ from torch import Tensor
 from imood import longtail
 from imood.data import cifar, imagenet, scood
 from imood.data.images import Images, Resident, Streamed, class_folders, image_files, read_all
-from imood.data.tasks import OutlierSet, Place, Task, aux_images, named_outliers
+from imood.data.inputs import Inputs
+from imood.data.tasks import OutlierSet, Source, Task, aux_images, named_outliers
 from imood.data.views import LARGE, LARGE_FILES, SMALL
 
 WATERBIRD_COUNTS = [363, 3699]  # of the published code, whatever the folder held
@@ -28,48 +29,48 @@ TINY_IMAGES = "300K_random_images.npy"
 TINY_SOURCE = "https://people.eecs.berkeley.edu/~hendrycks/300K_random_images.npy"
 
 
-def cifar_task(place: Place, training: bool) -> Task:
+def cifar_task(source: Source, training: bool) -> Task:
     """CIFAR-10 or CIFAR-100, made long-tailed."""
-    name = place.dataset
-    images, labels = cifar.read_cifar(name, "train", place.root)
-    n_classes, ratio = cifar.N_CLASSES[name], 0.01 if place.ratio is None else place.ratio
+    name = source.dataset
+    images, labels = cifar.read_cifar(name, "train", source.root)
+    n_classes, ratio = cifar.N_CLASSES[name], 0.01 if source.ratio is None else source.ratio
     wanted = longtail.class_sizes(len(labels), n_classes, ratio)
     chosen = longtail.select(labels.numpy(), wanted)
     kept = labels[chosen]
 
     def test() -> Images:
-        return Resident(*cifar.read_cifar(name, "test", place.root), place.device)
+        return Resident(*cifar.read_cifar(name, "test", source.root), source.device)
 
     def outliers(listed: str) -> OutlierSet:
         def load() -> Images:
-            paths, semantic = scood.read_list(place.root, name, listed)
-            return Resident(read_all(paths, cifar.SIDE, place.workers), semantic, place.device)
+            paths, semantic = scood.read_list(source.root, name, listed)
+            return Resident(read_all(paths, cifar.SIDE, source.workers), semantic, source.device)
 
         return OutlierSet(listed, load)
 
-    sets = named_outliers(place, SMALL) or [outliers(listed) for listed in scood.set_names(name)]
+    sets = named_outliers(source, SMALL) or [outliers(listed) for listed in scood.set_names(name)]
     return Task(
         name=name,
         counts=torch.bincount(kept, minlength=n_classes).tolist(),
-        layout="own" if place.ood_test else "scood",
+        layout="own" if source.ood_test else "scood",
         views=SMALL,
-        test_views=SMALL,
-        train=lambda: Resident(images[chosen], kept, place.device),
+        inputs=Inputs(SMALL, "squeeze", classes=cifar.CLASSES.get(name, ())),
+        train=lambda: Resident(images[chosen], kept, source.device),
         val=test,
         test=test,
-        aux=aux_images(place, SMALL, lambda: _cifar_aux(place)) if training else None,
+        aux=aux_images(source, SMALL, lambda: _cifar_aux(source)) if training else None,
         outliers=[] if training else sets,
     )
 
 
-def _cifar_aux(place: Place) -> Images:
-    if place.aux_kind == "CIFAR":
-        folder = place.root / "SCOOD" / "data" / "images" / cifar.OTHER[place.dataset] / "test"
+def _cifar_aux(source: Source) -> Images:
+    if source.aux_kind == "CIFAR":
+        folder = source.root / "SCOOD" / "data" / "images" / cifar.OTHER[source.dataset] / "test"
         files = image_files(folder)
-        return Resident(read_all(files, cifar.SIDE, place.workers), torch.full((len(files),), -1), place.device)
-    if place.aux_kind == "Texture":
+        return Resident(read_all(files, cifar.SIDE, source.workers), torch.full((len(files),), -1), source.device)
+    if source.aux_kind == "Texture":
         warnings.warn("--ood_aux_dataset Texture has no effect with CIFAR: TinyImages are used.", stacklevel=2)
-    return Resident(*read_tiny_images(place.root, place.num_ood_samples), place.device)
+    return Resident(*read_tiny_images(source.root, source.num_ood_samples), source.device)
 
 
 def read_tiny_images(root: Path, count: int) -> tuple[Tensor, Tensor]:
@@ -81,11 +82,11 @@ def read_tiny_images(root: Path, count: int) -> tuple[Tensor, Tensor]:
     """
     if count < 1:
         raise InputError(f"--num_ood_samples is {count}; expected at least 1.")
-    places = [root / folder / TINY_IMAGES for folder in ("tinyimages80m", "tinyimages80M")]
-    path = next((place for place in places if place.is_file()), None)
+    paths = [root / folder / TINY_IMAGES for folder in ("tinyimages80m", "tinyimages80M")]
+    path = next((path for path in paths if path.is_file()), None)
     if path is None:
         raise MissingFileError(
-            f"{places[0]} is missing. Get it from {TINY_SOURCE}, or name own auxiliary outliers with --ood_aux PATH."
+            f"{paths[0]} is missing. Get it from {TINY_SOURCE}, or name own auxiliary outliers with --ood_aux PATH."
         )
     try:
         stored = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -97,42 +98,42 @@ def read_tiny_images(root: Path, count: int) -> tuple[Tensor, Tensor]:
     return pixels, torch.full((len(pixels),), -1)
 
 
-def imagenet_task(place: Place, training: bool) -> Task:
+def imagenet_task(source: Source, training: bool) -> Task:
     """ImageNet-LT, or its first classes."""
-    classes = place.id_class_number
+    classes = source.id_class_number
     if not 2 <= classes <= imagenet.N_CLASSES:
         raise InputError(f"--id_class_number is {classes}; expected 2 to {imagenet.N_CLASSES}.")
-    paths, labels = imagenet.read_list(place.root, imagenet.TRAIN, classes)
+    paths, labels = imagenet.read_list(source.root, imagenet.TRAIN, classes)
 
     def streamed(found: tuple[list[Path], Tensor]) -> Images:
-        return Streamed(*found, place.device, place.workers)
+        return Streamed(*found, source.device, source.workers)
 
     def outliers(folder: str) -> Images:
-        files = imagenet.outlier_folder(place.root, folder)
+        files = imagenet.outlier_folder(source.root, folder)
         return streamed((files, torch.full((len(files),), -1)))
 
-    if place.aux_kind == "CIFAR" and training:
+    if source.aux_kind == "CIFAR" and training:
         raise InputError("--ood_aux_dataset CIFAR goes with cifar10 and cifar100; for imagenet pass TinyImages.")
-    if place.aux_kind == "Texture" and training:
+    if source.aux_kind == "Texture" and training:
         warnings.warn("--ood_aux_dataset Texture has no effect with ImageNet: extra_1k is used.", stacklevel=2)
-    sets = named_outliers(place, LARGE)
+    sets = named_outliers(source, LARGE)
     return Task(
         name=f"imagenet{classes}",
         counts=torch.bincount(labels, minlength=classes).tolist(),
         layout="own" if sets else "single",
         views=LARGE_FILES,
-        test_views=LARGE,
+        inputs=Inputs(LARGE, "centre"),
         train=lambda: streamed((paths, labels)),
-        val=lambda: streamed(imagenet.read_list(place.root, imagenet.VAL, classes)),
-        test=lambda: streamed(imagenet.validation_folder(place.root, classes)),
-        aux=aux_images(place, LARGE_FILES, lambda: outliers("extra_1k")) if training else None,
+        val=lambda: streamed(imagenet.read_list(source.root, imagenet.VAL, classes)),
+        test=lambda: streamed(imagenet.validation_folder(source.root, classes)),
+        aux=aux_images(source, LARGE_FILES, lambda: outliers("extra_1k")) if training else None,
         outliers=[] if training else sets or [OutlierSet("imagenet10k", lambda: outliers("ood_test_1k"))],
     )
 
 
-def waterbird_task(place: Place, training: bool) -> Task:
+def waterbird_task(source: Source, training: bool) -> Task:
     """Two classes whose backgrounds mislead."""
-    base = place.root / "waterbird_LT"
+    base = source.root / "waterbird_LT"
     paths, labels, classes = class_folders(base / "train")
     counts = torch.bincount(labels, minlength=len(classes)).tolist()
     if counts != WATERBIRD_COUNTS:
@@ -142,24 +143,24 @@ def waterbird_task(place: Place, training: bool) -> Task:
         found, numbers, names = class_folders(base / name)
         if names != classes:
             raise InputError(f"{base / name} has the classes {names}, train has {classes}; both need the same.")
-        return Streamed(found, numbers, place.device, place.workers)
+        return Streamed(found, numbers, source.device, source.workers)
 
     def flat(folder: Path) -> Images:
         files = image_files(folder)
-        return Streamed(files, torch.full((len(files),), -1), place.device, place.workers)
+        return Streamed(files, torch.full((len(files),), -1), source.device, source.workers)
 
-    if place.aux_kind == "CIFAR" and training:
+    if source.aux_kind == "CIFAR" and training:
         raise InputError("--ood_aux_dataset CIFAR goes with cifar10 and cifar100; for waterbird pass Texture.")
-    sets = named_outliers(place, LARGE)
+    sets = named_outliers(source, LARGE)
     return Task(
         name="waterbird",
         counts=counts,
         layout="own" if sets else "single",
         views=LARGE_FILES,
-        test_views=LARGE,
-        train=lambda: Streamed(paths, labels, place.device, place.workers),
+        inputs=Inputs(LARGE, "centre", classes=classes),
+        train=lambda: Streamed(paths, labels, source.device, source.workers),
         val=lambda: split("val"),
         test=lambda: split("test"),
-        aux=aux_images(place, LARGE_FILES, lambda: flat(place.root / "texture")) if training else None,
+        aux=aux_images(source, LARGE_FILES, lambda: flat(source.root / "texture")) if training else None,
         outliers=[] if training else sets or [OutlierSet("spurious_ood", lambda: flat(base / "spuriuos_ood"))],
     )

@@ -12,9 +12,10 @@ from ood_shared.errors import InputError
 
 from imood import longtail
 from imood.data import cifar
+from imood.data.inputs import Inputs
 from imood.data.published import cifar_task, imagenet_task, waterbird_task
-from imood.data.tasks import SYNTHETIC, OutlierSet, Place, Task, parse_outliers
-from imood.data.user_data import PREFIXES, Own, default_aux, default_tests, is_own
+from imood.data.tasks import SYNTHETIC, OutlierSet, Source, Task, parse_outliers
+from imood.data.user_data import PREFIXES, UserDataset, default_aux, default_tests, is_own
 from imood.data.views import LARGE, SMALL
 
 NAMED = ("cifar10", "cifar100", "imagenet", "waterbird")
@@ -30,11 +31,11 @@ def default_model(dataset: str) -> str:
     return "ResNet50" if dataset in ("imagenet", "waterbird") else "ResNet18"
 
 
-def open_task(place: Place, training: bool) -> Task:
+def open_task(source: Source, training: bool) -> Task:
     """The benchmark of `--ds`. Labels of the training set are read at once, for the class counts; images later.
 
     Args:
-        place: where data lie.
+        source: where data lie.
         training: whether auxiliary outliers are needed, and the outlier test sets are not.
 
     Raises:
@@ -42,31 +43,32 @@ def open_task(place: Place, training: bool) -> Task:
         MissingFileError: a file is not there; the message says where to get and to put it.
     """
     makers = {"cifar10": cifar_task, "cifar100": cifar_task, "imagenet": imagenet_task, "waterbird": waterbird_task}
-    if place.dataset in makers:
-        task = makers[place.dataset](place, training)
-    elif is_own(place.dataset):
-        task = _own(place, training)
+    if source.dataset in makers:
+        task = makers[source.dataset](source, training)
+    elif is_own(source.dataset):
+        task = _own(source, training)
     else:
         raise InputError(
-            f"--dataset `{place.dataset}` is not known. Known: {', '.join(NAMED)}, a data set of ood_shared (digits, "
+            f"--dataset `{source.dataset}` is not known. Known: {', '.join(NAMED)}, a data set of ood_shared (digits, "
             f"mnist, …), or own data as {', '.join(f'{word}:PATH' for word in PREFIXES)}."
         )
     _warn_of_empty_classes(task)
     return task
 
 
-def _own(place: Place, training: bool) -> Task:
-    views = LARGE if place.model == "ResNet50" else SMALL
-    return task_of_own(Own(place.dataset, place.root, views.side), place, training)
+def _own(source: Source, training: bool) -> Task:
+    views = LARGE if source.model == "ResNet50" else SMALL
+    return task_of_own(UserDataset(source.dataset, source.root, views.side), source, training)
 
 
-def task_of_own(own: Own, place: Place, training: bool) -> Task:
+def task_of_own(own: UserDataset, source: Source, training: bool) -> Task:
     """The benchmark of a set by name or path."""
-    views, device, labels = LARGE if own.side == LARGE.side else SMALL, place.device, own.train.labels
-    sizes = longtail.sizes_of_own(labels, own.n_classes, place.ratio)
+    views, device, labels = LARGE if own.side == LARGE.side else SMALL, source.device, own.train.labels
+    sizes = longtail.sizes_of_own(labels, own.n_classes, source.ratio)
     chosen = longtail.select(labels, sizes)
-    tests = parse_outliers(place.ood_test or default_tests(place.aux))
-    aux = place.aux or default_aux([where for _, where in tests])
+    tests = parse_outliers(source.ood_test or default_tests(source.aux))
+    with_aux = training and source.aux_kind not in SYNTHETIC
+    aux = source.aux or default_aux([where for _, where in tests])
 
     def outliers(name: str, where: str) -> OutlierSet:
         return OutlierSet(name, lambda: own.outliers(where, device))
@@ -76,11 +78,11 @@ def task_of_own(own: Own, place: Place, training: bool) -> Task:
         counts=sizes,
         layout="own",
         views=views,
-        test_views=views,
+        inputs=Inputs(views, "resize", own.native, own.train.classes),
         train=lambda: own.train_images(device, chosen),
         val=lambda: own.test_images(device, "val", "test"),
         test=lambda: own.test_images(device, "test", "val"),
-        aux=None if not training or place.aux_kind in SYNTHETIC else lambda: own.outliers(aux, device, "train", "test"),
+        aux=(lambda: own.outliers(aux, device, "train", "test")) if with_aux else None,
         outliers=[] if training else [outliers(*pair) for pair in tests],
         notes={"aux_outliers": aux},
     )

@@ -1,6 +1,6 @@
 """What a run works on: training, validation and test images, auxiliary outliers, outlier test sets, class counts.
 
-`published` makes the tasks of the original, `opening` those of own data, and any by its name.
+`published` makes the tasks of the original, `registry` those of own data, and any by its name.
 """
 
 from collections.abc import Callable
@@ -11,6 +11,7 @@ import torch
 from ood_shared.errors import InputError
 
 from imood.data.images import Images
+from imood.data.inputs import Inputs
 from imood.data.user_data import PREFIXES, read_outliers
 from imood.data.views import Views
 
@@ -18,7 +19,7 @@ SYNTHETIC = ("VOS", "NPOS")  # outliers are made of features, there are no image
 
 
 @dataclass(frozen=True)
-class Place:
+class Source:
     """Where data lie and how they are read.
 
     Attributes:
@@ -63,7 +64,8 @@ class Task:
     Attributes:
         counts: training images of each class.
         layout: form of the result files: `scood`, `single` (one set, truncated counts) or `own`.
-        views: of training images; `test_views` of the others.
+        views: of training images.
+        inputs: of the others: their views, how other sizes are brought to theirs, and the names of the classes.
         train: long-tailed training images.
         val: images for the evaluation after each epoch.
         test: ID test images.
@@ -76,7 +78,7 @@ class Task:
     counts: list[int]
     layout: str
     views: Views
-    test_views: Views
+    inputs: Inputs
     train: Callable[[], Images]
     val: Callable[[], Images]
     test: Callable[[], Images]
@@ -89,24 +91,29 @@ class Task:
         """C."""
         return len(self.counts)
 
+    @property
+    def test_views(self) -> Views:
+        """Of validation and test images."""
+        return self.inputs.views
 
-def aux_images(place: Place, views: Views, published: Callable[[], Images]) -> Callable[[], Images] | None:
+
+def aux_images(source: Source, views: Views, published: Callable[[], Images]) -> Callable[[], Images] | None:
     """Auxiliary outliers: none for features, those of `--ood_aux`, or the benchmark's own."""
-    if place.aux_kind in SYNTHETIC:
+    if source.aux_kind in SYNTHETIC:
         return None
-    if place.aux is None:
+    if source.aux is None:
         return published
-    name = place.aux
-    return lambda: read_outliers(name, place.root, views.side, place.device, ("train", "test"))
+    name = source.aux
+    return lambda: read_outliers(name, source.root, views.side, source.device, ("train", "test"))
 
 
-def named_outliers(place: Place, views: Views) -> list[OutlierSet]:
+def named_outliers(source: Source, views: Views) -> list[OutlierSet]:
     """The sets of `--ood_test`; none when the flag is not given."""
 
     def named(name: str, where: str) -> OutlierSet:
-        return OutlierSet(name, lambda: read_outliers(where, place.root, views.side, place.device, ("test",)))
+        return OutlierSet(name, lambda: read_outliers(where, source.root, views.side, source.device, ("test",)))
 
-    return [named(*pair) for pair in parse_outliers(place.ood_test)] if place.ood_test else []
+    return [named(*pair) for pair in parse_outliers(source.ood_test)] if source.ood_test else []
 
 
 def parse_outliers(text: str) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from jaxtyping import Int64, UInt8
 from ood_shared.datasets import ImageSet, known_names, load, make_noise, resize
 from ood_shared.datasets.noise import NOISE_COUNT, NOISE_SEEDS
 from ood_shared.datasets.own import looks_like_path
-from ood_shared.errors import InputError, ManySizesError
+from ood_shared.errors import InputError, ManySizesError, MissingSplitError
 from torch import Tensor
 
 from imood.data.images import Resident
@@ -45,7 +45,7 @@ def as_path(dataset: str) -> str:
     return dataset
 
 
-class Own:
+class UserDataset:
     """A set by name or path, whose splits are read when they are asked for.
 
     Args:
@@ -79,6 +79,12 @@ class Own:
         """C."""
         return len(self.train.classes)
 
+    @property
+    def native(self) -> tuple[int, int]:
+        """Height and width of the training images as they are stored."""
+        height, width = self.train.images.shape[1:3]
+        return height, width
+
     def train_images(self, device: torch.device, chosen: Int64[np.ndarray, " kept"]) -> Resident:
         """The chosen training images."""
         found = self.train.select(chosen)
@@ -93,8 +99,7 @@ class Own:
 
     def outliers(self, where: str, device: torch.device, *splits: str) -> Resident:
         """The first of the splits of another set that it has; all labels are -1."""
-        height, width = self.train.images.shape[1:3]
-        return read_outliers(where, self.root, self.side, device, splits or ("test",), (height, width), self._radius)
+        return read_outliers(where, self.root, self.side, device, splits or ("test",), self.native, self._radius)
 
     def _radius(self) -> float:
         """Of the noise `sphere`: the largest norm of a training image, and 2."""
@@ -117,8 +122,8 @@ def read_set(where: str, root: Path, side: int, splits: tuple[str, ...]) -> Imag
                 return load(where, split, folder, channels=3)
             except ManySizesError:
                 return load(where, split, folder, channels=3, size=side)
-        except InputError as error:
-            if split == splits[-1] or f"has no `{split}` split" not in str(error):
+        except MissingSplitError:
+            if split == splits[-1]:
                 raise
     raise ValueError("no split was asked for")
 
