@@ -22,8 +22,8 @@ import torch
 import torch.nn.functional as F
 from ascood.attribution import saliency
 from ascood.build import parameter_groups, to_device
-from ascood.fit import update
 from ascood.heads import ASCOODNet
+from ascood.loop import update
 from ascood.losses import ascood_loss
 from ascood.networks import make_backbone
 from ascood.objectives import AscoodArgs, Pass, ascood_step

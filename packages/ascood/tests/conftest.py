@@ -102,6 +102,21 @@ def done() -> Callable[..., Outcome]:
 
 
 @pytest.fixture(scope="session")
+def done_here() -> Callable[..., Outcome]:
+    """As `done`, in a folder."""
+
+    def done_here(folder: Path, *words: str) -> Outcome:
+        before = Path.cwd()
+        os.chdir(folder)
+        try:
+            return commands.succeed(cli.main, *words)
+        finally:
+            os.chdir(before)
+
+    return done_here
+
+
+@pytest.fixture(scope="session")
 def start() -> Callable[..., subprocess.Popen[str]]:
     """`start("python", "main.py", …, cwd=folder)`: a process of its own; scripts find this Python first."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])

@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from ood_shared import checkpoints
 from ood_shared.errors import InputError, MissingFileError, unknown
 from torch import Tensor, nn
 
+from ascood import config as configs
+from ascood.data.suites import Suite
 from ascood.heads import ASCOODNet, T2FNormNet
 from ascood.networks import BACKBONES, make_backbone
 
@@ -100,6 +103,50 @@ def load_strictly(network: nn.Module, path: Path, wrapper: str | None) -> None:
     if wrapper == "T2FNormNet" and "sigma" in weights:
         raise InputError(f"{path} is of an ASCOODNet. Pass --wrapper-net ASCOODNet.")
     checkpoints.load_weights(network, weights, path)
+
+
+def open_run(weights: Path, network: str | None, wrapper: str | None, suite: Suite, device: torch.device) -> nn.Module:
+    """The network of a run with its best weights, in evaluation mode.
+
+    Args:
+        weights: of the run; config.yml lies beside them.
+        network: name of the backbone; None takes that of config.yml, or of the suite.
+        wrapper: name of the head around it, if any.
+        suite: gives the number of classes.
+        device: of the network.
+    """
+    name = network or backbone_in_config(read_config(weights.parent)) or suite.network
+    made = wrap(make_backbone(name, suite.classes), wrapper, suite.classes)
+    load_strictly(made, weights, wrapper)
+    return to_device(made, device).eval()
+
+
+def read_config(folder: Path) -> dict[str, Any] | None:
+    """A run's config.yml; None without a readable one (the published ones are not plain)."""
+    path = folder / "config.yml"
+    if not path.is_file():
+        return None
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return None
+    return config if isinstance(config, dict) else None
+
+
+def backbone_in_config(config: Mapping[str, Any] | None) -> str | None:
+    """The backbone that a run's config names; None when it names none."""
+    for key in ("network.backbone.name", "network.name"):
+        name = configs.get(config or {}, key)
+        if name in BACKBONES:
+            return str(name)
+    return None
+
+
+def identity_of(weights: Path, network: nn.Module, wrapper: str | None) -> dict[str, Any]:
+    """What a network is, for fingerprints: hash of its weights and its kind."""
+    backbone = getattr(network, "backbone", network)
+    name = f"{type(network).__name__}({type(backbone).__name__})"
+    return {"weights": checkpoints.sha256(weights), "wrapper": wrapper, "name": name}
 
 
 def parameter_groups(network: nn.Module, lr: float, fc_lr_factor: float) -> list[dict[str, Any]]:

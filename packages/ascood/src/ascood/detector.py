@@ -1,186 +1,252 @@
-"""What `ascood.bench` does: train ASCOOD and score outlier sets within a schedule."""
+"""A trained network with a post-hoc score, for programs and for the bench; `ascood.load` and `ascood.fit` give one."""
 
 import argparse
-import time
-from collections.abc import Sequence
-from dataclasses import replace
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from ood_shared import checkpoints, distributed
-from ood_shared.contract import Common, Request, common_of
-from ood_shared.datasets.benchmark import Benchmark, as_uint8, read_benchmark
+from jaxtyping import Float, Int64, UInt8
+from ood_shared import distributed
+from ood_shared.blocks import BLOCK
+from ood_shared.contract import BACKBONES, Request
+from ood_shared.datasets import resize
+from ood_shared.datasets.benchmark import Benchmark, as_uint8
+from ood_shared.detector import BATCH, Method, Outputs, Trained, outputs_of, run_within_budget, within_threshold
 from ood_shared.devices import resolve_device
-from ood_shared.errors import InputError
-from ood_shared.results.record import facts_of, make_result, measure, pack_scores, print_metrics, write_result
-from ood_shared.results.schema import ScoreArrays
-from ood_shared.results.thumbnails import write_pictures
+from ood_shared.errors import InputError, unknown
+from ood_shared.images import Images, image_batches
+from ood_shared.loaders import to_float
+from ood_shared.training import Compute
+from torch import Tensor, nn
 
-from ascood.bench import SCORES, Schedule
-from ascood.data.preprocessing import Chain, normalisation
-from ascood.data.samples import Samples
-from ascood.data.suites import Source, Suite
-from ascood.evaluator import Evaluator
-from ascood.results import METHOD, PAPER
-from ascood.run_files import BEST
+from ascood.bench import SCHEDULES, SCORES, Schedule
+from ascood.data.preprocessing import Chain
+from ascood.evaluator import features_for
+from ascood.in_memory import SIZE, Plan, TrainedNetwork, train_within
+from ascood.outliers import OOD_TYPES
+from ascood.run_files import save_detector
+from ascood.scores.base import Extract, FeatureScore
 from ascood.scores.catalogue import AnyScore, make_score
-from ascood.train import Compute, train_sets
+from ascood.scoring import network_outputs, score_images, score_outputs
+from ascood.tables import METHOD as NAME
+from ascood.tables import PAPER
 
-SIZE = 32
-FULL_EPOCHS = 100  # of the paper, CIFAR
-VAL_SHARE = 10  # one of so many training images is for validation
-ARGS = {"w": 1.0, "sigma": 0.5, "p_inv": 0.15}  # the document's CIFAR-10 command, which has `shuffle`
-# Strength at the first and the last epoch: as in the document for CIFAR-10, `gaussian` as for CelebA. At 32 pixels 300
-# moves the selected values by several times their range, yet a tenth of it is worse (see the README).
-ALPHAS = {"gradient": (300.0, 30.0), "shuffle": (1.0, 1.0), "gaussian": (0.1, 0.1)}
+METHOD = Method(NAME, PAPER, SIZE, 3)
+FLOATS = 1 << 24  # values of normalised images at a time
+
+
+@dataclass(frozen=True, eq=False)
+class AscoodDetector:
+    """A classifier and the score that tells how far an image is from its classes; see `ood_shared.detector.Detector`.
+
+    Attributes:
+        network: in evaluation mode, on its device.
+        rule: the score, fitted.
+        chain: sizes and normalisation of its images.
+        prepare: from uint8 images of any size to the network's.
+        classes: names of the ID classes.
+        threshold: score above which an image is called OOD; None where none was set.
+        precision: of the passes.
+        kept: outputs of the network by set of images, for detectors that score the same sets; None keeps none.
+    """
+
+    network: nn.Module = field(repr=False)
+    rule: AnyScore
+    chain: Chain
+    prepare: Callable[[Tensor], Tensor] = field(repr=False)
+    classes: tuple[str, ...]
+    threshold: float | None = None
+    precision: str = "fp32"
+    kept: dict[int, tuple[Tensor, Extract]] | None = field(default=None, repr=False)
+
+    def score(self, images: Images, batch_size: int = BATCH) -> Float[np.ndarray, " n"]:
+        """The score of each image: minus the confidence of the test command, so that higher = more OOD."""
+        return outputs_of(self, images, self.prepare, batch_size)[0]
+
+    def predict(self, images: Images, batch_size: int = BATCH) -> Int64[np.ndarray, " n"]:
+        """The class of each image by the plain logits, an index into `classes`; -1 beyond the threshold."""
+        scores, classes = outputs_of(self, images, self.prepare, batch_size)
+        return within_threshold(scores, classes, self.threshold)
+
+    def outputs(self, images: Tensor, batch_size: int = BATCH) -> Outputs:
+        """Scores and classes of images at the network's size, uint8 or floats in the scale of [0, 1]; on the CPU."""
+        outputs = self._network_outputs(images, batch_size)
+        if isinstance(self.rule, FeatureScore):
+            confidence, _ = score_outputs(self.rule, outputs)
+        else:
+            std = self.chain.std
+            parts = [
+                score_images(self.rule, self.network, part, std, batch_size=batch_size)[0][0]
+                for part in self._normalised(images)
+            ]
+            confidence = torch.cat(parts)
+        return -confidence.double().cpu(), outputs.logits.argmax(1).cpu()
+
+    def _network_outputs(self, images: Tensor, batch_size: int) -> Extract:
+        if self.kept is not None and id(images) in self.kept:
+            return self.kept[id(images)][1]
+        parts = [network_outputs(self.network, part, batch_size, self.precision) for part in self._normalised(images)]
+        logits, features = (torch.cat([part[at] for part in parts]) for at in (0, 1))
+        outputs = Extract(logits, features, torch.full((len(logits),), -1, device=logits.device))
+        if self.kept is not None:
+            self.kept[id(images)] = (images, outputs)
+        return outputs
+
+    def _normalised(self, images: Tensor) -> Iterator[Tensor]:
+        """Images as the network sees them, some at a time: a whole number of blocks."""
+        device = next(self.network.parameters()).device
+        pixels = as_uint8(images)
+        rows = max(1, FLOATS // max(1, pixels[0].numel()) // BLOCK) * BLOCK
+        return (to_float(part.to(device), self.chain.mean, self.chain.std) for part in pixels.split(rows))
+
+
+def at_size(pixels: UInt8[Tensor, "n c h w"], native: tuple[int, int]) -> UInt8[Tensor, "n 3 side side"]:
+    """Images of any size as the bench resizes them.
+
+    Args:
+        pixels: 1 or 3 channels.
+        native: height and width of the ID images; larger ones are reduced to it first.
+    """
+    return resize(pixels, (SIZE, SIZE), 3, native)
+
+
+def detectors_of(trained: TrainedNetwork, names: Sequence[str], native: tuple[int, int]) -> list[AscoodDetector]:
+    """A detector for each score, on one network; they share what it gives for a set of images."""
+    kept: dict[int, tuple[Tensor, Extract]] = {}
+    prepare = partial(at_size, native=native)
+    made = []
+    for name in names:
+        rule = make_score(name)
+        with torch.no_grad():
+            if isinstance(rule, FeatureScore):
+                rule.fit(features_for(trained.network, lambda split: trained.features[split]))
+            rule.prepare()
+        made.append(
+            AscoodDetector(
+                trained.network, rule, trained.chain, prepare, trained.classes, None, trained.precision, kept
+            )
+        )
+    return made
+
+
+def fit(
+    images: Images,
+    labels: Sequence[int] | np.ndarray | Tensor,
+    *,
+    output_dir: str | Path | None = None,
+    budget: str = "smoke",
+    backbone: str = "common",
+    seed: int = 0,
+    device: str = "auto",
+    classes: Sequence[str] | None = None,
+    score: str = SCORES[0],
+    ood_type: str = "shuffle",
+    mirror: bool = False,
+) -> AscoodDetector:
+    """Train on exactly these images, as `python -m ascood.bench` does within a budget.
+
+    Args:
+        images: see `ood_shared.images.image_batches`; they become RGB at 32 pixels.
+        labels: a class from 0 on for each image.
+        output_dir: folder that `ascood.load` takes later; None keeps nothing.
+        budget: `smoke`, `quick` or `full`: the length of the training.
+        backbone: `common`, or `paper` for the method's own network, schedule and views.
+        seed: of everything that is drawn.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        classes: names; by default the numbers.
+        score: a name of `ascood.scores.names.SCORES`.
+        ood_type: of the synthesised outliers: `shuffle`, `gradient` or `gaussian`.
+        mirror: whether views are mirrored, with `backbone="common"`.
+
+    Raises:
+        InputError: images, labels or words that cannot be used.
+    """
+    if budget not in SCHEDULES:
+        raise unknown("budget", budget, SCHEDULES)
+    if backbone not in BACKBONES:
+        raise unknown("backbone", backbone, BACKBONES)
+    if ood_type not in OOD_TYPES:
+        raise unknown("ood_type", ood_type, OOD_TYPES)
+    make_score(score)  # a misspelt name shows before any work
+    sizes: set[tuple[int, int]] = set()
+
+    def at_side(pixels: Tensor) -> Tensor:
+        sizes.add((pixels.shape[2], pixels.shape[3]))
+        return resize(pixels, (SIZE, SIZE), 3)
+
+    whole = torch.cat(list(image_batches(images, at_side)))
+    (height, width) = next(iter(sizes)) if len(sizes) == 1 else (SIZE, SIZE)
+    native = (height, width) if min(height, width) < SIZE else (SIZE, SIZE)
+    numbers = as_labels(labels, len(whole))
+    names = tuple(classes) if classes is not None else tuple(str(number) for number in range(int(numbers.max()) + 1))
+    if len(names) <= int(numbers.max()):
+        raise InputError(f"There are {len(names)} names of classes, but a label {int(numbers.max())}.")
+    request = Request("images", "", budget=budget, backbone=backbone, seed=seed)
+    plan = Plan.of(request, SCHEDULES[budget], ood_type, mirror)
+    compute = Compute(resolve_device(device))
+    with contextlib.ExitStack() as stack:
+        folder = Path(output_dir or stack.enter_context(tempfile.TemporaryDirectory()))
+        stack.enter_context(contextlib.redirect_stdout(None))  # the lines of main.py
+        generator = torch.Generator().manual_seed(seed)
+        trained = train_within(plan, whole, numbers, names, generator, compute, folder)
+        (detector,) = detectors_of(trained, [score], native)
+        if output_dir is not None:
+            _save(folder, trained, detector.rule, native)
+    return replace(detector, kept=None)
+
+
+def as_labels(labels: Sequence[int] | np.ndarray | Tensor, n: int) -> Int64[Tensor, " n"]:
+    """Labels as a tensor on the CPU.
+
+    Raises:
+        InputError: another number than images, or something else than whole numbers from 0 on.
+    """
+    numbers = labels.detach().cpu() if isinstance(labels, Tensor) else torch.from_numpy(np.asarray(labels))
+    if numbers.ndim != 1 or len(numbers) != n:
+        raise InputError(f"There are labels {tuple(numbers.shape)} for {n} images; expected one each.")
+    if numbers.is_floating_point() or numbers.dtype == torch.bool or int(numbers.min()) < 0:
+        raise InputError(f"The labels are {numbers.dtype} from {numbers.min()}; expected whole numbers from 0 on.")
+    return numbers.to(torch.int64)
 
 
 def bench(options: argparse.Namespace, schedule: Schedule) -> None:
-    """Train, score; leaves `result.json` and `scores.npz` in `--output-dir`."""
-    if options.output_dir is None:
-        raise InputError("--output-dir is missing: the folder for result.json, scores.npz and the trained network.")
+    """What `python -m ascood.bench` does: train, score; leaves `result.json` and the rest in `--output-dir`."""
     if "," in options.postprocessor or options.postprocessor == "all":
         raise InputError(f"--postprocessor `{options.postprocessor}`: the bench takes one score.")
-    score = make_score(options.postprocessor)
-    with distributed.setup(resolve_device(options.device)) as device:
-        compute = Compute(device, options.precision, options.compile, options.log_to, options.resume)
-        generator = torch.Generator().manual_seed(options.seed)
-        if (common := common_of(options)) is not None:
-            schedule = _in_common(schedule, common)
-        request = Request.from_options(options)
-        benchmark = read_benchmark(request, SIZE, 3, generator, schedule.train_images, schedule.test_images)
-        train, val, test, outliers = _samples_of(benchmark, generator, hold_out=common is None)
-        preprocessor = "ascood" if common is None else "mirrored" if benchmark.mirror else "common"
-        config = make_config(options, schedule, len(train), int(train.labels.max()) + 1, preprocessor)
-        folder = Path(options.output_dir)
-        mean, std = normalisation("unknown")
-        chain = Chain("test", SIZE, SIZE, mean, std)
-        folder.mkdir(parents=True, exist_ok=True)
-        started = time.perf_counter()
-        sets = {"train": train, "val": val, "test": test}
-        network, standing = train_sets(config, sets, chain, folder / "run", compute)
-        train_seconds = time.perf_counter() - started
+    name = make_score(options.postprocessor).name
+    request, compute = Request.from_options(options), Compute.from_options(options)
+    plan = Plan.of(request, schedule, options.ood_type)
 
-        if common is None:
-            weights = folder / "run" / BEST
-            checkpoints.load_weights(network, checkpoints.load(weights), weights)
-        else:  # the last ones, as all methods: few validation images choose an epoch by the luck of one of them
-            (weights,) = (folder / "run").glob("last_epoch*.ckpt")
-        id_sets = {name: Source(name, lambda samples=samples: samples) for name, samples in sets.items()}  # type: ignore[misc]
-        near = [Source(found.name, lambda found=found: found) for found in outliers]  # type: ignore[misc]
-        suite = Suite(options.id, config["dataset"]["num_classes"], schedule.network, chain, id_sets, near, [])
-        identity = {"weights": checkpoints.sha256(weights)}
-        evaluator = Evaluator(network.eval(), suite, None, device, identity, 500, 0, options.precision)
-        started = time.perf_counter()
-        packed = _scored(evaluator, score, options.id, test, outliers)
-        seconds = time.perf_counter() - started
-        beside = [make_score(name) for name in SCORES if name != score.name]
-        others = {
-            other.name: measure(
-                _scored(evaluator, other, options.id, test, outliers), np.random.default_rng(options.seed)
-            )[0]
-            for other in beside
-        }
-        result = make_result(
-            packed,
-            method=METHOD,
-            paper=PAPER,
-            seed=options.seed,
-            budget=options.budget,
-            config=facts_of(options.backbone, network, config["optimizer"]["num_epochs"])
-            | {"train": config, "score": score.settings(), "novel_classes": options.novel_classes}
-            | {"mirror": preprocessor != "common", "weights": weights.name},
-            timings={
-                "train_seconds": train_seconds,
-                "train_step_seconds": standing.step_seconds,
-                "score_seconds_per_1000": 1000 * seconds / len(packed["scores"]),
-            },
-            device=device,
-            checkpoint=identity["weights"],
+    def train(benchmark: Benchmark, generator: torch.Generator, compute: Compute, folder: Path) -> Trained:
+        mirrored = replace(plan, mirror=benchmark.mirror)
+        test = (benchmark.test, benchmark.test_labels)
+        trained = train_within(
+            mirrored, benchmark.train, benchmark.train_labels, benchmark.classes, generator, compute, folder, test
         )
-        if distributed.is_main():
-            write_pictures(folder, packed, benchmark.scored(options.id), benchmark.classes)
-            write_result(folder, {**result, "other_scores": others}, packed)
-            print_metrics(result)
+        names = [name, *(other for other in SCORES if other != name)]
+        detector, *others = detectors_of(trained, names, benchmark.native)
+        _save(folder, trained, detector.rule, benchmark.native)
+        return Trained(
+            detector,
+            [trained.network],
+            trained.epochs,
+            trained.weights,
+            trained.step_seconds,
+            {"train": trained.config, "score": detector.rule.settings()}
+            | {"mirror": mirrored.preprocessor != "common", "weights": trained.weights.name},
+            others={other.rule.name: other for other in others},
+        )
+
+    with distributed.setup(compute.device) as device:
+        limits = (plan.schedule.train_images, plan.schedule.test_images)
+        run_within_budget(METHOD, request, limits, train, replace(compute, device=device), options.output_dir)
 
 
-def _scored(
-    evaluator: Evaluator, score: AnyScore, id_name: str, test: Samples, outliers: Sequence[Samples]
-) -> ScoreArrays:
-    """The arrays of `scores.npz` for one score: its confidence with the sign turned, the plain logits' predictions."""
-    arrays, _ = evaluator.score_all(score, False, search=False)
-    confidence = {key: arrays[f"{key}/conf"].astype(np.float64) for key in evaluator.keys(False)}
-    return pack_scores(
-        id_name,
-        (-confidence["id/test"], test.labels, evaluator.extract("id/test").logits.argmax(1)),
-        {o.name: (-confidence[f"near/{o.name}"], arrays[f"near/{o.name}/pred"]) for o in outliers},
-    )
-
-
-def _in_common(schedule: Schedule, common: Common) -> Schedule:
-    """The schedule with the network, images and length that all methods have in common."""
-    return replace(
-        schedule,
-        network=common.network,
-        train_images=common.train_images,
-        test_images=common.test_images,
-        steps=common.steps,
-        batch_size=common.batch_size,
-    )
-
-
-def make_config(
-    options: argparse.Namespace, schedule: Schedule, images: int, classes: int, preprocessor: str = "ascood"
-) -> dict[str, Any]:
-    """The config that the training pipeline would have, for sets that lie in memory."""
-    epochs = FULL_EPOCHS
-    if schedule.steps is not None:
-        epochs = max(1, round(schedule.steps / -(-images // schedule.batch_size)))
-    strength = dict(zip(("alpha_max", "alpha_min"), ALPHAS[options.ood_type], strict=True))
-    sizes = {"train": schedule.batch_size, "val": 200, "test": 200}
-    return {
-        "seed": options.seed,
-        "num_workers": 0,
-        "preprocessor": {"name": preprocessor},
-        "pipeline": {"name": "train"},
-        "dataset": {
-            "name": options.id,
-            "num_classes": classes,
-            "pre_size": SIZE,
-            "image_size": SIZE,
-            "normalization_type": "unknown",
-            **{split: {"batch_size": size, "shuffle": split == "train"} for split, size in sizes.items()},
-        },
-        "network": {"name": "ascood_net", "backbone": {"name": schedule.network}},
-        "trainer": {"name": "ascood", "trainer_args": {**ARGS, **strength, "ood_type": options.ood_type}},
-        "optimizer": {"lr": schedule.lr, "num_epochs": epochs},
-    }
-
-
-def _samples_of(
-    benchmark: Benchmark, generator: torch.Generator, hold_out: bool
-) -> tuple[Samples, Samples, Samples, list[Samples]]:
-    """Training, validation and test images of the ID set, and the outlier sets.
-
-    Without `hold_out` the validation images are trained on, too: they choose nothing then.
-    """
-    order = torch.randperm(len(benchmark.train), generator=generator)
-    count = max(1, len(order) // VAL_SHARE)
-    train, val = order[count if hold_out else 0 :].sort().values, order[:count].sort().values
-    outliers = [
-        _samples(name, images, torch.zeros(len(images), dtype=torch.int64)).as_outliers()
-        for name, images in benchmark.ood.items()
-    ]
-    return (
-        _samples("train", benchmark.train[train], benchmark.train_labels[train]),
-        _samples("val", benchmark.train[val], benchmark.train_labels[val]),
-        _samples("test", benchmark.test, benchmark.test_labels),
-        outliers,
-    )
-
-
-def _samples(name: str, images: torch.Tensor, labels: torch.Tensor) -> Samples:
-    pixels = np.ascontiguousarray(as_uint8(images).permute(0, 2, 3, 1).numpy())  # (n, 32, 32, 3)
-    return Samples(name, labels.numpy(), name, (), pixels)
+def _save(folder: Path, trained: TrainedNetwork, rule: AnyScore, native: tuple[int, int]) -> None:
+    about = {"classes": list(trained.classes), "native": list(native)}
+    save_detector(folder, trained.weights, trained.config, rule.settings(), trained.features, about)

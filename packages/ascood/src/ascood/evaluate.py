@@ -4,25 +4,19 @@ import argparse
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import yaml
-from ood_shared import checkpoints, distributed, files
+from ood_shared import distributed, files
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError, MissingFileError
-from torch import nn
 
-from ascood import config as configs
-from ascood.build import load_strictly, to_device, wrap
-from ascood.data.suites import Suite, make_suite
+from ascood.build import identity_of, open_run
+from ascood.data.suites import make_suite
 from ascood.evaluator import Evaluator, Row
-from ascood.networks import BACKBONES, make_backbone
 from ascood.report import results_table
-from ascood.results import write_run_result
 from ascood.run_files import BEST
 from ascood.scores.catalogue import AnyScore, make_score
 from ascood.scores.names import SCORES
-from ascood.tables import as_csv, as_text, cells
+from ascood.tables import as_csv, as_text, cells, write_run_result
 
 _RUNS = f"a folder with runs s0, s1, …, each with {BEST}"
 _SOURCES = (
@@ -41,13 +35,13 @@ def eval_ood(options: argparse.Namespace) -> int:
         suite = make_suite(options.id_data, options.data_dir, tuple(options.drop))
         tables: dict[str, list[list[Row]]] = {name: [] for name in names}
         for folder in folders:
-            network = open_run(options, suite, folder, device)
+            network = open_run(folder / BEST, options.network, options.wrapper_net, suite, device)
             evaluator = Evaluator(
                 network,
                 suite,
                 folder if options.cache else None,
                 device,
-                {"weights": checkpoints.sha256(folder / BEST), "wrapper": options.wrapper_net, "name": _name(network)},
+                identity_of(folder / BEST, network, options.wrapper_net),
                 options.batch_size,
                 options.num_workers,
                 options.precision,
@@ -77,7 +71,10 @@ def score_run(evaluator: Evaluator, score: AnyScore, options: argparse.Namespace
         return []
     if distributed.is_main():
         if trials:
-            files.write_json(folder / "postprocessors" / f"{score.name}.json", {"chosen": score.args, "trials": trials})
+            files.write_json(
+                folder / "postprocessors" / f"{score.name}.json",
+                {"chosen": score.args, "trials": trials, "weights": evaluator.identity["weights"]},
+            )
         if options.save_score or options.save_csv:
             write_run_result(folder, evaluator, score, arrays, options)
     return evaluator.table(arrays, options.fsood)
@@ -108,30 +105,6 @@ def run_folders(root: Path) -> list[Path]:
         if not (folder / BEST).is_file():
             raise MissingFileError(f"{folder / BEST} is missing. Train the run to the end, or remove the folder.")
     return found
-
-
-def open_run(options: argparse.Namespace, suite: Suite, folder: Path, device: Any) -> nn.Module:
-    """The network of a run with its best weights, in evaluation mode."""
-    name = options.network or network_in_config(folder) or suite.network
-    network = wrap(make_backbone(name, suite.classes), options.wrapper_net, suite.classes)
-    load_strictly(network, folder / BEST, options.wrapper_net)
-    return to_device(network, device).eval()
-
-
-def network_in_config(folder: Path) -> str | None:
-    """The backbone that the run's config.yml names; None without a readable one (the published ones are not plain)."""
-    path = folder / "config.yml"
-    if not path.is_file():
-        return None
-    try:
-        found: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError):
-        return None
-    for key in ("network.backbone.name", "network.name"):
-        name = configs.get(found, key) if isinstance(found, dict) else None
-        if name in BACKBONES:
-            return str(name)
-    return None
 
 
 def show(tables: Mapping[str, list[list[Row]]], place: Path, options: argparse.Namespace, spread: bool = True) -> None:
@@ -172,8 +145,3 @@ def _write_page(tables: Mapping[str, list[list[Row]]], place: Path, spread: bool
         note = "Percent; FPR@95 is the share of ID flagged where 95 % of OOD are caught."
         sections = [results_table(name, header, cells(runs, spread), note) for name, runs in tables.items()]
         write_report(place / "report.html", f"OOD detection, {place.parent.name}", sections)
-
-
-def _name(network: nn.Module) -> str:
-    backbone = getattr(network, "backbone", network)
-    return f"{type(network).__name__}({type(backbone).__name__})"

@@ -54,13 +54,14 @@ def synthesis_figure(
 
 def picture(options: argparse.Namespace) -> int:
     """`ascood picture`: write the figure for a trained run, or for the weights at the start."""
+    from ascood.build import open_run
     from ascood.data.loading import normalised
     from ascood.data.suites import make_suite
-    from ascood.evaluate import open_run
+    from ascood.run_files import BEST
 
     device = resolve_device(options.device)
     suite = make_suite(options.id_data, options.data_dir)
-    network = open_run(options, suite, Path(options.root), device).eval()
+    network = open_run(Path(options.root) / BEST, options.network, options.wrapper_net, suite, device)
     samples = suite.id_sets["test"].load()
     generator = torch.Generator().manual_seed(options.seed)
     chosen = torch.randperm(len(samples), generator=generator)[: options.images].sort().values

@@ -7,14 +7,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from ood_shared import checkpoints, files
+import torch
+from ood_shared import checkpoints, distributed, files
 from ood_shared.errors import InputError
 from torch import Tensor
 
 from ascood.config import dump
+from ascood.extraction import fingerprint, read_cache, write_cache
+from ascood.scores.base import Extract
 
 MERGE_OPTIONS = ("default", "merge", "pass")
 BEST = "best.ckpt"
+DETECTOR, FEATURES = "detector.json", "training_features.npz"
 
 
 def enter_folder(folder: Path, merge_option: str, resume: bool) -> bool:
@@ -116,3 +120,41 @@ def epoch_line(epoch: int, seconds: float, train_loss: float, val_loss: float, v
         f"Epoch {epoch:03d} | Time {int(seconds):5d}s | Train Loss {train_loss:.4f} | Val Loss {val_loss:.3f} | "
         f"Val Acc {100 * val_accuracy:.2f}"
     )
+
+
+def save_detector(
+    folder: Path,
+    weights: Path,
+    config: Mapping[str, Any],
+    score: Mapping[str, Any],
+    features: Mapping[str, Extract],
+    about: Mapping[str, Any],
+) -> None:
+    """`detector.json` and `training_features.npz`, from which `ascood.load` makes the detector without the images.
+
+    Args:
+        folder: of the result; the run lies below.
+        weights: file of the network's weights, below the folder.
+        config: of the training.
+        score: name and hyper-parameters.
+        features: outputs for the training and validation images.
+        about: further entries: names of the classes, size of the ID images.
+    """
+    sha256 = checkpoints.sha256(weights)
+    arrays = {
+        f"{split}/{part}": getattr(outputs, part).cpu().numpy()
+        for split, outputs in features.items()
+        for part in ("logits", "features", "labels")
+    }
+    write_cache(folder / FEATURES, fingerprint({"weights": sha256}), arrays)
+    if distributed.is_main():
+        entries = {"weights": str(weights.relative_to(folder)), "sha256": sha256, "score": dict(score), **about}
+        files.write_json(folder / DETECTOR, {**entries, "config": dict(config)})
+
+
+def read_features(folder: Path, sha256: str) -> dict[str, Extract]:
+    """What `save_detector` kept of the training and validation images; empty when there is none of these weights."""
+    arrays = read_cache(folder / FEATURES, fingerprint({"weights": sha256})) or {}
+    splits = {name.partition("/")[0] for name in arrays}
+    parts = ("logits", "features", "labels")
+    return {split: Extract(*(torch.from_numpy(arrays[f"{split}/{part}"]) for part in parts)) for split in splits}

@@ -19,7 +19,7 @@ from ascood.data.loading import TestBatches, train_batches
 from ascood.data.preprocessing import Chain, train_kind
 from ascood.data.samples import Samples
 from ascood.data.splits import read_splits, test_chain
-from ascood.fit import Job, Standing, fit, restore
+from ascood.loop import Job, Standing, fit, restore
 from ascood.objectives import Pass
 from ascood.report import training_report
 from ascood.trainers import OUTLIER_TRAINERS, make_objective, read_arguments
@@ -65,7 +65,7 @@ def train_sets(
 
     Args:
         config: resolved; the paths of its `dataset` block are not read.
-        splits: train, val, test, and oe for the trainers that need it.
+        splits: train, val, test if an accuracy is to be told at the end, and oe for the trainers that need it.
         chain: of the evaluation; the training chain has the same sizes and normalisation.
         folder: of the run.
         compute: device and the like.
@@ -75,7 +75,7 @@ def train_sets(
     seed_everything(seed)
     torch.backends.cudnn.benchmark = not compute.deterministic
     with _determinism(compute.deterministic):
-        network, job, test = _prepare(config, splits, chain, folder, compute, seed)
+        network, job, val, test = _prepare(config, splits, chain, folder, compute, seed)
         settings = {"config": dict(config), "precision": compute.precision, "world_size": distributed.world_size()}
         if compute.resume and distributed.is_main():
             refuse_other_settings(folder, comparable(settings), FREE)
@@ -89,12 +89,14 @@ def train_sets(
         finally:
             if run is not None:
                 run.close()
-        loss_and_accuracy = evaluate_network(network, test, labels_of(test), compute.precision)
+        accuracy = None if test is None else evaluate_network(network, test, labels_of(test), compute.precision)[1]
     if writes:
         print(f"Completed! Best accuracy: {100 * standing.best_accuracy:.2f} at epoch {standing.best_epoch}")
-        print(f"Test accuracy (last weights): {100 * loss_and_accuracy[1]:.2f}", flush=True)
-        trained = {"trainer": configs.get(config, "trainer.name"), "arguments": str(arguments)}
-        training_report(folder, standing.history, {**trained, "test_accuracy": loss_and_accuracy[1]}, network, test)
+        facts = {"trainer": configs.get(config, "trainer.name"), "arguments": str(arguments)}
+        if accuracy is not None:
+            print(f"Test accuracy (last weights): {100 * accuracy:.2f}", flush=True)
+            facts["test_accuracy"] = accuracy
+        training_report(folder, standing.history, facts, network, val if test is None else test)
     return network, standing
 
 
@@ -124,7 +126,7 @@ def evaluate_network(network: nn.Module, batches: TestBatches, labels: Tensor, p
 
 def _prepare(
     config: Config, splits: Mapping[str, Samples], chain: Chain, folder: Path, compute: Compute, seed: int
-) -> tuple[nn.Module, Job, TestBatches]:
+) -> tuple[nn.Module, Job, TestBatches, TestBatches | None]:
     """Data, network, optimizer and objective, in the original's order: loaders, then weights."""
     device = compute.device
     name, optimizer = str(configs.get(config, "trainer.name")), optimizer_settings(config)
@@ -140,7 +142,8 @@ def _prepare(
 
     train_set = batches("train", kind, 1000)
     outliers = batches("oe", "test", 2000) if name in OUTLIER_TRAINERS else None
-    val, test = (test_batches(config, splits[split], chain, split, compute) for split in ("val", "test"))
+    val = test_batches(config, splits["val"], chain, "val", compute)
+    test = test_batches(config, splits["test"], chain, "test", compute) if "test" in splits else None
 
     network = network_of_config(config["network"], int(block["num_classes"]))
     if compute.sync_batch_norm:
@@ -180,7 +183,7 @@ def _prepare(
         optimizer["lr"],
         bool(configs.get(config, "recorder.save_all_models", False)),
     )
-    return network, job, test
+    return network, job, val, test
 
 
 def test_batches(config: Config, samples: Samples, chain: Chain, split: str, compute: Compute) -> TestBatches:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from ascood import cli, fit
+from ascood import cli, loop
 from ascood.scores.names import SCORES
 from ood_shared import checkpoints
 from ood_shared.contract import COMMON, Common
@@ -108,7 +108,7 @@ def test_a_run_that_was_stopped_between_two_batches_ends_with_the_same_weights(o
         yield Stop()
 
     with monkeypatch.context() as patched:
-        patched.setattr(fit, "deferred_sigterm", deferred)
+        patched.setattr(loop, "deferred_sigterm", deferred)
         assert run("train", *words, "--output-dir", "cut").status == 143
     assert not list(Path("cut").glob("last_epoch*"))
     assert run("train", *words, "--output-dir", "cut").status == 0
@@ -286,13 +286,12 @@ def test_the_bench_leaves_a_checked_result(place, done, monkeypatch, backbone, n
 
 def test_in_common_all_training_images_are_trained_on():
     """As every method of a comparison does; with the paper's network one of ten is kept to choose the epoch."""
-    from ascood.detector import _samples_of
-    from ood_shared.datasets.benchmark import Benchmark
+    from ascood.in_memory import split_for_validation
 
     images = torch.arange(20, dtype=torch.uint8).view(20, 1, 1, 1).expand(20, 3, 32, 32).contiguous()
-    benchmark = Benchmark(images, torch.arange(20) % 2, images, torch.arange(20) % 2, ("a", "b"), {})
     for hold_out in (False, True):
-        train, val, _, _ = _samples_of(benchmark, torch.Generator().manual_seed(0), hold_out)
+        sets = split_for_validation(images, torch.arange(20) % 2, torch.Generator().manual_seed(0), hold_out)
+        train, val = sets["train"], sets["val"]
         seen = {int(pixels[0, 0, 0]) for pixels in train.pixels}
         kept = {int(pixels[0, 0, 0]) for pixels in val.pixels}
         assert len(kept) == 2
@@ -320,7 +319,7 @@ def test_scripts_run_from_any_folder(process, tmp_path, script):
 
 RANK_STEPS = """
 import contextlib, sys, torch
-from ascood.fit import update
+from ascood.loop import update
 from ascood.heads import ASCOODNet
 from ascood.objectives import Pass, base_step
 from ascood.testing import Tiny, filled, image

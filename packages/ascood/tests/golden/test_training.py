@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from ascood.build import parameter_groups
-from ascood.fit import Job, Standing, fit
+from ascood.loop import Job, Standing, fit
 from ascood.objectives import AscoodArgs, Objective, Pass, ascood_step
 from ascood.outliers import OOD_TYPES
 from ascood.schedules import alpha_at

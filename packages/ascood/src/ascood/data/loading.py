@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from ood_shared import distributed
 from ood_shared.augment import common_views, random_crop, random_flip
+from ood_shared.datasets import resize
 from ood_shared.errors import InputError
 from ood_shared.loaders import DeviceLoader, to_float
 from torch import Tensor
@@ -45,6 +47,22 @@ def decode(samples: Samples, chain: Chain) -> Tensor:
 def normalised(samples: Samples, chain: Chain) -> Tensor:
     """A few images as the network sees them, all on this process: float (n, 3, image_size, image_size)."""
     return to_float(decode(samples, chain), chain.mean, chain.std)
+
+
+def prepared(pixels: Tensor, chain: Chain, resized_first: bool = False) -> Tensor:
+    """Images of any size as the network's, uint8 (n, 3, image_size, image_size).
+
+    Args:
+        pixels: uint8 (n, 1 or 3, height, width).
+        chain: of the evaluation.
+        resized_first: the centre square is resized by `ood_shared.datasets` before, as it does with sets of its own.
+    """
+    if resized_first:
+        side = min(pixels.shape[2:])
+        top, left = ((length - side) // 2 for length in pixels.shape[2:])
+        pixels = resize(pixels[:, :, top : top + side, left : left + side], (chain.pre_size,) * 2, 3)
+    array = np.ascontiguousarray(pixels.permute(0, 2, 3, 1).numpy())
+    return decode(Samples("images", np.zeros(len(array), dtype=np.int64), "the images", (), array), chain)
 
 
 @runtime_checkable

@@ -6,10 +6,11 @@ as a yml file with a `dataset` and an `ood_dataset` block, or as `folder:PATH`.
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ood_shared.datasets.tree import FolderTree, list_split
 from ood_shared.errors import InputError, MissingFileError, unknown
 
 from ascood import config
@@ -43,6 +44,8 @@ class Suite:
         id_sets: train, val and test.
         near, far, csid: OOD sets, and covariate-shifted ID sets, in order.
         ood_val: OOD set of the hyper-parameter search; None when there is none.
+        resized_first: whether images come from `ood_shared.datasets`, at `pre_size`, before the chain sees them.
+        class_names: of the ID classes; empty where they are not known.
     """
 
     name: str
@@ -54,6 +57,8 @@ class Suite:
     far: list[Source]
     csid: list[Source] = field(default_factory=list)
     ood_val: Source | None = None
+    resized_first: bool = False
+    class_names: tuple[str, ...] = ()
 
 
 def make_suite(id_data: str, data_dir: str | None, drop: tuple[str, ...] = ()) -> Suite:
@@ -149,17 +154,34 @@ def suite_of_config(found: Mapping[str, Any], data_dir: str | None = None) -> Su
         return [ood_source(name, entries[name], outside) for name in entries["datasets"]]
 
     val = outliers.get("val")
+    return replace(
+        id_suite(block, data_dir),
+        near=group("nearood"),
+        far=group("farood"),
+        csid=group("csid", outside=False),
+        ood_val=ood_source("val", val) if val else None,
+    )
+
+
+def id_suite(block: Mapping[str, Any], data_dir: str | None = None) -> Suite:
+    """The ID sets of a `dataset` block, without OOD sets."""
+    chain, test = test_chain(block), block.get("test") or {}
+    kind, root = test.get("dataset_class"), Path(str(test.get("root", ""))).expanduser()
     return Suite(
         str(block["name"]),
         int(block["num_classes"]),
         str(block.get("network", "lenet" if block["name"] == "digits" else default_network(chain.image_size))),
         chain,
         {s: Source(s, _split_reader(block, s, chain, data_dir)) for s in SPLITS if s in block},
-        group("nearood"),
-        group("farood"),
-        group("csid", outside=False),
-        ood_source("val", val) if val else None,
+        [],
+        [],
+        resized_first=kind == "SharedDataset" or (kind == "FolderDataset" and not root.is_dir()),
+        class_names=_class_names(root) if kind == "FolderDataset" and root.is_dir() else (),
     )
+
+
+def _class_names(root: Path) -> tuple[str, ...]:
+    return tuple(list_split(FolderTree(root), "train", str(root)).classes)
 
 
 def _split_reader(block: Mapping[str, Any], split: str, chain: Chain, data_dir: str | None) -> Callable[[], Samples]:
@@ -216,6 +238,8 @@ def folder_suite(root: Path) -> Suite:
         far,
         [],
         search,
+        not root.is_dir(),
+        _class_names(root) if root.is_dir() else (),
     )
 
 
