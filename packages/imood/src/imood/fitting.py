@@ -129,7 +129,8 @@ def _add_published(folder: Path) -> None:
     id_test, outliers = of_arrays(arrays)
     summary = summarise(id_test, outliers, counts)
     write_tables(folder, summary, "own")
-    write_result(folder, {**record, **published_entries(summary, id_name, id_test, outliers, counts)}, arrays)
+    entries = published_entries(summary, id_name, id_test, outliers, counts)
+    write_result(folder, {"other_scores": {}, **record, **entries}, arrays)
 
 
 def trained_for_bench(asked: Asked, benchmark: Benchmark, compute: Compute, folder: Path) -> Trained:

@@ -16,9 +16,10 @@ from ood_shared.runs import CHECKPOINT
 from torch import Tensor
 
 from imood.checkpoints import BEST, LATEST, load_network, read_features
+from imood.data import cifar
 from imood.data.images import Resident
 from imood.data.inputs import Inputs, views_of_side
-from imood.data.user_data import UserDataset, is_own
+from imood.data.user_data import UserDataset
 from imood.data.views import LARGE, SMALL
 from imood.detector import ImoodDetector
 from imood.evaluate import training_pool
@@ -152,8 +153,8 @@ def _inputs_of_set(run: TrainedRun, root: Path) -> Inputs:
     if run.dataset in ("imagenet", "waterbird"):
         return Inputs(LARGE, "centre")
     views = LARGE if run.model == "ResNet50" else SMALL
-    if run.dataset is None or not is_own(run.dataset):
-        return Inputs(SMALL, "squeeze")
+    if run.dataset is None or run.dataset in cifar.FOLDERS:
+        return Inputs(SMALL, "squeeze", classes=cifar.CLASSES.get(run.dataset or "", ()))
     try:
         own = UserDataset(run.dataset, root, views.side)
         return Inputs(views, "resize", own.native, own.train.classes)

@@ -106,3 +106,26 @@ def test_a_process_that_is_stopped_and_resumed_has_the_weights_of_one_that_was_n
 )
 def test_wrong_meeting_places_are_refused(place, run, flags, word):
     assert word in run("train", *SMALL, "--ds", "cifar10", "--ddp", "--nproc", "2", *flags).error
+
+
+@pytest.mark.parametrize(("wrote", "now"), [(1, 2), (2, 1)])
+def test_another_number_of_processes_than_wrote_the_checkpoint_is_refused(place, script, wrote, now):
+    """Their draws follow from their number: it would be another run."""
+    words = [*SMALL, "--ds", "cifar10", "-e", "1", "--ddp", "--output-dir", "run"]
+    assert script("train.py", *words, "--nproc", str(wrote), cwd=place).status == 0
+    found = script("train.py", *words, "--nproc", str(now), "--resume", cwd=place)
+    assert f"written by {wrote} process" in found.error
+
+
+def test_two_processes_go_on_with_what_two_of_an_earlier_version_left(place, script):
+    """It did not say how many they were."""
+    words = [*SMALL, "--ds", "cifar10", "-e", "2", "--ddp", "--nproc", "2"]
+    first = script("train.py", *words, "-e", "2", "--output-dir", "run", cwd=place)
+    assert first.status == 0, first.err
+    path = place / "run/checkpoint.pt"
+    state = checkpoints.load(path)
+    own = state.pop("ranks")[0]
+    del state["detector"]
+    checkpoints.save(path, state | own)
+    again = script("train.py", *words, "--output-dir", "run", "--resume", cwd=place)
+    assert again.status == 0, again.err

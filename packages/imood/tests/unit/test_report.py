@@ -83,10 +83,7 @@ def test_counts_are_cut_for_each_set_and_then_summed():
     summary = scored.Summary(
         0.5,
         (0.5, 0.5, 0.5),
-        {
-            name: scored.SetResult(0.5, 0.5, 0.5, 0.5, 0.0, [1.9] * 9, {"acc_at_fpr0.1": 0.5})
-            for name in ("one", "two")
-        },
+        {name: scored.SetResult(0.5, 0.5, 0.5, 0.5, 0.0, [1.9] * 9, {"acc_at_fpr0.1": 0.5}) for name in ("one", "two")},
     )
     assert run_files.res_csv(summary).splitlines()[3:] == ["2"] * 9
 
