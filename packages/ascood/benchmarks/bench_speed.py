@@ -23,7 +23,6 @@ import torch.nn.functional as F
 from ascood.attribution import saliency
 from ascood.build import parameter_groups, to_device
 from ascood.heads import ASCOODNet
-from ascood.loop import update
 from ascood.losses import ascood_loss
 from ascood.networks import make_backbone
 from ascood.objectives import AscoodArgs, Pass, ascood_step
@@ -37,6 +36,7 @@ from ascood.testing import filled
 from ood_shared import files, runs
 from ood_shared.cli import Parser, run_command
 from ood_shared.devices import resolve_device
+from ood_shared.training import update
 from torch import Tensor, nn
 
 CLAIMS = {"attribution": 1.25, "step": 1.08, "evaluator": 5.0, "odin search": 2.5}

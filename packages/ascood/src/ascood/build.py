@@ -1,6 +1,7 @@
 """Networks from config blocks, and the authors' checkpoints into them."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from ood_shared.errors import InputError, MissingFileError, unknown
 from torch import Tensor, nn
 
 from ascood import config as configs
-from ascood.data.suites import Suite
+from ascood.data.sources import Suite
 from ascood.heads import ASCOODNet, T2FNormNet
 from ascood.networks import BACKBONES, make_backbone
 
@@ -24,29 +25,55 @@ PUBLISHED = {
 }
 
 
-def network_of_config(block: Mapping[str, Any], num_classes: int) -> nn.Module:
+@dataclass(frozen=True)
+class NetworkSettings:
+    """A `network` block.
+
+    Attributes:
+        name: of `BACKBONES` or `WRAPPERS`.
+        backbone: inside a wrapper.
+        checkpoint: pretrained weights; None for fresh ones.
+    """
+
+    name: str
+    backbone: "NetworkSettings | None" = None
+    checkpoint: Path | None = None
+
+    @classmethod
+    def of(cls, block: Any) -> "NetworkSettings":
+        """Of a block.
+
+        Raises:
+            InputError: it is not there, or its name is not known.
+        """
+        if not isinstance(block, Mapping):
+            raise InputError("The config lacks `network`. Put a file of configs/networks into --config.")
+        name, inner = str(block.get("name")), block.get("backbone")
+        if name in WRAPPERS and not isinstance(inner, Mapping):
+            raise InputError(f"network.name {name} needs the block `network.backbone`.")
+        if name not in (*BACKBONES, *WRAPPERS):
+            raise unknown("network.name", name, (*BACKBONES, *WRAPPERS))
+        checkpoint = Path(str(block.get("checkpoint"))) if block.get("pretrained") else None
+        return cls(name, cls.of(inner) if name in WRAPPERS else None, checkpoint)
+
+
+def make_network(settings: NetworkSettings, num_classes: int) -> nn.Module:
     """The network of a `network` block, with pretrained weights where it asks for them.
 
     Args:
-        block: `name`, `pretrained`, `checkpoint`, and for the wrappers `backbone` with the same keys.
+        settings: of the block.
         num_classes: of the data set.
 
     Raises:
-        InputError: an unknown name, a checkpoint that is absent or of which no weight fits.
+        InputError: a checkpoint that is absent or of which no weight fits.
     """
-    name = str(block.get("name"))
-    if name in WRAPPERS:
-        inner = block.get("backbone")
-        if not isinstance(inner, Mapping):
-            raise InputError(f"network.name {name} needs the block `network.backbone`.")
-        backbone = network_of_config(inner, num_classes)
-        network: nn.Module = ASCOODNet(backbone) if name == "ascood_net" else T2FNormNet(backbone, num_classes)
-    elif name in BACKBONES:
-        network = make_backbone(name, num_classes)
+    if settings.backbone is None:
+        network: nn.Module = make_backbone(settings.name, num_classes)
     else:
-        raise unknown("network.name", name, (*BACKBONES, *WRAPPERS))
-    if block.get("pretrained"):
-        load_pretrained(network, Path(str(block.get("checkpoint"))))
+        backbone = make_network(settings.backbone, num_classes)
+        network = ASCOODNet(backbone) if settings.name == "ascood_net" else T2FNormNet(backbone, num_classes)
+    if settings.checkpoint is not None:
+        load_pretrained(network, settings.checkpoint)
     return network
 
 

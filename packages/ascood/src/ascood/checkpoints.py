@@ -25,7 +25,9 @@ from ascood.build import backbone_in_config, identity_of, load_strictly, read_co
 from ascood.data.loading import prepared
 from ascood.data.preprocessing import Chain, normalisation
 from ascood.data.samples import Samples
-from ascood.data.suites import Source, Suite, id_suite, make_suite
+from ascood.data.sources import Source, Suite
+from ascood.data.splits import DatasetSettings
+from ascood.data.suites import id_suite, make_suite
 from ascood.detector import AscoodDetector, as_labels, at_size
 from ascood.evaluator import Evaluator, features_for
 from ascood.in_memory import SIZE
@@ -237,7 +239,7 @@ def _suite_of(config: Mapping[str, Any] | None, told: Told, count: int, weights:
     if told.id_data is not None:
         return make_suite(told.id_data, told.data_dir)
     if told.image_size is None and config and "dataset" in config:
-        return id_suite(config["dataset"], told.data_dir)
+        return id_suite(DatasetSettings.of(config["dataset"]), told.data_dir)
     lacking = [name for name in ("network", "image_size", "normalisation") if getattr(told, name) is None]
     if lacking:
         raise InputError(

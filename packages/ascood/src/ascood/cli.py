@@ -135,7 +135,7 @@ def main_main(argv: Sequence[str] | None = None) -> int:
 
     def command(options: argparse.Namespace) -> int | None:
         options.overrides = rest
-        return deferred("ascood.launch", "main")(options)
+        return deferred("ascood.commands", "main")(options)
 
     return run_command(command, parser, words)
 

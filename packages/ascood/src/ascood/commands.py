@@ -1,110 +1,169 @@
-"""The pipelines of main.py: train, train_oe, test_acc, test_ood; and the folder that they write to."""
+"""What main.py does with its flags: a config of them, then one of the pipelines train, train_oe, test_acc, test_ood."""
 
 import argparse
-from collections.abc import Callable, Mapping
+import os
+import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ood_shared import distributed
+import numpy as np
+import torch
+import yaml
+from ood_shared import checkpoints, distributed, files
 from ood_shared.devices import resolve_device
-from ood_shared.errors import InputError, unknown
+from ood_shared.errors import InputError
+from ood_shared.training import Compute
 
 from ascood import config as configs
 from ascood import run_files
-from ascood.build import network_of_config, to_device
-from ascood.data.splits import read_splits, test_chain
-from ascood.test_pipeline import test_ood
-from ascood.train import Compute, evaluate_network, labels_of, test_batches, train
-from ascood.trainers import OUTLIER_TRAINERS, read_arguments
-from ascood.training_settings import optimizer_settings
+from ascood.build import make_network, to_device
+from ascood.data.splits import read_splits
+from ascood.data.suites import suite_of
+from ascood.data.user_folder import folder_block
+from ascood.evaluator import Evaluator
+from ascood.metrics import COLUMNS
+from ascood.overrides import DEFAULT_CONFIGS
+from ascood.settings import RunConfig, warn_of_unknown_keys
+from ascood.tables import as_text, cells
+from ascood.train import evaluate_network, labels_of, split_names, test_batches, train
 
-Config = Mapping[str, Any]
 
-
-def run_pipeline(options: argparse.Namespace, config: Config) -> int:
-    """What main.py does with its resolved config."""
-    gpus = configs.get(config, "num_gpus", 1)
-    gpu = "-1" if gpus == 0 else ("0" if options.device == "auto" and gpus is not None else None)
-    with distributed.setup(resolve_device(options.device, gpu)) as device:
-        compute = Compute(
-            device,
-            options.precision,
-            options.compile,
-            options.log_to,
-            options.resume,
-            options.sync_bn,
-            options.deterministic,
-            options.data_dir,
+def main(options: argparse.Namespace) -> int:
+    """The program."""
+    resolved = read_config(options)
+    config = RunConfig.of(resolved)
+    if config.machines > 1 and not distributed.launched():
+        raise InputError(
+            "num_machines is above 1: start main.py on every machine with torchrun --nnodes, --node-rank and "
+            "--rdzv-endpoint."
         )
-        return _pipeline(config, compute, options)
+    processes = config.gpus or 0
+    if processes > 1 and not distributed.launched():
+        available = torch.cuda.device_count()
+        if available >= processes:
+            return _start_again(processes)
+        print(
+            f"warning: num_gpus {processes} was asked for, but there are {available}; running in one process.",
+            file=sys.stderr,
+        )
+    if config.training is not None:
+        warn_of_unknown_keys(resolved)
+    gpu = "-1" if config.gpus == 0 else ("0" if options.device == "auto" and config.gpus is not None else None)
+    folder = config.output_dir if options.output_dir is None else Path(options.output_dir)
+    with distributed.setup(resolve_device(options.device, gpu)) as device:
+        compute = Compute(device, options.precision, options.compile, options.log_to, options.resume, options.data_dir)
+        if config.pipeline == "test_acc":
+            test_accuracy(config, compute)
+            return 0
+        if folder is None:
+            raise InputError("The config lacks `output_dir`. Put a file of configs/pipelines into --config.")
+        if config.test is not None:
+            _in_folder(config, folder, compute, lambda: test_ood(config, folder, compute), True, False)
+            return 0
+        read_splits(config.dataset, split_names(config), compute.data_dir)  # refuses before a folder is made
+        _in_folder(
+            config, folder, compute,
+            lambda: train(config, folder, compute, options.sync_bn, options.deterministic),
+            config.save_output, compute.resume,
+        )  # fmt: skip
+    return 0
 
 
-def test_accuracy(config: Config, compute: Compute) -> float:
+def read_config(options: argparse.Namespace) -> dict[str, Any]:
+    """The resolved config of the flags.
+
+    Raises:
+        InputError: neither --config nor --id-data, or what `config.load_config` refuses.
+    """
+    yml_files: list[str] = list(options.config)
+    if options.id_data is None and not yml_files:
+        raise InputError("--config is missing: one or more yml files. Or pass --id-data digits for the embedded data.")
+    if options.id_data is None:
+        return configs.load_config(yml_files, options.overrides)
+    yml_files = yml_files or list(DEFAULT_CONFIGS)
+    if options.id_data.startswith("folder:"):
+        block = folder_block(Path(options.id_data.removeprefix("folder:")).expanduser())
+        with tempfile.TemporaryDirectory() as temporary:
+            file = Path(temporary) / "folder.yml"
+            file.write_text(yaml.safe_dump({"dataset": block}), encoding="utf-8")
+            return configs.load_config([str(file), *yml_files], options.overrides)
+    name = (
+        options.id_data
+        if options.id_data.endswith(".yml")
+        else f"configs/datasets/{options.id_data}/{options.id_data}.yml"
+    )
+    return configs.load_config([name, *yml_files], options.overrides)
+
+
+def test_accuracy(config: RunConfig, compute: Compute) -> float:
     """The pipeline test_acc: accuracy of a pretrained network on the test split."""
-    network = to_device(network_of_config(config["network"], int(config["dataset"]["num_classes"])), compute.device)
-    splits = read_splits(config, ("test",), compute.data_dir)
-    batches = test_batches(config, splits["test"], test_chain(config["dataset"]), "test", compute)
+    network = to_device(make_network(config.network, config.dataset.classes), compute.device)
+    splits = read_splits(config.dataset, ("test",), compute.data_dir)
+    batches = test_batches(config, splits["test"], "test", compute.device)
     accuracy = evaluate_network(network, batches, labels_of(batches), compute.precision)[1]
     if distributed.is_main():
         print(f"Test accuracy: {100 * accuracy:.2f}", flush=True)
     return accuracy
 
 
-test_accuracy.__test__ = False  # type: ignore[attr-defined] # not a test, whatever its name
+def test_ood(config: RunConfig, folder: Path, compute: Compute) -> None:
+    """The pipeline test_ood: one network, one score, `ood.csv` and `scores/<set>.npz` in the run folder.
+
+    Args:
+        config: of the pipeline.
+        folder: for ood.csv (rows are appended to an existing one) and the scores.
+        compute: device and the like.
+    """
+    test = config.test
+    assert test is not None  # of this pipeline
+    suite = suite_of(config.dataset, test.outliers, compute.data_dir)
+    network = to_device(make_network(config.network, suite.classes), compute.device).eval()
+    identity = {"weights": checkpoints.sha256(test.checkpoint) if test.checkpoint.is_file() else None}
+    evaluator = Evaluator(network, suite, None, compute.device, identity, 200, config.workers, compute.precision)
+    arrays, _ = evaluator.score_all(test.score, test.fsood, test.search)
+    rows = cells([evaluator.table(arrays, test.fsood)], spread=False)
+    if not distributed.is_main():
+        return
+    print(as_text(rows, f"{test.score.name}, percent"), flush=True)
+    if test.save_csv:
+        append_rows(folder / "ood.csv", rows)
+    if test.save_scores:
+        for key in evaluator.keys(test.fsood):
+            with files.atomic_path(folder / "scores" / f"{key.rsplit('/', 1)[-1]}.npz") as temporary:
+                parts: dict[str, Any] = {part: arrays[f"{key}/{part}"] for part in ("pred", "conf", "label")}
+                np.savez(temporary, **parts)
 
 
-def _pipeline(config: Config, compute: Compute, options: argparse.Namespace) -> int:
-    name = str(configs.get(config, "pipeline.name"))
-    pipelines: dict[str, Callable[[], int]] = {
-        "train": lambda: _train_pipeline(config, compute, options),
-        "train_oe": lambda: _train_pipeline(config, compute, options),
-        "test_acc": lambda: int(test_accuracy(config, compute) < 0),
-        "test_ood": lambda: _test_ood(config, compute, options),
-    }
-    if name not in pipelines:
-        raise unknown("pipeline.name", name, pipelines)
-    return pipelines[name]()
+test_accuracy.__test__ = test_ood.__test__ = False  # type: ignore[attr-defined] # no tests, whatever their names
 
 
-def _folder(config: Config, options: argparse.Namespace) -> Path:
-    if options.output_dir is not None:
-        return Path(options.output_dir)
-    if "output_dir" not in config:
-        raise InputError("The config lacks `output_dir`. Put a file of configs/pipelines into --config.")
-    return Path(str(config["output_dir"]))
+def append_rows(path: Path, rows: list[list[str]]) -> None:
+    """Rows of `dataset` and the five metrics, after those that are there."""
+    before = path.read_text(encoding="utf-8") if path.is_file() else ",".join(["dataset", *COLUMNS]) + "\n"
+    files.write_text(path, before + "".join(",".join(row) + "\n" for row in rows))
 
 
-def _open_folder(config: Config, compute: Compute, folder: Path) -> bool:
-    """Enter the folder on rank 0 and tell the others; whether the run goes on."""
-    goes_on = True
-    if distributed.is_main():
-        goes_on = run_files.enter_folder(folder, str(configs.get(config, "merge_option", "default")), compute.resume)
-        if goes_on and configs.get(config, "save_output", True):
+def _in_folder(
+    config: RunConfig, folder: Path, compute: Compute, work: Callable[[], object], log: bool, append: bool
+) -> None:
+    """Do the work if the folder may be written to: rank 0 asks, tells the others, and keeps config.yml and log.txt."""
+    goes_on, writes = True, distributed.is_main()
+    if writes:
+        goes_on = run_files.enter_folder(folder, config.merge_option, compute.resume)
+        if goes_on and config.save_output:
             folder.mkdir(parents=True, exist_ok=True)
-            run_files.write_config(folder, config)
-    return all(distributed.gather_objects(goes_on))
-
-
-def _train_pipeline(config: Config, compute: Compute, options: argparse.Namespace) -> int:
-    read_arguments(config)  # refuses before a folder is made
-    optimizer_settings(config)
-    names = ("train", "val", "test") + (("oe",) if configs.get(config, "trainer.name") in OUTLIER_TRAINERS else ())
-    read_splits(config, names, compute.data_dir)
-    folder = _folder(config, options)
-    if not _open_folder(config, compute, folder):
+            files.write_text(folder / "config.yml", config.text)
+    if not all(distributed.gather_objects(goes_on)):
         print(f"{folder} is left as it is.")
-        return 0
-    log = folder / "log.txt" if distributed.is_main() and configs.get(config, "save_output", True) else None
-    with run_files.logged(log, append=compute.resume):
-        train(config, folder, compute)
-    return 0
+        return
+    with run_files.logged(folder / "log.txt" if writes and log else None, append):
+        work()
 
 
-def _test_ood(config: Config, compute: Compute, options: argparse.Namespace) -> int:
-    folder = _folder(config, options)
-    if not _open_folder(config, compute, folder):
-        print(f"{folder} is left as it is.")
-        return 0
-    with run_files.logged(folder / "log.txt" if distributed.is_main() else None, append=False):
-        test_ood(config, folder, compute)
-    return 0
+def _start_again(processes: int) -> int:
+    """The same command under torchrun, one process for each GPU of this machine, as the original starts them."""
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    sys.stdout.flush()
+    os.execv(sys.executable, [*words, "-m", "ascood", "train", *sys.argv[1:]])

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from ood_shared import distributed, files
@@ -12,7 +13,7 @@ from ood_shared.errors import InputError, MissingFileError
 from ascood.build import identity_of, open_run
 from ascood.data.suites import make_suite
 from ascood.evaluator import Evaluator, Row
-from ascood.report import results_table
+from ascood.figures import evaluation_report
 from ascood.run_files import BEST
 from ascood.scores.catalogue import AnyScore, make_score
 from ascood.scores.names import SCORES
@@ -25,15 +26,53 @@ _SOURCES = (
 )
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation is asked for.
+
+    Attributes:
+        names: of the scores; with `all` those that do not fit a network are left out.
+        lenient: whether it was `all`.
+        wrapper: name of the head around the backbone; None for none.
+        fsood: whether covariate-shifted sets count as ID.
+        aps: whether hyper-parameters are searched.
+        save_csv, save_score: what is written.
+    """
+
+    names: tuple[str, ...]
+    lenient: bool
+    wrapper: str | None
+    fsood: bool
+    aps: bool
+    save_csv: bool
+    save_score: bool
+
+    @classmethod
+    def of(cls, options: argparse.Namespace, wrapper: str | None) -> "Evaluation":
+        """Of the flags.
+
+        Raises:
+            InputError: a misspelt name or a broken yml file, which so shows before any work.
+        """
+        names = tuple(score_names(options.postprocessor, wrapper))
+        for name in names:
+            make_score(name)
+        lenient = options.postprocessor == "all"
+        return cls(names, lenient, wrapper, options.fsood, options.aps, options.save_csv, options.save_score)
+
+    @property
+    def part(self) -> str:
+        """Name of the folder of the tables."""
+        return "fsood" if self.fsood else "ood"
+
+
 def eval_ood(options: argparse.Namespace) -> int:
     """The program: flags in, tables out."""
-    names = score_names(options.postprocessor, options.wrapper_net)
-    for name in names:
-        make_score(name)  # a misspelt name or a broken yml file shows before any work
+    asked = Evaluation.of(options, options.wrapper_net)
     with distributed.setup(resolve_device(options.device)) as device:
         folders = run_folders(Path(options.root))
         suite = make_suite(options.id_data, options.data_dir, tuple(options.drop))
-        tables: dict[str, list[list[Row]]] = {name: [] for name in names}
+        tables: dict[str, list[list[Row]]] = {name: [] for name in asked.names}
         for folder in folders:
             network = open_run(folder / BEST, options.network, options.wrapper_net, suite, device)
             evaluator = Evaluator(
@@ -47,24 +86,24 @@ def eval_ood(options: argparse.Namespace) -> int:
                 options.precision,
                 options.fresh,
             )
-            for name in names:
-                rows = score_run(evaluator, make_score(name), options, folder)
+            for name in asked.names:
+                rows = score_run(evaluator, make_score(name), asked, folder)
                 if rows:
                     tables[name].append(rows)
         tables = {name: runs for name, runs in tables.items() if runs}
         if not tables:
             raise InputError("No score could be computed; see the lines above.")
         if distributed.is_main():
-            show(tables, Path(options.root) / ("fsood" if options.fsood else "ood"), options)
+            show(tables, Path(options.root) / asked.part, asked)
     return 0
 
 
-def score_run(evaluator: Evaluator, score: AnyScore, options: argparse.Namespace, folder: Path) -> list[Row]:
+def score_run(evaluator: Evaluator, score: AnyScore, asked: Evaluation, folder: Path) -> list[Row]:
     """The table of one score on one run. With several scores, one that does not fit is told and left out."""
     try:
-        arrays, trials = evaluator.score_all(score, options.fsood, options.aps)
+        arrays, trials = evaluator.score_all(score, asked.fsood, asked.aps)
     except InputError as error:
-        if options.postprocessor != "all":
+        if not asked.lenient:
             raise
         if distributed.is_main():
             print(f"warning: {score.name} is left out: {error}", file=sys.stderr)
@@ -75,9 +114,9 @@ def score_run(evaluator: Evaluator, score: AnyScore, options: argparse.Namespace
                 folder / "postprocessors" / f"{score.name}.json",
                 {"chosen": score.args, "trials": trials, "weights": evaluator.identity["weights"]},
             )
-        if options.save_score or options.save_csv:
-            write_run_result(folder, evaluator, score, arrays, options)
-    return evaluator.table(arrays, options.fsood)
+        if asked.save_score or asked.save_csv:
+            write_run_result(folder, evaluator, score, arrays, asked.wrapper, asked.aps)
+    return evaluator.table(arrays, asked.fsood)
 
 
 def score_names(text: str, wrapper: str | None) -> list[str]:
@@ -107,18 +146,18 @@ def run_folders(root: Path) -> list[Path]:
     return found
 
 
-def show(tables: Mapping[str, list[list[Row]]], place: Path, options: argparse.Namespace, spread: bool = True) -> None:
+def show(tables: Mapping[str, list[list[Row]]], folder: Path, asked: Evaluation, spread: bool = True) -> None:
     """Print the tables, or write them with `--save-csv`; with several scores a summary beside them."""
     for name, runs in tables.items():
         rows = cells(runs, spread)
-        if options.save_csv:
-            path = place / f"{name}.csv"
+        if asked.save_csv:
+            path = folder / f"{name}.csv"
             if path.is_file() and not spread:  # the ImageNet program keeps what is there
                 print(f"{path} is kept.")
                 continue
             files.write_text(path, as_csv(rows))
             print(f"{path} written")
-        if not options.save_csv or len(tables) == 1:
+        if not asked.save_csv or len(tables) == 1:
             print(as_text(rows, f"{name}, {len(runs)} run(s), percent"), flush=True)
     if len(tables) > 1:
         summary = [
@@ -130,18 +169,7 @@ def show(tables: Mapping[str, list[list[Row]]], place: Path, options: argparse.N
         labels = [row[0] for runs in tables.values() for row in cells(runs, spread) if row[0] in ("nearood", "farood")]
         rows = [[f"{name} {label}", *rest] for (name, *rest), label in zip(summary, labels, strict=True)]
         print(as_text(rows, "all scores, percent"), flush=True)
-        if options.save_csv:
-            files.write_text(place / "summary.csv", as_csv(rows))
-    _write_page(tables, place, spread)
-
-
-def _write_page(tables: Mapping[str, list[list[Row]]], place: Path, spread: bool) -> None:
-    from ood_shared.report import write_report
-
-    from ascood.metrics import COLUMNS
-
-    if place.is_dir():
-        header = ["set", *COLUMNS]
-        note = "Percent; FPR@95 is the share of ID flagged where 95 % of OOD are caught."
-        sections = [results_table(name, header, cells(runs, spread), note) for name, runs in tables.items()]
-        write_report(place / "report.html", f"OOD detection, {place.parent.name}", sections)
+        if asked.save_csv:
+            files.write_text(folder / "summary.csv", as_csv(rows))
+    if folder.is_dir():
+        evaluation_report(folder, {name: cells(runs, spread) for name, runs in tables.items()})

@@ -18,7 +18,7 @@ from torch import nn
 
 from ascood.data.loading import TestBatches
 from ascood.data.samples import Samples
-from ascood.data.suites import Source, Suite
+from ascood.data.sources import Source, Suite
 from ascood.extraction import cached_extract, fingerprint, read_cache, write_cache
 from ascood.heads import T2FNormNet
 from ascood.metrics import COLUMNS, openood_metrics

@@ -1,21 +1,32 @@
-"""The picture: image, attribution map, and the outlier of each type, side by side."""
+"""Pictures and pages: image, attribution and outliers side by side; `report.html` of a training, of an evaluation."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from ood_shared import plots
+from ood_shared import plots, report
 from ood_shared.devices import resolve_device
+from ood_shared.report import Figure, Section, Table, Text
 from torch import Tensor, nn
 
 from ascood.attribution import saliency
+from ascood.build import open_run
+from ascood.data.loading import TestBatches, normalised
 from ascood.data.preprocessing import Chain
+from ascood.data.suites import make_suite
+from ascood.heads import ASCOODNet
+from ascood.metrics import COLUMNS
 from ascood.outliers import OOD_TYPES, draw_noise, make_outliers
+from ascood.run_files import BEST
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Drawing
+
+REPORT, PICTURE = "report.html", "outliers.png"
+IMAGES = 4
+ALPHAS = {"gradient": 30.0, "shuffle": 1.0, "gaussian": 0.1}  # of the paper's settings
 
 
 def synthesis_figure(
@@ -27,7 +38,7 @@ def synthesis_figure(
     alphas: dict[str, float],
     generator: torch.Generator,
     ood_types: Sequence[str] = OOD_TYPES,
-) -> "Figure":
+) -> "Drawing":
     """One row an image: the image, where its attribution lies, and its outliers.
 
     Args:
@@ -52,13 +63,49 @@ def synthesis_figure(
     return plots.image_grid(grid, titles * len(images), columns=len(columns), title=f"Outliers, p_inv {p_inv:g}")
 
 
+def training_report(
+    folder: Path,
+    history: Sequence[Mapping[str, float]],
+    facts: Mapping[str, Any],
+    network: nn.Module,
+    test: TestBatches,
+) -> None:
+    """Write the report, and `outliers.png` for networks of ASCOOD."""
+    sections: list[Section] = [Text("Run", [f"{key}: {value}" for key, value in facts.items()])]
+    losses = {name: [record[name] for record in history] for name in ("train_loss", "val_loss")}
+    sections.append(
+        Figure("Loss", plots.curves(losses), "The training loss is smoothed and starts at 0 in every epoch.")
+    )
+    accuracy = {"validation accuracy": [record["val_accuracy"] for record in history]}
+    sections.append(Figure("Accuracy", plots.curves(accuracy, ylabel="accuracy")))
+    if isinstance(network, ASCOODNet):
+        generator = torch.Generator().manual_seed(0)
+        chosen = torch.randperm(len(test.samples), generator=generator)[:IMAGES].sort().values
+        part = test.samples.select(chosen.numpy())
+        images = normalised(part, test.chain).to(test.device)
+        labels = torch.from_numpy(part.labels).to(test.device)
+        figure = synthesis_figure(network.eval(), images, labels, test.chain, 0.1, ALPHAS, generator)
+        picture = plots.to_png(figure)
+        (folder / PICTURE).write_bytes(picture)
+        caption = "Test images, where their true-class logit comes from, and the outlier that each type makes of them."
+        sections.append(Figure("Synthesised outliers", picture, caption))
+    report.write_report(folder / REPORT, "ASCOOD training", sections)
+
+
+def evaluation_report(folder: Path, tables: Mapping[str, Sequence[Sequence[str]]]) -> None:
+    """Write the report of an evaluation: for each score the rows of its table.
+
+    Args:
+        folder: with the csv files.
+        tables: rows of name and five cells, by score.
+    """
+    note = "Percent; FPR@95 is the share of ID flagged where 95 % of OOD are caught."
+    sections = [Table(name, ["set", *COLUMNS], [list(row) for row in rows], note) for name, rows in tables.items()]
+    report.write_report(folder / REPORT, f"OOD detection, {folder.parent.name}", sections)
+
+
 def picture(options: argparse.Namespace) -> int:
     """`ascood picture`: write the figure for a trained run, or for the weights at the start."""
-    from ascood.build import open_run
-    from ascood.data.loading import normalised
-    from ascood.data.suites import make_suite
-    from ascood.run_files import BEST
-
     device = resolve_device(options.device)
     suite = make_suite(options.id_data, options.data_dir)
     network = open_run(Path(options.root) / BEST, options.network, options.wrapper_net, suite, device)

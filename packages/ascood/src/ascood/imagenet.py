@@ -14,8 +14,9 @@ from torchvision import models
 from ascood.build import load_strictly, to_device
 from ascood.data.download import WEIGHTS
 from ascood.data.preprocessing import Chain
-from ascood.data.suites import Suite, make_suite
-from ascood.evaluate import score_names, score_run, show
+from ascood.data.sources import Suite
+from ascood.data.suites import make_suite
+from ascood.evaluate import Evaluation, score_run, show
 from ascood.evaluator import Evaluator
 from ascood.networks import Backbone, make_backbone
 from ascood.scores.catalogue import make_score
@@ -34,9 +35,9 @@ class Classifier(Backbone):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        place, name = _last_linear(model)
-        layer = getattr(place, name)
-        setattr(place, name, nn.Identity())
+        owner, name = _last_linear(model)
+        layer = getattr(owner, name)
+        setattr(owner, name, nn.Identity())
         self.trunk, self.fc, self.feature_size = model, layer, layer.in_features
 
     def stages(self, images: Tensor) -> list[Tensor]:
@@ -63,13 +64,10 @@ def eval_ood_imagenet(options: argparse.Namespace) -> int:
         raise InputError("Pass either --tvs-pretrained or --ckpt-path FILE.")
     if options.ckpt_path is not None and options.arch != "resnet50":
         raise InputError(f"--ckpt-path takes weights of a resnet50, not of --arch {options.arch}.")
-    names = score_names(options.postprocessor, None)
-    for name in names:
-        make_score(name)
+    asked = Evaluation.of(options, None)
     version = options.tvs_version
-    place = Path(f"results/imagenet_{options.arch}_tvsv{version}_base_default")
-    root = place if options.tvs_pretrained else Path(options.ckpt_path).parent
-    options.wrapper_net = None
+    folder = Path(f"results/imagenet_{options.arch}_tvsv{version}_base_default")
+    root = folder if options.tvs_pretrained else Path(options.ckpt_path).parent
     with distributed.setup(resolve_device(options.device)) as device:
         suite = make_suite("imagenet", options.data_dir)
         if options.tvs_pretrained:
@@ -92,12 +90,12 @@ def eval_ood_imagenet(options: argparse.Namespace) -> int:
             options.fresh,
         )
         tables = {}
-        for name in names:
-            rows = score_run(evaluator, make_score(name), options, root)
+        for name in asked.names:
+            rows = score_run(evaluator, make_score(name), asked, root)
             if rows:
                 tables[name] = [rows]
         if distributed.is_main():
-            show(tables, root / ("fsood" if options.fsood else "ood"), options, spread=False)
+            show(tables, root / asked.part, asked, spread=False)
     return 0
 
 
@@ -157,5 +155,5 @@ def _weights(arch: str, version: int) -> Any:
 def _last_linear(model: nn.Module) -> tuple[nn.Module, str]:
     """The module that holds the last linear layer, and its name there."""
     path = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)][-1]
-    place, _, name = path.rpartition(".")
-    return model.get_submodule(place), name
+    owner, _, name = path.rpartition(".")
+    return model.get_submodule(owner), name

@@ -20,7 +20,7 @@ from ascood.data.samples import Samples
 from ascood.extraction import extract
 from ascood.run_files import BEST
 from ascood.scores.base import Extract
-from ascood.train import Compute as OwnCompute
+from ascood.settings import RunConfig
 from ascood.train import train_sets
 
 SIZE = 32
@@ -124,8 +124,7 @@ def train_within(
     config = make_config(plan, len(sets["train"]), int(sets["train"].labels.max()) + 1)
     mean, std = normalisation("unknown")
     chain = Chain("test", SIZE, SIZE, mean, std)
-    own = OwnCompute(compute.device, compute.precision, compute.compile, compute.log_to, compute.resume)
-    network, standing = train_sets(config, sets, chain, folder / "run", own)
+    network, standing = train_sets(RunConfig.of(config), sets, folder / "run", compute)
     if (
         plan.common
     ):  # the last weights, as all methods: few validation images choose an epoch by the luck of one of them

@@ -8,96 +8,21 @@ loop on its part of the data; gradients are averaged, and rank 0 writes.
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
-from ood_shared import checkpoints, distributed
+from ood_shared import distributed
 from ood_shared.errors import InputError
-from ood_shared.runs import CHECKPOINT, Run, progress
+from ood_shared.runs import Run, progress
 from ood_shared.signals import Terminated, deferred_sigterm
-from torch import Tensor, nn
+from ood_shared.training import update
 
 from ascood import run_files
 from ascood.data.loading import TrainBatches
-from ascood.objectives import Objective
-from ascood.schedules import cosine_factor
+from ascood.objectives import cosine_factor
+from ascood.state import Job, Standing, save
 
 SMOOTHING = 0.8  # of the training loss, which starts at 0 in every epoch, as in the original
-PARTS = ("network", "optimizer", "scaler", "batches", "outliers", "noise", "rng", "progress")  # of a checkpoint
-
-
-@dataclass
-class Job:
-    """A training run: what is trained, on what, and where it is written."""
-
-    folder: Path
-    network: nn.Module
-    optimizer: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler
-    batches: TrainBatches
-    outliers: TrainBatches | None
-    objective: Objective
-    validate: Callable[[], tuple[float, float]]  # loss and accuracy on the validation set
-    noise: torch.Generator
-    epochs: int
-    lr: float
-    keep_all: bool = False
-
-
-@dataclass
-class Standing:
-    """Where a run stands."""
-
-    epoch: int = 0  # finished epochs
-    batch: int = 0  # finished batches of the epoch that is under way
-    step: int = 0  # finished optimizer steps
-    smoothed: Tensor | None = None  # training loss of the epoch that is under way
-    best_accuracy: float = 0.0
-    best_epoch: int = 0
-    last_accuracy: float = 0.0
-    seconds: float = 0.0
-    step_seconds: float = 0.0
-    history: list[dict[str, float]] = field(default_factory=list)
-
-
-def restore(job: Job, resume: bool) -> Standing:
-    """Where the run stands: at its checkpoint when it is resumed and has one, else at the start.
-
-    Raises:
-        InputError: the checkpoint is damaged, or of something else.
-    """
-    path = _checkpoint(job)
-    if not resume or not path.is_file():
-        return Standing()
-    state = checkpoints.load_parts(path, PARTS)
-    checkpoints.load_weights(job.network, state["network"], path)
-    job.optimizer.load_state_dict(state["optimizer"])
-    job.scaler.load_state_dict(state["scaler"])
-    job.batches.load_state_dict(state["batches"])
-    if job.outliers is not None and state["outliers"] is not None:
-        job.outliers.load_state_dict(state["outliers"])
-    job.noise.set_state(state["noise"])
-    checkpoints.restore_rng_state(state["rng"])
-    return Standing(**state["progress"])
-
-
-def save(job: Job, standing: Standing) -> None:
-    """Write the checkpoint; each rank its own, because the draws differ."""
-    checkpoints.save(
-        _checkpoint(job),
-        {
-            "network": job.network.state_dict(),
-            "optimizer": job.optimizer.state_dict(),
-            "scaler": job.scaler.state_dict(),
-            "batches": job.batches.state_dict(),
-            "outliers": None if job.outliers is None else job.outliers.state_dict(),
-            "noise": job.noise.get_state(),
-            "rng": checkpoints.rng_state(),
-            "progress": vars(standing),
-        },
-    )
 
 
 def fit(job: Job, run: Run | None, standing: Standing) -> None:
@@ -151,15 +76,6 @@ def _train_epoch(job: Job, standing: Standing, stop_requested: Callable[[], bool
     standing.step_seconds = (time.perf_counter() - started) / max(1, standing.batch)
 
 
-def update(network: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, loss: Tensor) -> None:
-    """One optimizer step on the loss, with the gradients averaged over the ranks."""
-    optimizer.zero_grad(set_to_none=True)
-    scaler.scale(loss).backward()
-    distributed.average_gradients(network)
-    scaler.step(optimizer)
-    scaler.update()
-
-
 def _finish_epoch(job: Job, run: Run | None, standing: Standing, started: float) -> None:
     smoothed = distributed.sum_over_ranks(standing.smoothed) if standing.smoothed is not None else torch.zeros(())
     train_loss = float(smoothed) / distributed.world_size()
@@ -192,11 +108,6 @@ def _endless(batches: TrainBatches) -> Any:
     """Batches of outliers, begun anew when they are exhausted."""
     while True:
         yield from batches
-
-
-def _checkpoint(job: Job) -> Path:
-    rank = distributed.rank()
-    return job.folder / (CHECKPOINT if rank == 0 else f"checkpoint_rank{rank}.pt")
 
 
 def _device(job: Job) -> torch.device:

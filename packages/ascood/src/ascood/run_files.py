@@ -12,7 +12,6 @@ from ood_shared import checkpoints, distributed, files
 from ood_shared.errors import InputError
 from torch import Tensor
 
-from ascood.config import dump
 from ascood.extraction import fingerprint, read_cache, write_cache
 from ascood.scores.base import Extract
 
@@ -48,11 +47,6 @@ def enter_folder(folder: Path, merge_option: str, resume: bool) -> bool:
     if answer not in ("y", "n"):
         raise InputError(f"The answer `{answer}` is neither y nor n.")
     return answer == "y"
-
-
-def write_config(folder: Path, config: Mapping[str, Any]) -> None:
-    """`config.yml`: plain keys in merge order, which any YAML reader takes."""
-    files.write_text(folder / "config.yml", dump(config))
 
 
 class _Tee(io.TextIOBase):

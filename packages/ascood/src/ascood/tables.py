@@ -1,6 +1,5 @@
 """Tables of an evaluation, mean and spread over runs, as text and as csv in OpenOOD's form; and its `result.json`."""
 
-import argparse
 import csv
 import io
 from collections.abc import Mapping, Sequence
@@ -67,7 +66,7 @@ def shared_arrays(evaluator: Evaluator, arrays: Mapping[str, np.ndarray]) -> dic
 
 
 def write_run_result(
-    folder: Path, evaluator: Evaluator, score: Score, arrays: Mapping[str, np.ndarray], options: argparse.Namespace
+    folder: Path, evaluator: Evaluator, score: Score, arrays: Mapping[str, np.ndarray], wrapper: str | None, aps: bool
 ) -> None:
     """`<run>/results/<score>/result.json` and `scores.npz`."""
     packed = shared_arrays(evaluator, arrays)
@@ -78,7 +77,7 @@ def write_run_result(
         paper=PAPER,
         seed=seed,
         budget="full",
-        config={"score": score.settings(), "wrapper": options.wrapper_net, "aps": options.aps},
+        config={"score": score.settings(), "wrapper": wrapper, "aps": aps},
         timings={},
         device=evaluator.device,
         checkpoint=str(evaluator.identity.get("weights")),

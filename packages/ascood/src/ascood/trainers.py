@@ -2,13 +2,12 @@
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from ood_shared.errors import InputError, did_you_mean, unknown
 from torch import Tensor, nn
 
-from ascood import config as configs
 from ascood.heads import ASCOODNet, T2FNormNet
 from ascood.objectives import (
     AscoodArgs,
@@ -16,6 +15,7 @@ from ascood.objectives import (
     MixArgs,
     Objective,
     Pass,
+    alpha_at,
     ascood_step,
     base_step,
     check_network,
@@ -23,23 +23,38 @@ from ascood.objectives import (
     mixoe_step,
     oe_step,
 )
-from ascood.schedules import alpha_at
 
 TRAINERS = ("ascood", "base", "t2fnorm", "logitnorm", "oe", "mixoe")
 OUTLIER_TRAINERS = ("oe", "mixoe")
-Config = Mapping[str, Any]
+Arguments = AscoodArgs | MixArgs | dict[str, float]
 
 
-def read_arguments(config: Config) -> AscoodArgs | MixArgs | dict[str, float]:
-    """The hyper-parameters of the trainer.
+@dataclass(frozen=True)
+class TrainerSettings:
+    """A `trainer` block: a name of `TRAINERS`, and its hyper-parameters."""
 
-    Raises:
-        InputError: an unknown trainer, a value of another kind or out of its range.
-    """
-    name = str(configs.get(config, "trainer.name"))
-    if name not in TRAINERS:
-        raise unknown("trainer.name", name, TRAINERS)
-    block = configs.get(config, "trainer", {})
+    name: str
+    arguments: Arguments
+
+    @classmethod
+    def of(cls, block: Mapping[str, Any]) -> "TrainerSettings":
+        """Of a block.
+
+        Raises:
+            InputError: an unknown trainer, a value of another kind or out of its range.
+        """
+        name = str(block.get("name"))
+        if name not in TRAINERS:
+            raise unknown("trainer.name", name, TRAINERS)
+        return cls(name, _arguments(name, block))
+
+    @property
+    def with_outliers(self) -> bool:
+        """Whether the split `oe` is trained on."""
+        return self.name in OUTLIER_TRAINERS
+
+
+def _arguments(name: str, block: Mapping[str, Any]) -> Arguments:
     args = dict(block.get("trainer_args") or {})
     if name == "ascood":
         return AscoodArgs(**_typed(args, AscoodArgs, "trainer.trainer_args"))
@@ -56,9 +71,9 @@ def read_arguments(config: Config) -> AscoodArgs | MixArgs | dict[str, float]:
     return {}
 
 
-def make_objective(config: Config, network: nn.Module, run: Pass) -> Objective:
+def make_objective(trainer: TrainerSettings, network: nn.Module, run: Pass) -> Objective:
     """The trainer's objective; the network's head takes its parameter (sigma or tau)."""
-    name, args = str(configs.get(config, "trainer.name")), read_arguments(config)
+    name, args = trainer.name, trainer.arguments
     check_network(name, network)
     if isinstance(args, AscoodArgs):
         assert isinstance(network, ASCOODNet)

@@ -205,17 +205,56 @@ def test_all_scores_come_from_one_pass_over_each_set(own, own_run, done, monkeyp
     assert Path("run/ood/report.html").is_file()
 
 
+TORCHRUN = ["python", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+
+
 def torchrun(process, *words, cwd):
-    launcher = ["python", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "ascood"]
-    return process(*launcher, *words, cwd=cwd)
+    return process(*TORCHRUN, "-m", "ascood", *words, cwd=cwd)
+
+
+# trains, and keeps each rank's weights; with STOP_AFTER=n in the environment it is told to stop after n batches
+EACH_RANK = """
+import os, sys, torch
+from contextlib import contextmanager
+from ascood import cli, commands, loop
+from ood_shared import distributed
+
+real, stop = commands.train, int(os.environ.get("STOP_AFTER", 0))
+
+def train(*arguments):
+    trained = real(*arguments)
+    torch.save(trained[0].state_dict(), f"rank{distributed.rank()}.pt")
+    return trained
+
+class Stop:
+    calls = 0
+
+    @property
+    def requested(self):
+        Stop.calls += 1
+        return Stop.calls == stop
+
+@contextmanager
+def deferred():
+    yield Stop()
+
+commands.train = train
+if stop:
+    loop.deferred_sigterm = deferred
+sys.exit(cli.main(sys.argv[1:]))
+"""
 
 
 def test_two_processes_train_and_judge_as_one(own, own_run, process, done):
-    found = torchrun(process, "train", *OWN, "--optimizer.num_epochs", "2", "--output-dir", "two", cwd=own)
+    Path("each.py").write_text(EACH_RANK)
+    words = ["train", *OWN, "--optimizer.num_epochs", "2"]
+    found = process(*TORCHRUN, "each.py", *words, "--output-dir", "two", cwd=own)
     assert found.status == 0, found.err
     assert found.out.count("Epoch 001") == 1
-    states = [checkpoints.load(Path("two") / name)["network"] for name in ("checkpoint.pt", "checkpoint_rank1.pt")]
+    states = [torch.load(f"rank{rank}.pt") for rank in (0, 1)]
     assert equal(states[0], states[1])
+    assert equal(states[0], checkpoints.load(Path("two/checkpoint.pt"))["network"])
+    assert len(checkpoints.load(Path("two/checkpoint.pt"))["ranks"]) == 2
     shutil.copytree(own_run / "run", "run")
     words = [*EVAL, "--root", "run", "--postprocessor", "iodin,knn", "--save-csv", "--no-cache"]
     done("eval_ood", *words)
@@ -224,6 +263,69 @@ def test_two_processes_train_and_judge_as_one(own, own_run, process, done):
     found = torchrun(process, "eval_ood", *words, cwd=own)
     assert found.status == 0, found.err
     assert {path.name: path.read_text() for path in Path("run/ood").glob("*.csv")} == tables
+
+
+def as_earlier_versions_wrote(folder):
+    """The checkpoint of several processes as one file for each rank, as it was before they were gathered."""
+    path = folder / "checkpoint.pt"
+    state = checkpoints.load(path)
+    ranks = state.pop("ranks")
+    for rank, own in enumerate(ranks):
+        network = state["network"] | own.pop("buffers")
+        progress = state["progress"] | {"smoothed": own.pop("smoothed")}
+        name = "checkpoint.pt" if rank == 0 else f"checkpoint_rank{rank}.pt"
+        checkpoints.save(folder / name, {**state, **own, "network": network, "progress": progress})
+
+
+def test_two_processes_that_were_stopped_go_on_to_the_same_weights(own, process, run, monkeypatch):
+    """In the middle of an epoch, where batch statistics, draws and the smoothed loss differ by rank."""
+    Path("each.py").write_text(EACH_RANK)
+    Path("small.yml").write_text("dataset:\n  train:\n    batch_size: 2\n")
+    files = ["configs/networks/ascood_net.yml", "configs/pipelines/train/train_ascood.yml", "small.yml"]
+    words = [
+        "train",
+        *OWN,
+        "--config",
+        *files,
+        "--optimizer.num_epochs",
+        "2",
+        "--trainer.trainer_args.ood_type",
+        "shuffle",
+    ]
+
+    def two(folder, *more):
+        return process(*TORCHRUN, "each.py", *words, "--output-dir", folder, *more, cwd=own)
+
+    assert two("whole").status == 0
+    monkeypatch.setenv("STOP_AFTER", "2")
+    assert two("cut").status != 0
+    monkeypatch.delenv("STOP_AFTER")
+    progress = checkpoints.load(Path("cut/checkpoint.pt"))["progress"]
+    assert (progress["epoch"], progress["batch"]) == (0, 2)
+    shutil.copytree("cut", "old")
+    as_earlier_versions_wrote(Path("old"))
+    error = run(*words, "--output-dir", "cut", "--resume").error
+    assert "checkpoint.pt was written by 2 processes, now there is 1." in error
+    error = run(*words, "--output-dir", "old", "--resume").error
+    assert "checkpoint.pt was written by 2 processes, now there is 1." in error
+    for folder in ("cut", "old"):
+        found = two(folder, "--resume")
+        assert found.status == 0, found.err
+        assert equal(weights_of("whole"), weights_of(folder)), folder
+        whole, again = (
+            [json.loads(line)["train_loss"] for line in Path(at, "metrics.jsonl").read_text().splitlines()]
+            for at in ("whole", folder)
+        )
+        assert whole == again
+        assert not list(Path(folder).glob("checkpoint_rank*"))
+
+
+def test_more_processes_than_wrote_the_checkpoint_are_refused(own, own_run, process):
+    shutil.copytree(own_run / "run/s0", "one")
+    words = ["--optimizer.num_epochs", "1", "--trainer.trainer_args.ood_type", "shuffle", "--output-dir", "one"]
+    found = torchrun(process, "train", *OWN, *words, "--resume", cwd=own)
+    assert found.status != 0
+    assert "checkpoint.pt was written by 1 process, now there are 2." in found.err
 
 
 def test_lists_made_from_a_folder_train_and_test(own, done):
@@ -319,7 +421,7 @@ def test_scripts_run_from_any_folder(process, tmp_path, script):
 
 RANK_STEPS = """
 import contextlib, sys, torch
-from ascood.loop import update
+from ood_shared.training import update
 from ascood.heads import ASCOODNet
 from ascood.objectives import Pass, base_step
 from ascood.testing import Tiny, filled, image

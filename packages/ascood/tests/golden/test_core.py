@@ -10,8 +10,8 @@ from ascood.attribution import saliency
 from ascood.heads import standardise
 from ascood.losses import ascood_loss
 from ascood.networks import make_backbone
+from ascood.objectives import alpha_at, cosine_factor
 from ascood.outliers import gradient_outliers, make_outliers, selection_size, shuffle_outliers, shuffle_positions
-from ascood.schedules import alpha_at, cosine_factor
 from ascood.testing import check_close, filled, image, network_of
 from ood_shared.testing.golden import Golden, golden_dir, names, tensors
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 from ascood.build import parameter_groups
-from ascood.loop import Job, Standing, fit
-from ascood.objectives import AscoodArgs, Objective, Pass, ascood_step
+from ascood.loop import fit
+from ascood.objectives import AscoodArgs, Objective, Pass, alpha_at, ascood_step
 from ascood.outliers import OOD_TYPES
-from ascood.schedules import alpha_at
+from ascood.state import Job, Standing
 from ascood.testing import check_close, filled, network_of
 from ood_shared.testing.golden import Golden, golden_dir, names
 

@@ -8,9 +8,9 @@ import torch
 from ascood import config
 from ascood.heads import standardise
 from ascood.losses import cutmix_box, uncertainty_loss
+from ascood.objectives import alpha_at, cosine_factor
 from ascood.outliers import gradient_outliers, selection_size, shuffle_outliers
 from ascood.overrides import read_main
-from ascood.schedules import alpha_at, cosine_factor
 from ascood.search import combinations
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -13,10 +13,10 @@ import numpy as np
 import yaml
 from ood_shared import files
 from ood_shared.datasets.tree import FolderTree, Listing, list_split
-from ood_shared.errors import InputError, MissingFileError
+from ood_shared.errors import InputError, MissingFileError, MissingSplitError
 from PIL import Image
 
-from ascood.data.suites import default_network
+from ascood.data.sources import default_network
 
 
 def build(options: argparse.Namespace) -> int:
@@ -30,7 +30,7 @@ def build(options: argparse.Namespace) -> int:
     splits = {split: list_split(FolderTree(root), split, str(root)) for split in ("train", "test")}
     try:
         splits["val"] = list_split(FolderTree(root), "val", str(root))
-    except InputError:
+    except MissingSplitError:
         splits["train"], splits["val"] = hold_out_validation(splits["train"], options.val_fraction, options.seed)
         print(f"no val split: {len(splits['val'].paths)} training images are kept for it")
     for split, listing in splits.items():
@@ -94,8 +94,8 @@ def dataset_block(name: str, classes: int, size: int, root: Path, lists: Path) -
     """The `dataset` block of the yml file."""
 
     def split(word: str) -> dict[str, object]:
-        place = {"data_dir": f"{root.absolute()}/", "imglist_pth": str(lists / f"{word}_{name}.txt")}
-        return {"dataset_class": "ImglistDataset", **place, "batch_size": 128, "shuffle": word == "train"}
+        where = {"data_dir": f"{root.absolute()}/", "imglist_pth": str(lists / f"{word}_{name}.txt")}
+        return {"dataset_class": "ImglistDataset", **where, "batch_size": 128, "shuffle": word == "train"}
 
     references = {key: f"@{{{key}}}" for key in ("num_workers", "num_gpus", "num_machines")}
     sizes = {"pre_size": size if size <= 64 else round(size * 8 / 7), "image_size": size}

@@ -1,6 +1,7 @@
-"""The sets that the `dataset` block of a yml file, or a folder in its place, describes; and the evaluation chain."""
+"""The sets that a yml file describes, as typed values, and how they are read."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,79 +9,153 @@ import numpy as np
 from ood_shared.datasets.tree import FolderTree, list_split
 from ood_shared.errors import InputError, unknown
 
-from ascood import config as configs
 from ascood.data.preprocessing import Chain, base_name, normalisation
 from ascood.data.samples import Samples, load_shared, read_imglist
 
-
-def test_chain(block: Mapping[str, Any]) -> Chain:
-    """The evaluation chain of a `dataset` block."""
-    for key in ("name", "num_classes", "pre_size", "image_size"):
-        if block.get(key) is None:
-            raise InputError(f"The config lacks `dataset.{key}`. Put a file of configs/datasets before the others.")
-    kind = block.get("normalization_type", block["name"])
-    mean, std = normalisation(str(kind))
-    size, pre_size = int(block["image_size"]), int(block["pre_size"])
-    return Chain("test", pre_size, size, mean, std, str(block.get("interpolation", "bilinear")))
+KINDS = ("ImglistDataset", "SharedDataset", "FolderDataset")
+Block = Mapping[str, Any]
 
 
-test_chain.__test__ = False  # type: ignore[attr-defined] # not a test, whatever its name
+@dataclass(frozen=True)
+class SetSettings:
+    """One set of a yml file.
+
+    Attributes:
+        kind: one of `KINDS`.
+        imglist: the image list, of an `ImglistDataset`.
+        data_dir: its folder.
+        source: name or path of a `SharedDataset`.
+        root: of a `FolderDataset`.
+        split: in place of the split's own name.
+        batch_size: images in a batch; None where the block names none.
+        shuffle: whether training draws an order.
+    """
+
+    kind: str = "ImglistDataset"
+    imglist: str | None = None
+    data_dir: str | None = None
+    source: str | None = None
+    root: Path | None = None
+    split: str | None = None
+    batch_size: int | None = None
+    shuffle: bool = True
+
+    @classmethod
+    def of(cls, block: Block, kind: str = "ImglistDataset") -> "SetSettings":
+        """Of a block; `kind` where it names none."""
+
+        def text(key: str) -> str | None:
+            return None if block.get(key) is None else str(block[key])
+
+        size, root = block.get("batch_size"), text("root")
+        return cls(
+            str(block.get("dataset_class", kind)),
+            text("imglist_pth"),
+            text("data_dir"),
+            text("source"),
+            None if root is None else Path(root).expanduser(),
+            text("split"),
+            None if size is None else int(size),
+            bool(block.get("shuffle", True)),
+        )
 
 
-def read_splits(config: Mapping[str, Any], names: tuple[str, ...], data_dir: str | None) -> dict[str, Samples]:
-    """The samples of the named splits of the `dataset` block; `oe` may have labels of any kind."""
-    block = configs.get(config, "dataset")
-    if not isinstance(block, Mapping):
-        raise InputError("The config lacks `dataset`. Put a file of configs/datasets before the others.")
-    chain = test_chain(block)
-    found = {}
+@dataclass(frozen=True)
+class DatasetSettings:
+    """A `dataset` block.
+
+    Attributes:
+        name: of the ID set.
+        classes: number of ID classes.
+        chain: of the evaluation.
+        splits: train, val, test and oe, as far as they are there.
+        network: backbone that the block names; None for none.
+    """
+
+    name: str
+    classes: int
+    chain: Chain
+    splits: Mapping[str, SetSettings]
+    network: str | None = None
+
+    @classmethod
+    def of(cls, block: Any) -> "DatasetSettings":
+        """Of a block.
+
+        Raises:
+            InputError: the block or an entry is missing, or cannot be.
+        """
+        if not isinstance(block, Mapping):
+            raise InputError("The config lacks `dataset`. Put a file of configs/datasets before the others.")
+        for key in ("name", "num_classes", "pre_size", "image_size"):
+            if block.get(key) is None:
+                raise InputError(f"The config lacks `dataset.{key}`. Put a file of configs/datasets before the others.")
+        mean, std = normalisation(str(block.get("normalization_type", block["name"])))
+        interpolation = str(block.get("interpolation", "bilinear"))
+        chain = Chain("test", int(block["pre_size"]), int(block["image_size"]), mean, std, interpolation)
+        splits = {name: SetSettings.of(entry) for name, entry in block.items() if isinstance(entry, Mapping)}
+        network = block.get("network")
+        return cls(
+            str(block["name"]), int(block["num_classes"]), chain, splits, None if network is None else str(network)
+        )
+
+    def need(self, split: str) -> SetSettings:
+        """The settings of a split.
+
+        Raises:
+            InputError: it is not there.
+        """
+        if split not in self.splits:
+            raise InputError(f"The config lacks `dataset.{split}`; the pipeline needs that split.")
+        return self.splits[split]
+
+
+def read_splits(dataset: DatasetSettings, names: Sequence[str], data_dir: str | None) -> dict[str, Samples]:
+    """The samples of the named splits; `oe` may have labels of any kind."""
+    sets = {}
     for name in names:
-        if not isinstance(block.get(name), Mapping):
-            raise InputError(f"The config lacks `dataset.{name}`; the pipeline needs that split.")
-        classes = None if name == "oe" else int(block["num_classes"])
-        found[name] = read_split(name, block[name], name, classes, chain, data_dir, str(block["name"]))
-        negative = int(found[name].labels.min()) < 0
-        if negative and name != "oe":
-            raise InputError(f"{found[name].source} has the label -1; the split `{name}` needs classes from 0 on.")
-    return found
+        classes = None if name == "oe" else dataset.classes
+        sets[name] = read_split(name, dataset.need(name), name, classes, dataset.chain, data_dir, dataset.name)
+        if int(sets[name].labels.min()) < 0 and name != "oe":
+            raise InputError(f"{sets[name].source} has the label -1; the split `{name}` needs classes from 0 on.")
+    return sets
 
 
 def read_split(
     name: str,
-    entry: Mapping[str, Any],
+    settings: SetSettings,
     split: str,
     classes: int | None,
     chain: Chain,
     data_dir: str | None = None,
     dataset: str = "",
 ) -> Samples:
-    """The samples of one block of a yml file: `ImglistDataset`, `SharedDataset` or `FolderDataset`.
+    """The samples of one set of a yml file.
 
     Args:
         name: of the set.
-        entry: the block, with `imglist_pth` and `data_dir`, or `source`, or `root`.
-        split: for sets that have splits; `entry["split"]` wins.
+        settings: what the yml file says of it.
+        split: for sets that have splits; `settings.split` wins.
         classes: labels must be below it; None for OOD sets.
         chain: gives the size of images that come at any size.
-        data_dir: takes the place of ./data in the entry's paths.
+        data_dir: takes the place of ./data in the settings' paths.
         dataset: name of the ID set; its folder below `data_dir` is tried as well.
     """
-    kind = entry.get("dataset_class", "ImglistDataset")
-    split = str(entry.get("split", split))
-    if kind == "SharedDataset":
-        return _checked(load_shared(name, str(entry["source"]), split, chain.pre_size, data_dir), classes)
-    if kind == "FolderDataset":
-        return _checked(read_folder(name, Path(str(entry["root"])).expanduser(), split, chain.pre_size), classes)
-    if kind != "ImglistDataset":
-        raise unknown("dataset_class", str(kind), ("ImglistDataset", "SharedDataset", "FolderDataset"))
-    for key in ("imglist_pth", "data_dir"):
-        if key not in entry:
-            raise InputError(f"The config lacks `{key}` for `{name}`; expected the image list and its folder.")
-    folder = moved(str(entry["data_dir"]), data_dir)
+    split = settings.split or split
+    if settings.kind == "SharedDataset":
+        source = _told(settings.source, "source", name)
+        return _checked(load_shared(name, source, split, chain.pre_size, data_dir), classes)
+    if settings.kind == "FolderDataset":
+        root = Path(_told(settings.root, "root", name))
+        return _checked(read_folder(name, root, split, chain.pre_size), classes)
+    if settings.kind != "ImglistDataset":
+        raise unknown("dataset_class", settings.kind, KINDS)
+    imglist, folder = _told(settings.imglist, "imglist_pth", name), _told(settings.data_dir, "data_dir", name)
+    folder = moved(folder, data_dir)
     folders: list[Path | str] = [folder]
     if folder:
         folders += [Path(folder) / base_name(dataset), Path(folder).parent] if dataset else [Path(folder).parent]
-    return read_imglist(name, Path(moved(str(entry["imglist_pth"]), data_dir)), folders, classes)
+    return read_imglist(name, Path(moved(imglist, data_dir)), folders, classes)
 
 
 def moved(path: str, data_dir: str | None) -> str:
@@ -97,6 +172,13 @@ def read_folder(name: str, root: Path, split: str, size: int) -> Samples:
         return load_shared(name, str(root), split, size)
     listing = list_split(FolderTree(root), split, str(root))
     return Samples(name, np.array(listing.labels, dtype=np.int64), str(root), [root / path for path in listing.paths])
+
+
+def _told(value: str | Path | None, key: str, name: str) -> str:
+    if value is None:
+        what = "the image list and its folder" if key in ("imglist_pth", "data_dir") else "where its images are"
+        raise InputError(f"The config lacks `{key}` for `{name}`; expected {what}.")
+    return str(value)
 
 
 def _checked(samples: Samples, classes: int | None) -> Samples:
