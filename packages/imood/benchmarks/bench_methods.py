@@ -27,9 +27,9 @@ from imood.data.images import Resident
 from imood.data.views import SMALL
 from imood.losses import Objective, training_losses
 from imood.networks import build
+from imood.passes import Pass
 from imood.pool import FeaturePool
 from imood.scores import Outputs, fitting
-from imood.passes import Pass
 from ood_shared import runs
 from ood_shared.files import write_json
 

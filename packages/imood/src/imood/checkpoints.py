@@ -59,8 +59,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         MissingFileError: the file is not there.
         InputError: it holds no weights.
     """
-    found = load_file(path)
-    state = found.get("model", found) if isinstance(found, Mapping) else found
+    content = load_file(path)
+    state = content.get("model", content) if isinstance(content, Mapping) else content
     if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path} holds no weights; expected a state dict, or a dictionary with one under `model`.")
     names = list(state)
@@ -164,10 +164,10 @@ def read_features(folder: Path) -> tuple[Tensor, str] | None:
     """
     for name in (FEATURES, PLAIN_FEATURES):
         if (folder / name).is_file():
-            found = load_file(folder / name)
-            if not isinstance(found, Tensor):
-                raise InputError(f"{folder / name} holds a {type(found).__name__}; expected the queue as one tensor.")
-            return found, name
+            queue = load_file(folder / name)
+            if not isinstance(queue, Tensor):
+                raise InputError(f"{folder / name} holds a {type(queue).__name__}; expected the queue as one tensor.")
+            return queue, name
     return None
 
 

@@ -13,23 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
-from ood_shared import distributed, runs
+from ood_shared import distributed
 from ood_shared.devices import maybe_compile
 from ood_shared.errors import InputError, MissingFileError
-from ood_shared.files import write_text
 from ood_shared.training import Compute, settings_from
 
 from imood import launch, modes
 from imood.checkpoints import BEST, LATEST, load_network
-from imood.data import user_data
-from imood.data.registry import NAMED, default_dataset, default_model, open_task
+from imood.data.registry import NAMED, default_dataset, default_model, loaded, open_task, ratio_of
 from imood.data.tasks import SYNTHETIC, Source, Task
 from imood.evaluate import TestSettings, evaluate
 from imood.launch import Processes
 from imood.metrics import metric_of, plain_test_of
 from imood.networks import Network
 from imood.passes import Pass
+from imood.run_files import write_arguments
 from imood.scores import choose_metrics
 from imood.settings import Settings, read_run, run_folder
 from imood.state import saved_seed
@@ -84,12 +82,12 @@ def _train(options: argparse.Namespace, device: torch.device) -> None:
             f"{root} has no CIFAR-10; training on the embedded {dataset}. Pass --ds cifar10 to download it.", flush=True
         )
     model = options.model or default_model(dataset)
-    ratio = _ratio(options.imbalance_ratio, dataset)
+    ratio = ratio_of(options.imbalance_ratio, dataset)
     source = Source(
         dataset, root, ratio, model, device, _workers(options.num_workers), options.id_class_number,
         options.num_ood_samples, options.ood_aux_dataset, options.ood_aux,
     )  # fmt: skip
-    task = _load(open_task(source, training=True))
+    task = loaded(open_task(source, training=True))
     batch = _batch_size(options.batch_size, task, dataset)
     settings = settings_from(
         Settings,
@@ -114,7 +112,9 @@ def _train(options: argparse.Namespace, device: torch.device) -> None:
 
     def on_start() -> None:
         if distributed.is_main():
-            _write_arguments(folder, options, settings)
+            hidden = ("words", "debug")
+            given = {name: value for name, value in vars(options).items() if name not in hidden}
+            write_arguments(folder, given, settings.record())
 
     compute = Compute(device, settings.precision, options.compile, options.log_to)
     train(task, settings, folder, compute, resume, on_start)
@@ -146,7 +146,7 @@ def _test(options: argparse.Namespace, device: torch.device) -> None:
     dataset = options.dataset or trained.dataset or default_dataset(root)
     same = dataset == trained.dataset
     model = options.model or (trained.model if same else None) or default_model(dataset)
-    ratio = _ratio(options.imbalance_ratio, dataset)
+    ratio = ratio_of(options.imbalance_ratio, dataset)
     if options.imbalance_ratio is None and same:
         ratio = trained.imbalance_ratio
     aux = trained.ood_aux if same else None
@@ -226,26 +226,11 @@ def _seed(given: int | None, resume: Path | None) -> int:
     return int(distributed.gather_objects(drawn)[0])
 
 
-def _ratio(given: float | str | None, dataset: str) -> float | None:
-    """Imbalance of the training set: 0.01 for named sets, none for own data, unless told."""
-    if given == "asis":
-        return 1.0 if dataset in NAMED else None
-    if given is None:
-        return None if user_data.as_path(dataset) != dataset or "/" in dataset else modes.RATIO
-    return float(given)
-
-
 def _workers(given: int) -> int:
     """Workers of this process, as the published code divides them; no more than there are cores."""
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     wanted = given if local == 1 else int((given + local) / local)
     return min(wanted, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else wanted)
-
-
-def _load(task: Task) -> Task:
-    """The task with training images and outliers read once, so that their number is known."""
-    train, aux = task.train(), None if task.aux is None else task.aux()
-    return replace(task, train=lambda: train, aux=None if aux is None else lambda: aux)
 
 
 def _batch_size(given: int | None, task: Task, dataset: str) -> int:
@@ -259,15 +244,3 @@ def _batch_size(given: int | None, task: Task, dataset: str) -> int:
             f"--batch_size: {size}, because there are {sizes[0]} training images and {sizes[-1]} outliers.", flush=True
         )
     return size
-
-
-def _write_arguments(folder: Path, options: argparse.Namespace, settings: Settings) -> None:
-    """`args.yaml`: all arguments in the order of their declaration, and the folder; `code_version.txt`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    hidden = ("words", "debug")
-    given = {name: value for name, value in vars(options).items() if name not in hidden}
-    resolved = {name: value for name, value in settings.record().items() if name in given}
-    text = yaml.safe_dump({**given, **resolved, "save_dir": str(folder)}, sort_keys=False)
-    write_text(folder / "args.yaml", text)
-    versions = runs.versions()
-    write_text(folder / "code_version.txt", "".join(f"{name} {value}\n" for name, value in versions.items()))

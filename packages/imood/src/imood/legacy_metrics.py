@@ -75,12 +75,12 @@ def class_accuracies(
 
 def group_means(values: Float[np.ndarray, " classes"], counts: Sequence[int]) -> tuple[float, float, float]:
     """Means of a value per class over the classes of many, median and low; NaN for a group without values."""
-    found = []
+    shares = []
     for member in groups(counts):
         chosen = values[member]
         chosen = chosen[~np.isnan(chosen)]
-        found.append(float(chosen.mean()) if len(chosen) else float("nan"))
-    return found[0], found[1], found[2]
+        shares.append(float(chosen.mean()) if len(chosen) else float("nan"))
+    return shares[0], shares[1], shares[2]
 
 
 def group_accuracies(
@@ -123,9 +123,9 @@ def accuracy_at_rates(
     values = np.append(np.unique(np.concatenate([id_scores, ood_scores])), np.inf)[::-1]  # inf flags nothing
     fpr = 1 - np.searchsorted(np.sort(id_scores), values) / len(id_scores)
     tpr = 1 - np.searchsorted(np.sort(ood_scores), values) / len(ood_scores)
-    found = {}
+    accuracies = {}
     for name, rates in (("fpr", fpr), ("tpr", tpr)):
         for level in ACCURACY_LEVELS[name]:
             accepted = id_scores <= values[int(np.argmin(np.abs(rates - level)))]
-            found[f"acc_at_{name}{level:g}"] = float(correct[accepted].mean()) if accepted.any() else float("nan")
-    return found
+            accuracies[f"acc_at_{name}{level:g}"] = float(correct[accepted].mean()) if accepted.any() else float("nan")
+    return accuracies

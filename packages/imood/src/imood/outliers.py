@@ -50,7 +50,7 @@ class Outliers:
 
     def _npos(self, pool: FeaturePool, noise: Tensor, size: int, generator: torch.Generator) -> Tensor:
         rank = int(torch.randint(0, max(1, size // 5), (1,), generator=generator))  # shared by all classes
-        found = []
+        drawn = []
         for queue in pool.per_class():
             k = max(1, min(size // 3, len(queue) - 1))
             unit = F.normalize(queue, dim=1)
@@ -58,8 +58,8 @@ class Outliers:
             start = queue[within.argsort(descending=True)[min(rank, len(queue) - 1)]]
             moved = start + noise
             far = torch.cdist(F.normalize(moved, dim=1), unit).kthvalue(min(k, len(queue)), dim=1).values
-            found.append(moved[far.topk(min(PER_CLASS, len(moved))).indices])
-        return torch.cat(found)
+            drawn.append(moved[far.topk(min(PER_CLASS, len(moved))).indices])
+        return torch.cat(drawn)
 
 
 def _noise_covariance(pool: FeaturePool) -> Tensor:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from ood_shared import runs
 from ood_shared.devices import peak_memory
 from ood_shared.files import write_text
@@ -23,6 +24,22 @@ TRAIN_LOG, VAL_LOG = "train_log.txt", "val_log.txt"
 
 METHOD = "imood"
 PAPER = "Liu et al., Rethinking Out-of-Distribution Detection on Imbalanced Data Distribution, NeurIPS 2024"
+
+
+def write_arguments(folder: Path, given: Mapping[str, Any], resolved: Mapping[str, Any]) -> None:
+    """`args.yaml`: all arguments in the order of their declaration, and the folder; `code_version.txt`.
+
+    Args:
+        folder: of the run; made when missing.
+        given: the arguments by name.
+        resolved: settings, whose values replace those of the same name.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    settled = {name: value for name, value in resolved.items() if name in given}
+    text = yaml.safe_dump({**given, **settled, "save_dir": str(folder)}, sort_keys=False)
+    write_text(folder / "args.yaml", text)
+    versions = runs.versions()
+    write_text(folder / "code_version.txt", "".join(f"{name} {value}\n" for name, value in versions.items()))
 
 
 def log_step(folder: Path, epoch: int, step: int, loss: Tensor, parts: Losses, rates: Sequence[float]) -> None:
@@ -43,7 +60,7 @@ def log_epoch(folder: Path, epoch: int, validation: Validation, seconds: float) 
 def res_txt(summary: Summary, layout: str) -> str:
     """Text of `res.txt`: a block for the accuracy, for each set, and for their mean where there are several sets."""
     text = f"\n===ID Accuracy===\n{_accuracies(summary)}\n"
-    rows = {name: (found.auroc, found.aupr, found.fpr95) for name, found in summary.sets.items()}
+    rows = {name: (result.auroc, result.aupr, result.fpr95) for name, result in summary.sets.items()}
     if layout != "single":
         rows["Total"] = summary.mean("auroc"), summary.mean("aupr"), summary.mean("fpr95")
     for name, (auroc, aupr, fpr95) in rows.items():
@@ -58,7 +75,7 @@ def res_csv(summary: Summary) -> str:
     """
     lines = [f"{100 * value:.2f}" for value in (summary.accuracy, summary.mean("auroc"), summary.mean("fpr95"))]
     for position in range(9):
-        values = [found.errors[position] for found in summary.sets.values()]
+        values = [result.errors[position] for result in summary.sets.values()]
         lines.append("nan" if any(map(math.isnan, values)) else str(sum(map(int, values))))
     return "\n".join(lines)
 
@@ -66,13 +83,13 @@ def res_csv(summary: Summary) -> str:
 def table(summary: Summary, layout: str) -> str:
     """What is printed: the published lines (a set, the mean of several, the accuracy), with titles and ACC@… beside."""
     lines = []
-    for name, found in summary.sets.items():
-        lines += [f"==={name}===", _line(found.auroc, found.aupr, found.fpr95)]
+    for name, result in summary.sets.items():
+        lines += [f"==={name}===", _line(result.auroc, result.aupr, result.fpr95)]
     if layout != "single":
         total = _line(summary.mean("auroc"), summary.mean("aupr"), summary.mean("fpr95"))
         lines += ["Total:", f"OOD: {total}"]
     lines.append(_accuracies(summary))
-    rates = {name: np.mean([found.rates[name] for found in summary.sets.values()]) for name in _first(summary).rates}
+    rates = {name: np.mean([result.rates[name] for result in summary.sets.values()]) for name in _first(summary).rates}
     lines.append("ACC@" + ", ".join(f"{name.removeprefix('acc_at_').upper()} {v:.4f}" for name, v in rates.items()))
     return "\n".join(lines)
 
@@ -149,15 +166,15 @@ def _published(summary: Summary) -> dict[str, Any]:
     many, median, low = summary.groups
     sets = {
         name: {
-            "auroc": found.auroc,
-            "aupr_out": found.aupr,
-            "aupr_in": found.aupr_in,
-            "fpr95_nearest_recall": found.fpr95,
-            "threshold": found.threshold,
-            "error_counts": [_or_none(value) for value in found.errors],
-            **{key: _or_none(value) for key, value in found.rates.items()},
+            "auroc": result.auroc,
+            "aupr_out": result.aupr,
+            "aupr_in": result.aupr_in,
+            "fpr95_nearest_recall": result.fpr95,
+            "threshold": result.threshold,
+            "error_counts": [_or_none(value) for value in result.errors],
+            **{key: _or_none(value) for key, value in result.rates.items()},
         }
-        for name, found in summary.sets.items()
+        for name, result in summary.sets.items()
     }
     return {
         "accuracy": summary.accuracy,

@@ -83,14 +83,14 @@ def summarise(id_test: Scored, outliers: Mapping[str, Scored], counts: Sequence[
 
 def group_auroc(id_test: Scored, outliers: Mapping[str, Scored], counts: Sequence[int]) -> dict[str, float | None]:
     """Mean AUROC of the outlier sets against the ID test images of many, median and low classes alone."""
-    found: dict[str, float | None] = {}
+    areas: dict[str, float | None] = {}
     for name, member in zip(GROUPS, legacy_metrics.groups(counts), strict=True):
         chosen = id_test.scores[member[id_test.labels]]
         values = [
             metrics.evaluate(chosen, ood.scores[ood.labels < 0])["auroc"] for ood in outliers.values() if len(chosen)
         ]
-        found[name] = float(np.mean(values)) if values else None
-    return found
+        areas[name] = float(np.mean(values)) if values else None
+    return areas
 
 
 def predicted_groups(

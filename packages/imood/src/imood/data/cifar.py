@@ -83,14 +83,14 @@ def _read_batch(path: Path, key: str) -> tuple[np.ndarray, np.ndarray]:
         raise InputError(f"{path} is missing. Delete the folder so that it is made anew, or complete it.")
     try:
         with path.open("rb") as file:
-            found = ArrayUnpickler(file, encoding="latin1").load()
+            content = ArrayUnpickler(file, encoding="latin1").load()
     except pickle.UnpicklingError as error:
         raise InputError(f"{path} is not a CIFAR file of arrays only ({error}); it was not loaded.") from None
     except (EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read ({type(error).__name__}); it may be cut short.") from None
-    if not isinstance(found, dict):
-        raise InputError(f"{path} holds a {type(found).__name__}; expected a dictionary with data and labels.")
-    named = {word.decode() if isinstance(word, bytes) else word: value for word, value in found.items()}
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds a {type(content).__name__}; expected a dictionary with data and labels.")
+    named = {word.decode() if isinstance(word, bytes) else word: value for word, value in content.items()}
     pixels, labels = named.get("data"), named.get(key)
     numbers = np.asarray(labels if isinstance(labels, Sequence | np.ndarray) else [], dtype=np.int64)
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape != (len(numbers), 3 * SIDE**2):

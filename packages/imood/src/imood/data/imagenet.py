@@ -50,11 +50,11 @@ def read_list(root: Path, name: str, n_classes: int = N_CLASSES) -> tuple[list[P
         if not line.strip():
             continue
         relative, _, word = line.strip().rpartition(" ")
-        found = PurePosixPath(relative)
-        if not word.isdecimal() or not relative or found.is_absolute() or ".." in found.parts:
+        inner = PurePosixPath(relative)
+        if not word.isdecimal() or not relative or inner.is_absolute() or ".." in inner.parts:
             raise InputError(f"{path}, line {number}: `{line.strip()[:80]}`; expected `train/<wnid>/<file> label`.")
         if int(word) < n_classes:
-            paths.append(root / "imagenet" / found)
+            paths.append(root / "imagenet" / inner)
             labels.append(int(word))
     if not paths:
         raise InputError(f"{path} lists no image with a label below {n_classes} (--id_class_number).")

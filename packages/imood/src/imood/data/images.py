@@ -122,12 +122,12 @@ class _TrainFiles(Dataset[Tensor]):
         ImageFile.LOAD_TRUNCATED_IMAGES = True
         picture = read_rgb(Path(self.paths[index]))
         generator = torch.Generator().manual_seed(seed)
-        found = []
+        views = []
         for _ in range(self.views):
             top, left, tall, wide = crop_box(picture.height, picture.width, generator, AREA).tolist()
             box = (left, top, left + wide, top + tall)
-            found.append(as_tensor(picture.resize((self.side, self.side), Image.Resampling.BILINEAR, box)))
-        return torch.stack(found)
+            views.append(as_tensor(picture.resize((self.side, self.side), Image.Resampling.BILINEAR, box)))
+        return torch.stack(views)
 
 
 class _TestFiles(Dataset[Tensor]):
@@ -199,10 +199,10 @@ def image_files(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise MissingFileError(f"{folder} is missing; expected a folder of images.")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS)
-    if not found:
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS)
+    if not files:
         raise InputError(f"{folder} holds no images ({', '.join(EXTENSIONS[:3])}, …).")
-    return found
+    return files
 
 
 def class_folders(folder: Path) -> tuple[list[Path], Tensor, tuple[str, ...]]:

@@ -105,8 +105,8 @@ def imagenet_task(source: Source, training: bool) -> Task:
         raise InputError(f"--id_class_number is {classes}; expected 2 to {imagenet.N_CLASSES}.")
     paths, labels = imagenet.read_list(source.root, imagenet.TRAIN, classes)
 
-    def streamed(found: tuple[list[Path], Tensor]) -> Images:
-        return Streamed(*found, source.device, source.workers)
+    def streamed(listed: tuple[list[Path], Tensor]) -> Images:
+        return Streamed(*listed, source.device, source.workers)
 
     def outliers(folder: str) -> Images:
         files = imagenet.outlier_folder(source.root, folder)
@@ -140,10 +140,10 @@ def waterbird_task(source: Source, training: bool) -> Task:
         warnings.warn(f"{base / 'train'} has {counts} images; the published set has {WATERBIRD_COUNTS}.", stacklevel=2)
 
     def split(name: str) -> Images:
-        found, numbers, names = class_folders(base / name)
+        files, numbers, names = class_folders(base / name)
         if names != classes:
             raise InputError(f"{base / name} has the classes {names}, train has {classes}; both need the same.")
-        return Streamed(found, numbers, source.device, source.workers)
+        return Streamed(files, numbers, source.device, source.workers)
 
     def flat(folder: Path) -> Images:
         files = image_files(folder)

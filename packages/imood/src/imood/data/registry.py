@@ -6,16 +6,17 @@
 """
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 from ood_shared.errors import InputError
 
-from imood import longtail
+from imood import longtail, modes
 from imood.data import cifar
 from imood.data.inputs import Inputs
 from imood.data.published import cifar_task, imagenet_task, waterbird_task
 from imood.data.tasks import SYNTHETIC, OutlierSet, Source, Task, parse_outliers
-from imood.data.user_data import PREFIXES, UserDataset, default_aux, default_tests, is_own
+from imood.data.user_data import PREFIXES, UserDataset, as_path, default_aux, default_tests, is_own
 from imood.data.views import LARGE, SMALL
 
 NAMED = ("cifar10", "cifar100", "imagenet", "waterbird")
@@ -29,6 +30,21 @@ def default_dataset(root: Path) -> str:
 def default_model(dataset: str) -> str:
     """ResNet50 for ImageNet and waterbird, else ResNet18."""
     return "ResNet50" if dataset in ("imagenet", "waterbird") else "ResNet18"
+
+
+def ratio_of(given: float | str | None, dataset: str) -> float | None:
+    """Imbalance of the training set: 0.01 for named sets, none for own data, unless told."""
+    if given == "asis":
+        return 1.0 if dataset in NAMED else None
+    if given is None:
+        return None if as_path(dataset) != dataset or "/" in dataset else modes.RATIO
+    return float(given)
+
+
+def loaded(task: Task) -> Task:
+    """The task with training images and outliers read once, so that their number is known."""
+    train, aux = task.train(), None if task.aux is None else task.aux()
+    return replace(task, train=lambda: train, aux=None if aux is None else lambda: aux)
 
 
 def open_task(source: Source, training: bool) -> Task:

@@ -56,10 +56,10 @@ def read_list(root: Path, id_name: str, name: str) -> tuple[list[Path], Int64[Te
                 f"{path}, line {number}: `{line.strip()[:80]}`; expected a path and a dictionary with an integer "
                 "`sc_label`."
             )
-        found = PurePosixPath(relative)
-        if found.is_absolute() or ".." in found.parts:
+        inner = PurePosixPath(relative)
+        if inner.is_absolute() or ".." in inner.parts:
             raise InputError(f"{path}, line {number}: `{relative}` leads out of {images}.")
-        paths.append(images / found)
+        paths.append(images / inner)
         labels.append(label)
     if not paths:
         raise InputError(f"{path} lists no images.")

@@ -122,14 +122,14 @@ def parse_outliers(text: str) -> list[tuple[str, str]]:
     Raises:
         InputError: no set, or a name twice.
     """
-    found = []
+    pairs = []
     for word in filter(None, (part.strip() for part in text.split(","))):
         name, equals, where = word.partition("=")
-        found.append((name, where) if equals else (_short(word), word))
-    names = [name for name, _ in found]
+        pairs.append((name, where) if equals else (_short(word), word))
+    names = [name for name, _ in pairs]
     if not names or len(set(names)) != len(names):
         raise InputError(f"--ood_test `{text}` names no set, or one more than once. Pass name=PATH,name=PATH.")
-    return found
+    return pairs
 
 
 def _short(where: str) -> str:

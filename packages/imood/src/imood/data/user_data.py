@@ -69,10 +69,10 @@ class UserDataset:
         Raises:
             InputError: fewer than two classes.
         """
-        found = self._read(self.where, "train")
-        if len(found.classes) < 2:
-            raise InputError(f"{self.where} has {len(found.classes)} class; expected at least 2.")
-        return found
+        images = self._read(self.where, "train")
+        if len(images.classes) < 2:
+            raise InputError(f"{self.where} has {len(images.classes)} class; expected at least 2.")
+        return images
 
     @property
     def n_classes(self) -> int:
@@ -87,15 +87,15 @@ class UserDataset:
 
     def train_images(self, device: torch.device, chosen: Int64[np.ndarray, " kept"]) -> Resident:
         """The chosen training images."""
-        found = self.train.select(chosen)
-        return self._resident(found, torch.from_numpy(found.labels), device)
+        images = self.train.select(chosen)
+        return self._resident(images, torch.from_numpy(images.labels), device)
 
     def test_images(self, device: torch.device, *splits: str) -> Resident:
         """The first of the splits that the set has."""
-        found = self._read(self.where, *splits)
-        if found.classes != self.train.classes:
+        images = self._read(self.where, *splits)
+        if images.classes != self.train.classes:
             raise InputError(f"{self.where}: {splits[0]} has other classes than train; both need the same.")
-        return self._resident(found, torch.from_numpy(found.labels), device)
+        return self._resident(images, torch.from_numpy(images.labels), device)
 
     def outliers(self, where: str, device: torch.device, *splits: str) -> Resident:
         """The first of the splits of another set that it has; all labels are -1."""
@@ -106,8 +106,8 @@ class UserDataset:
         pixels = resize(self.train.images, (self.side, self.side), 3).float().div_(255)
         return float(pixels.flatten(1).norm(dim=1).max()) + 2
 
-    def _resident(self, found: ImageSet, labels: Tensor, device: torch.device) -> Resident:
-        return Resident(resize(found.images, (self.side, self.side), 3), labels, device)
+    def _resident(self, images: ImageSet, labels: Tensor, device: torch.device) -> Resident:
+        return Resident(resize(images.images, (self.side, self.side), 3), labels, device)
 
     def _read(self, where: str, *splits: str) -> ImageSet:
         return read_set(where, self.root, self.side, splits)
@@ -147,9 +147,9 @@ def read_outliers(
         generator = torch.Generator().manual_seed(NOISE_SEEDS[splits[0]])
         images = make_blobs(NOISE_COUNT, side, generator)
         return Resident(images, torch.full((len(images),), -1), device)
-    found = read_set(as_path(where), root, side, splits)
-    pixels = resize(found.images, (side, side), 3, native)
-    return Resident(pixels, torch.full((len(found),), -1), device)
+    loaded = read_set(as_path(where), root, side, splits)
+    pixels = resize(loaded.images, (side, side), 3, native)
+    return Resident(pixels, torch.full((len(loaded),), -1), device)
 
 
 def make_blobs(n: int, side: int, generator: torch.Generator) -> UInt8[Tensor, "n 3 side side"]:
