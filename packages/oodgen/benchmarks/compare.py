@@ -34,10 +34,10 @@ from ood_shared.datasets import load
 from ood_shared.devices import resolve_device
 from ood_shared.metrics import accuracy, evaluate_with_intervals
 from oodgen.data.folders import Pixels, as_pixels
+from oodgen.data.outlier_sets import load_outlier_set
 from oodgen.defaults import class_range, experiment
 from oodgen.outliers import GenerationSettings, make_outliers
-from oodgen.scores import ood_score
-from oodgen.scoring import logits_of, outlier_set
+from oodgen.scores import logits_of, ood_score
 from oodgen.train import ClassifierSettings, Compute, VaeSettings, train_classifier, train_vae
 from pytorch_ood.detector import KNN, EnergyBased, Mahalanobis, MaxSoftmax, ViM
 
@@ -92,7 +92,7 @@ def one_seed(options: argparse.Namespace, seed: int, compute: Compute) -> list[d
     generator = torch.Generator().manual_seed(seed)
     train, test, novel = id_data(options, generator)
     names = [OTHER[options.id], "gaussian", "uniform", "sphere"]
-    outliers = [outlier_set(name, train.images, generator, options.data_dir) for name in names]
+    outliers = [load_outlier_set(name, train.images, generator, options.data_dir) for name in names]
     sets = {found.name: found.images for found in outliers} | ({"novel": novel.images} if novel else {})
     n = len(train.classes)
     rows = []

@@ -31,12 +31,12 @@ from ood_shared.loaders import to_float
 from ood_shared.metrics import accuracy, evaluate, evaluate_with_intervals
 from oodgen.classifier import classifier_loss
 from oodgen.data.folders import Pixels, as_pixels
-from oodgen.detector import living_vae
+from oodgen.data.outlier_sets import load_outlier_set
+from oodgen.fitting import train_vae_with_restarts
 from oodgen.manifold import exact_inference
 from oodgen.outliers import GenerationSettings, Outliers, make_outliers
 from oodgen.reconstructions import with_reconstructions
-from oodgen.scores import ood_score
-from oodgen.scoring import logits_of, outlier_set
+from oodgen.scores import logits_of, ood_score
 from oodgen.train import ClassifierSettings, Compute, VaeSettings, train_classifier
 from oodgen.vae import ConditionalVAE, elbo_loss, one_hot
 
@@ -94,11 +94,13 @@ def one_decoder(
     generator = torch.Generator().manual_seed(seed)
     train, test = (as_pixels(load(ID, split, options.data_dir)) for split in ("train", "test"))
     train = train.select(torch.randperm(len(train), generator=generator)[: options.train_images])
-    sets = {name: outlier_set(name, train.images, generator, options.data_dir).images for name in OOD}
+    sets = {name: load_outlier_set(name, train.images, generator, options.data_dir).images for name in OOD}
     folder = options.work / f"seed_{seed}_vae_{epochs}"
     settings = VaeSettings(len(train.classes), epochs=epochs, save_every=epochs, seed=seed)
     with quiet():
-        vae, settings = living_vae(train, test.select(torch.arange(WATCHED)), settings, folder / "vae", compute)
+        vae, settings = train_vae_with_restarts(
+            train, test.select(torch.arange(WATCHED)), settings, folder / "vae", compute
+        )
     loss = elbo_of(vae, test)
     print(f"seed {seed}, decoder of {epochs} epochs (seed {settings.seed}): validation loss {loss:.1f}", flush=True)
     made = {d: made_outliers(vae, train, test, GenerationSettings(direction=d), seed) for d in DIRECTIONS}

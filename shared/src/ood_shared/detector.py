@@ -6,7 +6,7 @@ classes = detector.predict(images)     # (n,), -1 beyond the threshold
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -118,6 +118,41 @@ class Trained:
     extra_data: str | None = None
     others: Mapping[str, Detector] = field(default_factory=dict)
     backbone: str | None = None
+
+
+def as_benchmark(
+    images: Images,
+    labels: Sequence[int] | np.ndarray | Tensor | None,
+    prepare: Callable[[Tensor], Tensor],
+    classes: Sequence[str] | None = None,
+    mirror: bool = False,
+) -> Benchmark:
+    """A user's images as a training of a package takes them: without OOD sets, and with themselves for validation.
+
+    Args:
+        images: to train on; all of them are.
+        labels: whole numbers (n,), 0..classes-1; None for one class.
+        prepare: from uint8 (k, c, h, w) to the network's size.
+        classes: their names; their numbers when None.
+        mirror: whether common views are mirrored.
+
+    Raises:
+        InputError: labels of another number or kind, or a class without images.
+    """
+    pixels = torch.cat(list(image_batches(images, prepare)))
+    numbers = np.zeros(len(pixels), np.int64) if labels is None else np.asarray(labels)
+    if numbers.shape != (len(pixels),) or numbers.dtype.kind not in "iu":
+        raise InputError(
+            f"The labels are {numbers.dtype} {numbers.shape} for {len(pixels)} images; expected ({len(pixels)},) whole "
+            "numbers from 0 on."
+        )
+    n_classes = int(numbers.max()) + 1 if classes is None else len(classes)
+    present = np.unique(numbers)
+    if present.tolist() != list(range(n_classes)):
+        raise InputError(f"The labels are {present[:10].tolist()}; expected each of 0 to {n_classes - 1}.")
+    names = tuple(map(str, range(n_classes))) if classes is None else tuple(classes)
+    targets = torch.from_numpy(numbers.astype(np.int64))
+    return Benchmark(pixels, targets, pixels, targets, names, {}, (pixels.shape[2], pixels.shape[3]), mirror)
 
 
 Train = Callable[[Benchmark, torch.Generator, Compute, Path], Trained]

@@ -3,7 +3,7 @@
     python -m oodgen.bench --id digits --ood textures,gaussian --seed 0 --budget smoke --output-dir out
 
 Images of any colour, and of any one size, become 28 x 28 grey. The default mode is trained with a schedule that fits
-the budget. Here are the flags and the schedules; `budgeted` does the work and brings torch.
+the budget. Here are the flags and the schedules; `fitting` does the work and brings torch.
 """
 
 import sys
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="store_true",
         help="train with the VAE's reconstructions of the images as in-distribution, too (ours, not the paper's)",
     )
-    return run_bench("oodgen.detector", SCHEDULES, parser, argv)
+    return run_bench("oodgen.fitting", SCHEDULES, parser, argv)
 
 
 if __name__ == "__main__":

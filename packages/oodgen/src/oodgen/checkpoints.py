@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ood_shared import checkpoints, files, runs
+from ood_shared.backbone import NETWORKS
 from ood_shared.errors import InputError, MissingFileError
 
 from oodgen import defaults
@@ -22,6 +23,7 @@ from oodgen.vae import ConditionalVAE, build_vae
 
 CONFIGURATION = "configuration.json"
 CLASSIFIER_FOLDERS = ("classifer", "classifier")  # the documented spelling first; it is the one that is written
+DOC_FEATURES, PAPER_FEATURES = 64 * 3 * 3, 64 * 12 * 12  # that enter fc1
 NOT_RECORDED = ("debug", "resume")
 
 
@@ -138,7 +140,7 @@ def _trained(found: dict[str, Any], in_data: str) -> Trained:
     if not isinstance(names, list) or not names:
         raise ValueError(f"class_names is {names!r}, expected a list of names")
     architecture = found.get("architecture", "doc")
-    if architecture not in ("doc", "paper"):
+    if architecture not in ("doc", "paper", *NETWORKS):
         raise ValueError(f"architecture is {architecture!r}, expected doc or paper")
     return Trained(
         architecture=architecture,
@@ -149,6 +151,26 @@ def _trained(found: dict[str, Any], in_data: str) -> Trained:
         normalize=(float(mean), float(std)),
         named=not published,
     )
+
+
+def trained_of_weights(weights: Mapping[str, Any], source: Path, normalize: tuple[float, float]) -> Trained:
+    """What a classifier was built for, as far as the shapes of its weights tell.
+
+    Args:
+        weights: under the published names.
+        source: named in errors.
+        normalize: mean and standard deviation of its input.
+
+    Raises:
+        InputError: they are not those of a classifier.
+    """
+    shapes = {name: tuple(getattr(value, "shape", ())) for name, value in weights.items()}
+    features = {DOC_FEATURES: "doc", PAPER_FEATURES: "paper"}
+    architecture = features.get(shapes.get("fc1.weight", (0, 0))[-1])
+    if architecture is None or "fc2.weight" not in shapes:
+        raise InputError(f"{source} holds no classifier of this package: it lacks fc1.weight and fc2.weight of one.")
+    names = tuple(map(str, range(shapes["fc2.weight"][0] - 1)))
+    return Trained(architecture, "all", names, 8, "elbo", normalize, named=False)
 
 
 def choose_classes(given: str | None, trained: Trained, where: Path) -> str:
@@ -196,8 +218,13 @@ def saved_epochs(folder: Path) -> list[int]:
 
 def _keeps_best(folder: Path) -> bool:
     path = folder / CONFIGURATION
-    found = files.read_json(path) if path.is_file() and (folder / "model.pth").is_file() else {}
-    return bool(found.get("patience"))
+    if not (path.is_file() and (folder / "model.pth").is_file()):
+        return False
+    settings = files.read_json(path)
+    patience = settings.get("patience") if isinstance(settings, dict) else "?"
+    if patience is not None and not (isinstance(patience, int) and patience >= 0):
+        raise InputError(f"{path} does not hold the settings of a training. Restore it, or train again.")
+    return bool(patience)
 
 
 def _best_epoch(folder: Path) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from ood_shared import plots
 from ood_shared.errors import InputError, MissingFileError
+from ood_shared.training import Compute
 
 from oodgen import checkpoints as conf
 from oodgen import defaults, figures
@@ -16,7 +17,8 @@ from oodgen.commands import architecture_of, compute_of, generation_settings, re
 from oodgen.data.folders import Pixels, read_generated, read_id
 from oodgen.paper import PaperBatches, mixed_order
 from oodgen.reconstructions import vae_crc32, with_reconstructions
-from oodgen.train import ClassifierSettings, Compute, run_seed, train_classifier
+from oodgen.settings import ClassifierSettings
+from oodgen.train import run_seed, train_classifier
 from oodgen.vae import ConditionalVAE
 
 PUBLISHED_WEIGHT = 6000 / 30000  # of the outlier class, relative to the others, in the published code
@@ -56,7 +58,7 @@ def train_classi_step(options: argparse.Namespace) -> None:
             print(f"--classes {trained.classes}, as {vae_folder} was trained.")
         options.classes = conf.choose_classes(options.classes, trained, vae_folder)
     options.classes = options.classes or "all"
-    options = defaults.settle(options, defaults.TRAIN_CLASSI, options.in_data)
+    options = defaults.resolve_defaults(options, defaults.TRAIN_CLASSI, options.in_data)
 
     train, test, _ = read_id(options.in_data, options.classes)
     generated_test = read_generated(options.in_data, "test", options.ood_types, options.save_path)
@@ -152,7 +154,9 @@ def _paper_batches(
     compute: Compute,
 ) -> tuple[argparse.Namespace, PaperBatches]:
     """The flags with those of the generation settled, and the authors' batches with outliers made as they say."""
-    options = defaults.settle(options, {name: defaults.GEN_OOD[name] for name in defaults.IN_MEMORY}, options.in_data)
+    options = defaults.resolve_defaults(
+        options, {name: defaults.GEN_OOD[name] for name in defaults.IN_MEMORY}, options.in_data
+    )
     batches = PaperBatches(
         maker.vae,
         mixed_order(train, seed),

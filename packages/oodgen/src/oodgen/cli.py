@@ -1,4 +1,4 @@
-"""The four scripts and the console command with their flags; every default value is in `modes`.
+"""The four scripts and the console command with their flags; every default value is in `defaults`.
 
 `oodgen train_vae …` is `python train_vae.py …`; beside the four steps there are `prepare` and `bench`.
 """
@@ -152,7 +152,7 @@ def train_classi_main(argv: Sequence[str] | None = None) -> int:
 
 def test_main(argv: Sequence[str] | None = None) -> int:  # noqa: PT028 - the script's name, no test function
     """Run step 4."""
-    return run_command(deferred("oodgen.evaluate", "test_step"), test_parser(), argv)
+    return run_command(deferred("oodgen.commands", "test_step"), test_parser(), argv)
 
 
 def prepare_main(argv: Sequence[str] | None = None) -> int:

@@ -1,4 +1,7 @@
-"""The first two commands: read the folders, do the step, write the files that the next step reads."""
+"""What the four scripts do with their flags: settle defaults, read the folders, do the step, write the step's files.
+
+The third has a file of its own, `classifier_step`. Behind these rooms nobody sees a flag: typed settings go on.
+"""
 
 import argparse
 import sys
@@ -9,16 +12,22 @@ from pathlib import Path
 
 import torch
 from ood_shared import plots
+from ood_shared.datasets import EMBEDDED_OOD, NOISE
 from ood_shared.devices import resolve_device, seed_everything
-from ood_shared.errors import InputError
+from ood_shared.errors import InputError, MissingFileError
+from ood_shared.training import Compute
 
 from oodgen import checkpoints as conf
 from oodgen import defaults, figures
 from oodgen.data.folders import Pixels, read_id, write_generated
+from oodgen.evaluate import GENERATED, HELD_OUT, test
 from oodgen.on_manifold import classes_without_spread
 from oodgen.outliers import GenerationSettings, Notify, encode_all, make_outliers
-from oodgen.train import Compute, VaeSettings, run_seed, train_vae
+from oodgen.settings import TestSettings, VaeSettings
+from oodgen.train import run_seed, train_vae
 from oodgen.vae import ConditionalVAE
+
+DIGITS_SIDE = 8  # pixels of the embedded digits before they were enlarged
 
 
 def train_vae_step(options: argparse.Namespace) -> None:
@@ -26,7 +35,7 @@ def train_vae_step(options: argparse.Namespace) -> None:
     compute = compute_of(options)
     options.in_data = conf.id_folder(options.in_data, "--in_data")
     options.classes = options.classes or "all"
-    options = defaults.settle(options, defaults.TRAIN_VAE, options.in_data)
+    options = defaults.resolve_defaults(options, defaults.TRAIN_VAE, options.in_data)
     if options.weight_decay is None:
         options.weight_decay = defaults.vae_weight_decay(options.opt, options.mode)
     train, test, _ = read_id(options.in_data, options.classes)
@@ -66,7 +75,7 @@ def gen_ood_step(options: argparse.Namespace) -> None:
     source = conf.vae_folder(options.model_path)
     trained = conf.read_configuration(source, options.data)
     options.classes = conf.choose_classes(options.classes, trained, source)
-    options = defaults.settle(options, defaults.GEN_OOD, options.data)
+    options = defaults.resolve_defaults(options, defaults.GEN_OOD, options.data)
     settings = generation_settings(options, options.batch_size)
     file, epoch = conf.model_file(source, options.model_epoch, default=100)
     vae = conf.load_vae(file, trained).to(compute.device)
@@ -90,10 +99,76 @@ def gen_ood_step(options: argparse.Namespace) -> None:
     print(f"{len(outliers.types)} outliers written to {folder}, a picture of some to {picture}")
 
 
+def test_step(options: argparse.Namespace) -> None:
+    """test.py: test the classifier on `<in_data>/test` against generated and real outliers."""
+    compute = compute_of(options)
+    embedded = options.in_data is None and not Path(defaults.DEFAULT_ID).is_dir()
+    options.in_data = conf.id_folder(options.in_data, "--in_data")
+    folder = conf.find_classifier_folder(options.model_path, options.in_data)
+    trained = conf.read_configuration(folder, options.in_data)
+    options.classes = conf.choose_classes(options.classes, trained, folder)
+    both_scores = options.mode == "paper" and options.score is None
+    options = defaults.resolve_defaults(options, defaults.TEST, options.in_data)
+    out_data, native = _outlier_names(options.out_data, embedded)
+    settings = TestSettings(
+        in_data=options.in_data,
+        out_data=out_data,
+        native=native,
+        classes=options.classes,
+        model_path=options.model_path,
+        root=result_root(options.save_path, options),
+        epoch=options.model_epoch,
+        all_epochs=options.all_epochs,
+        scores=("one_minus_ood", "max_in") if both_scores else (options.score,),
+        average=options.average,
+        normalize=options.normalize,
+        foreign=options.mode == "compat" and options.normalize is None,
+        data_dir=options.data_dir,
+        record=conf.recorded(options),
+    )
+    test(settings, trained, folder, compute, options.seed)
+
+
+def _outlier_names(given: str | None, embedded: bool) -> tuple[tuple[str, ...], tuple[int, int] | None]:
+    """The sets of `--out_data`, and the size to bring them to; without it the documented folder, else embedded sets.
+
+    Raises:
+        InputError: no set, one more than once, or one that is called as the results call another.
+        MissingFileError: the documented folder is not there.
+    """
+    native = None
+    if given is not None:
+        names = _names(given)
+        if not names:
+            raise InputError("--out_data is empty. Pass a folder, or known names separated by commas.")
+    elif Path(defaults.DEFAULT_OOD).is_dir():
+        names = [defaults.DEFAULT_OOD]
+    elif embedded:
+        names, native = [*EMBEDDED_OOD, *NOISE], (DIGITS_SIDE, DIGITS_SIDE)
+        print(f"No --out_data given and no {defaults.DEFAULT_OOD}: using the embedded sets and noise.")
+    else:
+        raise MissingFileError(
+            f"Outlier folder {defaults.DEFAULT_OOD} is missing. Pass --out_data with a folder, or names such as "
+            f"{', '.join(NOISE)}."
+        )
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise InputError(f"--out_data names {twice[0]} more than once. Name each set once.")
+    taken = [name for name in names if name in (GENERATED, HELD_OUT)]
+    if taken:
+        raise InputError(f"--out_data {taken[0]}: the results have a set of that name. Pass ./{taken[0]} for a folder.")
+    return tuple(names), native
+
+
+def _names(given: str) -> list[str]:
+    """The sets of `--out_data`: one folder, which may have commas in its name, or names separated by commas."""
+    return [given] if given and Path(given).exists() else [name.strip() for name in given.split(",") if name.strip()]
+
+
 def compute_of(options: argparse.Namespace) -> Compute:
     """Device, precision and the rest of the shared flags; `--gpu_id` counts when `--device` is not given."""
     device = resolve_device(options.device, options.gpu_id)
-    return Compute(device, options.precision, options.compile, options.log_to, options.resume)
+    return Compute(device, options.precision, options.compile, options.log_to, options.resume, options.data_dir)
 
 
 def result_root(given: str, options: argparse.Namespace) -> Path:

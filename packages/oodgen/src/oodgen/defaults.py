@@ -112,7 +112,7 @@ def data_name(folder: str) -> str:
     return PurePath(folder).name.lower()
 
 
-def settle(options: argparse.Namespace, values: Values, in_data: str) -> argparse.Namespace:
+def resolve_defaults(options: argparse.Namespace, values: Values, in_data: str) -> argparse.Namespace:
     """Fill the flags that were not given with the values of their mode; returns a new namespace."""
     column = MODES.index(options.mode)
     settled = argparse.Namespace(**vars(options))

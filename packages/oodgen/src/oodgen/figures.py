@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from ood_shared import plots
 from torch import Tensor
 
-from oodgen.fit import History
 from oodgen.outliers import Outliers
+from oodgen.state import History
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

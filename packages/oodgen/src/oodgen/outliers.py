@@ -13,7 +13,7 @@ from ood_shared.loaders import to_float
 from torch import Tensor
 
 from oodgen.data.folders import Pixels
-from oodgen.images import to_uint8
+from oodgen.data.png import to_uint8
 from oodgen.manifold import exact_inference
 from oodgen.off_manifold import make_off_manifold
 from oodgen.on_manifold import fit_class_shells, make_on_manifold

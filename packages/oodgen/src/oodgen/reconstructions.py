@@ -13,7 +13,7 @@ import zlib
 import torch
 
 from oodgen.data.folders import Pixels
-from oodgen.images import to_uint8
+from oodgen.data.png import to_uint8
 from oodgen.manifold import exact_inference
 from oodgen.outliers import ENCODE_CHUNK, GenerationSettings, encode_all
 from oodgen.vae import ConditionalVAE, one_hot

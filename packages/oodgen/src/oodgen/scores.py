@@ -1,17 +1,25 @@
-"""Confidences, scores and the documented program's way of averaging its metric.
+"""From images to scores: logits, confidences, and the arrays of `scores.npz`.
 
 Two signs meet here. `confidence` is the paper's: higher means more in-distribution. `ood_score` is the shared one:
 higher means more OOD, and without the ties that 1 - p_n gets in float32 where p_n is small.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
-from ood_shared.errors import InputError, unknown
+from jaxtyping import Float, Int64
+from ood_shared.blocks import map_rows
+from ood_shared.devices import autocast, module_device
+from ood_shared.errors import unknown
+from ood_shared.results.record import pack_scores
 from torch import Tensor
 
+from oodgen.classifier import OutlierClassifier
+
+SCORE_CHUNK = 1000  # images of a pass on a GPU
+METHOD = "oodgen"
+PAPER = "Vernekar et al., Out-of-Distribution Detection in Classifiers via Generation, arXiv 1910.04241"
 KINDS = ("one_minus_ood", "max_in", "max_all")
 
 
@@ -48,81 +56,61 @@ def ood_score(logits: Float[Tensor, "batch outputs"], kind: str = "one_minus_ood
     return _negative_maximum(probabilities, kind)
 
 
-class NearestMetrics(NamedTuple):
-    """Metrics with ID as the positive class; fractions."""
+def logits_of(
+    network: OutlierClassifier,
+    images: Tensor,
+    mean: float,
+    std: float,
+    precision: str = "fp32",
+    batch_size: int = SCORE_CHUNK,
+) -> Tensor:
+    """Logits (n, n_classes + 1) of all images, float32 on the CPU; one pass in eval mode without gradients.
 
-    auroc: float
-    fpr95: float
-    fpr80: float
-
-
-def nearest_metrics(
-    id_confidence: Float[np.ndarray, " id"], ood_confidence: Float[np.ndarray, " ood"]
-) -> NearestMetrics:
-    """AUROC, and FPR at the point of the ROC curve whose TPR is nearest to 95 % and 80 %, as the authors take them.
-
-    Collinear points of the curve are dropped first and the first of equally near points wins, so the TPR may be lower
-    than the level. `ood_shared.metrics` has the FPR at a TPR of at least the level.
+    On a CPU an image's logits do not depend on the images beside it (`ood_shared.blocks`).
 
     Args:
-        id_confidence: higher = more in-distribution.
-        ood_confidence: the same for outliers.
-
-    Returns:
-        NaN for all three when a group is empty, as in the documented program.
+        network: trained classifier.
+        images: uint8, or float in the scale of [0, 1].
+        mean: of the normalisation that the network was trained with.
+        std: likewise.
+        precision: of the forward pass.
+        batch_size: images of a pass on a GPU.
     """
-    if not len(id_confidence) or not len(ood_confidence):
-        return NearestMetrics(float("nan"), float("nan"), float("nan"))
-    fpr, tpr = _roc_curve(np.asarray(id_confidence), np.asarray(ood_confidence))
-    area = np.sum(np.diff(fpr) * (tpr[1:] + tpr[:-1]) / 2)
-    return NearestMetrics(float(area), *(float(fpr[np.abs(tpr - level).argmin()]) for level in (0.95, 0.80)))
+    device = module_device(network)
+    network.eval()
+
+    def logits(pixels: Tensor) -> Tensor:
+        scaled = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
+        return network.logits((scaled - mean) / std).float()
+
+    with torch.no_grad(), autocast(device, precision):
+        return map_rows(logits, images, batch_size, device)
 
 
-def batch_averaged_auroc(
-    confidences: Float[np.ndarray, " batch"], is_ood: Bool[np.ndarray, " batch"], batch_size: int = 1000
-) -> tuple[float, list[NearestMetrics]]:
-    """The documented evaluation: one AUROC per batch in the given order, and their mean.
+def score_arrays(
+    id_name: str, id_logits: Tensor, id_labels: Tensor, ood_logits: Mapping[str, Tensor], score: str
+) -> dict[str, np.ndarray]:
+    """Arrays of `scores.npz`: ID first, then the outlier sets in order; scores float64, higher = more OOD.
 
-    A last partial batch is dropped. A batch without ID or without OOD images gives NaN, and so does the mean then: a
-    mean of per-batch AUROCs is no AUROC, and this one is kept for comparison only.
+    Predictions are the most probable in-distribution class.
 
     Args:
-        confidences: higher = more in-distribution, in the (shuffled) order of the batches.
-        is_ood: which of them are outliers.
-        batch_size: images per batch.
-
-    Returns:
-        The mean AUROC and the metrics of each batch.
-
-    Raises:
-        InputError: there are fewer images than one batch needs.
+        id_name: name of the ID set.
+        id_logits: (n, n_classes + 1).
+        id_labels: int64 (n,).
+        ood_logits: for each set (m, n_classes + 1).
+        score: `one_minus_ood`, `max_in` or `max_all`.
     """
-    if batch_size < 1 or len(confidences) < batch_size:
-        raise InputError(
-            f"--average batches needs at least one batch of {batch_size} images, got {len(confidences)}. "
-            "Use --average pooled."
-        )
-    batches = []
-    for start in range(0, len(confidences) - batch_size + 1, batch_size):
-        values, outlier = confidences[start : start + batch_size], is_ood[start : start + batch_size]
-        batches.append(nearest_metrics(values[~outlier], values[outlier]))
-    return sum(metrics.auroc for metrics in batches) / len(batches), batches
+    outliers = {name: (ood_score(logits, score), predicted_classes(logits)) for name, logits in ood_logits.items()}
+    return pack_scores(id_name, (ood_score(id_logits, score), id_labels, predicted_classes(id_logits)), outliers)
+
+
+def predicted_classes(logits: Float[Tensor, "n outputs"]) -> Int64[Tensor, " n"]:
+    """The most probable in-distribution class."""
+    return logits[:, :-1].argmax(dim=1)
 
 
 def _negative_maximum(probabilities: Tensor, kind: str) -> Tensor:
     if kind not in KINDS:
         raise unknown("--score", kind, KINDS)
     return -(probabilities[:, :-1] if kind == "max_in" else probabilities).amax(dim=1)
-
-
-def _roc_curve(positive: np.ndarray, negative: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """FPR and TPR at every distinct threshold from (0, 0) on, without the points inside straight pieces."""
-    scores = np.concatenate([positive, negative])
-    order = np.argsort(-scores, kind="stable")
-    last_of_ties = np.r_[np.flatnonzero(np.diff(scores[order])), len(scores) - 1]
-    tps = np.cumsum(order < len(positive))[last_of_ties]
-    fps = 1 + last_of_ties - tps
-    if len(tps) > 2:
-        corners = np.flatnonzero(np.r_[True, (np.diff(fps, 2) != 0) | (np.diff(tps, 2) != 0), True])
-        tps, fps = tps[corners], fps[corners]
-    return np.r_[0, fps] / len(negative), np.r_[0, tps] / len(positive)

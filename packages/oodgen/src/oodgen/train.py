@@ -1,7 +1,7 @@
 """Steps 1 and 3: train the conditional VAE, train the n+1 classifier."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,70 +11,19 @@ from ood_shared.devices import autocast, make_scaler, maybe_compile, seed_everyt
 from ood_shared.errors import InputError
 from ood_shared.loaders import DeviceLoader, to_float
 from ood_shared.runs import Run, read_settings, refuse_other_settings
+from ood_shared.training import Compute
 from torch import Tensor, nn
 
 from oodgen.classifier import OutlierClassifier, build_classifier, classifier_loss
 from oodgen.data.folders import Pixels
-from oodgen.fit import History, Job, Outcome, fit, restore
+from oodgen.loop import fit
 from oodgen.paper import PaperBatches
+from oodgen.settings import ClassifierSettings, VaeSettings
+from oodgen.state import History, Job, Outcome, restore
 from oodgen.vae import ConditionalVAE, build_vae, elbo_loss, mse_loss
 
 EVALUATION_BATCH = 1000
 MAY_DIFFER = ("epochs", "save_every", "data_crc32")  # on --resume; the last has a message of its own
-
-
-@dataclass(frozen=True)
-class Compute:
-    """How a step runs; the result does not depend on it beyond rounding."""
-
-    device: torch.device
-    precision: str = "fp32"
-    compile: bool = False
-    log_to: str = "jsonl"
-    resume: bool = False
-
-
-@dataclass(frozen=True)
-class VaeSettings:
-    """What decides the weights of the VAE."""
-
-    n_classes: int
-    latent_dim: int = 8
-    architecture: str = "doc"  # or "paper"
-    epochs: int = 100
-    batch_size: int = 128
-    opt: str = "rmsprop"
-    lr: float = 0.001
-    momentum: float = 0.0
-    weight_decay: float | None = None  # None: 0, and 0.001 with `ada`
-    loss: str = "elbo"
-    mean: float = 0.0  # of the normalisation, used by the loss `mse` only
-    std: float = 1.0
-    save_every: int = 1
-    patience: int = 0  # epochs without a better validation loss before the run ends, and the best is kept; 0: never
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class ClassifierSettings:
-    """What decides the weights of the classifier."""
-
-    n_classes: int
-    architecture: str = "doc"
-    epochs: int = 200
-    batch_size: int = 256
-    opt: str = "ada"
-    lr: float = 0.05
-    momentum: float = 0.0
-    weight_decay: float = 0.0001
-    id_recon: bool = False  # whether reconstructions are among the in-distribution images; on record only
-    ood_weight: float = 1.0
-    double_softmax: bool = False
-    views: str = "none"  # of training images and outliers: as they are, or in a comparison `crop` or `crop_mirror`
-    mean: float = 0.0
-    std: float = 1.0
-    save_every: int = 1
-    seed: int = 0
 
 
 def make_optimizer(network: nn.Module, settings: VaeSettings | ClassifierSettings) -> torch.optim.Optimizer:

@@ -243,7 +243,7 @@ def test_bench_begins_anew_when_the_encoder_died(done, empty, small_bench, monke
         seen.append(len(seen))
         return len(seen) == 1
 
-    monkeypatch.setattr("oodgen.detector.all_codes_equal", dead_with_seed_0)
+    monkeypatch.setattr("oodgen.fitting.all_codes_equal", dead_with_seed_0)
     found = done("bench", "--id", "digits", "--ood", "uniform", "--seed", "0", "--output-dir", "out")
     assert "the VAE's encoder died with seed 0; beginning anew" in found.out
     record, _ = read_result("out")
@@ -251,6 +251,6 @@ def test_bench_begins_anew_when_the_encoder_died(done, empty, small_bench, monke
 
 
 def test_bench_gives_up_when_the_encoder_dies_with_every_seed(run, empty, small_bench, monkeypatch):
-    monkeypatch.setattr("oodgen.detector.all_codes_equal", lambda vae, train: True)
+    monkeypatch.setattr("oodgen.fitting.all_codes_equal", lambda vae, train: True)
     found = run("bench", "--id", "digits", "--ood", "uniform", "--seed", "0", "--output-dir", "out")
     assert "died with 4 seeds" in found.error

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ood_shared.metrics import evaluate
 from ood_shared.testing.golden import Golden, golden_dir, names
-from oodgen.scores import nearest_metrics
+from oodgen.published_metrics import nearest_metrics
 
 GOLDEN = Golden(golden_dir("oodgen", Path(__file__).parent))
 ARRAYS, FIGURES = GOLDEN.npz("08_metrics"), GOLDEN.json("08_metrics")

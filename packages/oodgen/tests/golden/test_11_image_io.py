@@ -9,7 +9,7 @@ from ood_shared.datasets import load
 from ood_shared.datasets.resizing import luma
 from ood_shared.loaders import to_float
 from ood_shared.testing.golden import Golden, golden_dir, names, tensors
-from oodgen.images import to_uint8, write_png
+from oodgen.data.png import to_uint8, write_png
 from PIL import Image
 
 GOLDEN = Golden(golden_dir("oodgen", Path(__file__).parent))

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from ood_shared.metrics import evaluate
 from ood_shared.testing.golden import Golden, tensors
-from oodgen.scores import NearestMetrics, batch_averaged_auroc, confidence
+from oodgen.published_metrics import NearestMetrics, batch_averaged_auroc
+from oodgen.scores import confidence
 
 ATOL = 1e-6
 COLUMNS = ("auroc", "fpr95_id_positive", "fpr80_id_positive", "detection_error", "aupr_in", "aupr_out")

@@ -8,9 +8,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from oodgen.images import to_uint8
+from oodgen.data.png import to_uint8
+from oodgen.published_metrics import nearest_metrics
 from oodgen.run_files import RunningMean, format_row
-from oodgen.scores import confidence, nearest_metrics, ood_score
+from oodgen.scores import confidence, ood_score
 from oodgen.vae import one_hot
 from sklearn.metrics import roc_auc_score, roc_curve
 

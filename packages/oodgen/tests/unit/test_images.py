@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from ood_shared.errors import InputError
-from oodgen.images import to_uint8, write_png
+from oodgen.data.png import to_uint8, write_png
 from PIL import Image
 
 

@@ -15,7 +15,7 @@ TABLES = {
 def settled(step, mode, in_data="./data/train/mnist", classes="all", **given):
     table = TABLES[step]
     options = argparse.Namespace(**{**dict.fromkeys(table), "mode": mode, "classes": classes, **given})
-    return vars(defaults.settle(options, table, in_data))
+    return vars(defaults.resolve_defaults(options, table, in_data))
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_given_flag_overrides_its_mode():
 
 def test_settling_leaves_the_given_options_alone():
     options = argparse.Namespace(**dict.fromkeys(defaults.TEST), mode="default", classes="all")
-    defaults.settle(options, defaults.TEST, "x")
+    defaults.resolve_defaults(options, defaults.TEST, "x")
     assert options.score is None
 
 

@@ -5,7 +5,7 @@ import torch
 from ood_shared.testing.golden import fill_state_dict
 from oodgen import outliers, reconstructions
 from oodgen.data.folders import Pixels
-from oodgen.images import to_uint8
+from oodgen.data.png import to_uint8
 from oodgen.reconstructions import vae_crc32, with_reconstructions
 from oodgen.vae import ConditionalVAE, build_vae, one_hot
 

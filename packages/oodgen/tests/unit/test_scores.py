@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from ood_shared.errors import InputError
-from oodgen.scores import batch_averaged_auroc, confidence, nearest_metrics, ood_score
+from oodgen.published_metrics import batch_averaged_auroc, nearest_metrics
+from oodgen.scores import confidence, ood_score
 
 PROBABILITIES = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.2, 0.7], [0.3, 0.3, 0.4]])
 

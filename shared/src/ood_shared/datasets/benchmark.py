@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Int64, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from ood_shared.contract import NOVEL, Request
@@ -86,8 +86,7 @@ def read_benchmark(
     drawn = {}
     for name in set_names(request.ood):
         if name in NOISE:
-            shape, radius = (channels, side, side), largest_norm(train_images) + SPHERE_MARGIN
-            drawn[name] = make_noise(name, NOISE_COUNTS[name], shape, generator, radius)
+            drawn[name] = make_noise_set(name, train_images, generator)
         else:
             outliers = load_any_size(name, "test", request.data_dir, side)
             drawn[name] = resize(outliers.images, (side, side), channels=channels, native=native)
@@ -95,6 +94,19 @@ def read_benchmark(
         ood[name] = images[_chosen(len(images), test_limit, generator)]
     mirror = is_mirrored(request.id, request.mirror)
     return Benchmark(train_images, train_labels, test_images, test_labels, train.classes, ood, native, mirror)
+
+
+def make_noise_set(name: str, train: UInt8[Tensor, "n c h w"], generator: torch.Generator) -> Float[Tensor, "m c h w"]:
+    """A noise set as large as the papers have it, in the shape of the training images.
+
+    Args:
+        name: in `ood_shared.datasets.NOISE`.
+        train: ID training images; the sphere lies outside the largest of them.
+        generator: of the noise.
+    """
+    radius = largest_norm(train) + SPHERE_MARGIN
+    _, channels, height, width = train.shape
+    return make_noise(name, NOISE_COUNTS[name], (channels, height, width), generator, radius)
 
 
 def is_mirrored(name_or_path: str, wanted: str = "auto") -> bool:

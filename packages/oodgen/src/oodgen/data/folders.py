@@ -24,9 +24,9 @@ from ood_shared.datasets.tree import FolderTree
 from ood_shared.errors import InputError, MissingFileError
 from torch import Tensor
 
+from oodgen.data.png import write_png
 from oodgen.defaults import class_range
 from oodgen.hints import command
-from oodgen.images import write_png
 
 SIDE = 28
 

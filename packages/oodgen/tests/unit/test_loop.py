@@ -11,8 +11,9 @@ from ood_shared.errors import InputError
 from ood_shared.loaders import DeviceLoader
 from ood_shared.runs import Run, read_metrics
 from ood_shared.signals import Terminated
-from oodgen.fit import Job, Outcome, fit, restore
+from oodgen.loop import fit
 from oodgen.run_files import write_log
+from oodgen.state import Job, Outcome, restore
 from torch import nn
 
 LOGS = ("train.log", "vali.log")
@@ -193,7 +194,7 @@ def test_a_run_that_dies_while_it_writes_ends_bit_equal(tmp_path, name, monkeypa
     progress = restore(job, False)
     monkeypatch.setattr(checkpoints, "save", lambda path, state: (at(path, progress.epoch), save(path, state)))
     monkeypatch.setattr(Run, "log", lambda run, r: (at(run.folder / "metrics.jsonl", r["epoch"]), log(run, r)))
-    monkeypatch.setattr("oodgen.fit.write_log", lambda path, rows: (at(path, len(rows)), write_log(path, rows)))
+    monkeypatch.setattr("oodgen.loop.write_log", lambda path, rows: (at(path, len(rows)), write_log(path, rows)))
     with pytest.raises(KeyboardInterrupt):
         fit(job, Run(job.folder, {}), progress)
     monkeypatch.undo()

@@ -7,80 +7,19 @@ epoch.
 
 import math
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable
 
 import torch
 from ood_shared import checkpoints
 from ood_shared.errors import InputError
-from ood_shared.runs import CHECKPOINT, Run
+from ood_shared.runs import Run
 from ood_shared.signals import Terminated, deferred_sigterm
-from torch import Tensor, nn
+from ood_shared.training import update
 
 from oodgen.run_files import RunningMean, write_log
+from oodgen.state import MODEL, Job, Outcome, Progress, save
 
 PRINT_EVERY = 10  # batches
-PARTS = ("network", "optimizer", "scaler", "batches", "noise", "rng", "progress")  # of a checkpoint
-MODEL = "model.pth"  # of the last epoch, or of the best one where a run stops early
-
-History = list[dict[str, int | float]]  # one record per epoch: epoch, train_loss, vali_loss, accuracies, seconds
-
-
-@runtime_checkable
-class Batches(Protocol):
-    """What `fit` needs of a loader: batches, and a position that can be saved."""
-
-    def __iter__(self) -> Any: ...
-    def __len__(self) -> int: ...
-    def state_dict(self) -> dict[str, Any]:
-        """Where the batches stand."""
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
-
-
-@dataclass
-class Outcome:
-    """Loss of one batch and what it counts for: tensors, so that nothing waits for the device."""
-
-    loss: Tensor
-    count: int
-    correct: Tensor | None = None  # how many predictions were right
-
-
-@dataclass
-class Job:
-    """A training run: what is trained, on what, and where it is written."""
-
-    folder: Path
-    network: nn.Module
-    optimizer: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler
-    batches: Batches
-    step: Callable[[Any], Outcome]  # forward only; the loop does backward and update
-    validate: Callable[[], Iterable[Outcome]]
-    noise: torch.Generator
-    epochs: int
-    save_every: int
-    log_names: tuple[str, str]  # training log, validation log
-    patience: int | None = None  # epochs without a better validation loss before the run ends; then the best is kept
-
-
-@dataclass
-class Progress:
-    """Where a run stands."""
-
-    epoch: int = 0  # finished epochs
-    batch: int = 0  # finished batches of the epoch that is under way
-    history: History = field(default_factory=list)
-    best_loss: float = math.inf
-    best_epoch: int = 0
-    best_weights: dict[str, Tensor] | None = None
-    stopped_early: bool = False
-    loss: RunningMean = field(default_factory=RunningMean)  # of the epoch that is under way
-    accuracy: RunningMean = field(default_factory=RunningMean)
 
 
 def fit(job: Job, run: Run, progress: Progress) -> None:
@@ -109,56 +48,11 @@ def fit(job: Job, run: Run, progress: Progress) -> None:
     checkpoints.save(job.folder / MODEL, job.network.state_dict())
 
 
-def restore(job: Job, resume: bool) -> Progress:
-    """Where the run stands: at its checkpoint when it is resumed and has one, else at the start.
-
-    A run that starts anew removes the models of an earlier run in the same folder, so that the two never mix.
-
-    Raises:
-        InputError: the checkpoint is damaged, or of something else.
-    """
-    path = job.folder / CHECKPOINT
-    if not resume or not path.is_file():
-        for old in [*job.folder.glob("model_*.pth"), job.folder / MODEL, path]:
-            old.unlink(missing_ok=True)
-        return Progress()
-    state = checkpoints.load_parts(path, PARTS)
-    checkpoints.load_weights(job.network, state["network"], path)
-    job.optimizer.load_state_dict(state["optimizer"])
-    job.scaler.load_state_dict(state["scaler"])
-    job.batches.load_state_dict(state["batches"])
-    job.noise.set_state(state["noise"])
-    checkpoints.restore_rng_state(state["rng"])
-    found = state["progress"]
-    means = {name: RunningMean(**found[name]) for name in ("loss", "accuracy")}
-    return Progress(**{**found, **means})
-
-
-def save(job: Job, progress: Progress) -> None:
-    """Write the checkpoint."""
-    standing = {**vars(progress), "loss": progress.loss.state(), "accuracy": progress.accuracy.state()}
-    checkpoints.save(
-        job.folder / CHECKPOINT,
-        {
-            "network": job.network.state_dict(),
-            "optimizer": job.optimizer.state_dict(),
-            "scaler": job.scaler.state_dict(),
-            "batches": job.batches.state_dict(),
-            "noise": job.noise.get_state(),
-            "rng": checkpoints.rng_state(),
-            "progress": standing,
-        },
-    )
-
-
 def _train_epoch(job: Job, progress: Progress, stop_requested: Callable[[], bool], started: float) -> None:
     job.network.train()
     for batch in job.batches:
         outcome = job.step(batch)
-        job.optimizer.zero_grad(set_to_none=True)
-        job.scaler.scale(outcome.loss).backward()
-        job.scaler.step(job.optimizer)
-        job.scaler.update()
+        update(job.network, job.optimizer, job.scaler, outcome.loss)
         _count(progress.loss, progress.accuracy, outcome)
         progress.batch += 1
         if progress.batch % PRINT_EVERY == 0:
@@ -190,7 +84,7 @@ def _finish_epoch(job: Job, run: Run, progress: Progress, seconds: float) -> Non
     progress.history.append(record | {"seconds": seconds})
     print(f"epoch {progress.epoch}/{job.epochs}  validation loss {loss.avg:.4f}" + _percent(accuracy), flush=True)
     if job.patience is not None:
-        _judge(job, progress, loss.avg, job.patience)
+        _keep_best(job, progress, loss.avg, job.patience)
     progress.loss, progress.accuracy, progress.batch = RunningMean(), RunningMean(), 0
 
     weights = job.network.state_dict()
@@ -212,7 +106,7 @@ def _percent(accuracy: RunningMean) -> str:
     return f"  accuracy {accuracy.avg:.2f} %" if accuracy.count else ""
 
 
-def _judge(job: Job, progress: Progress, loss: float, patience: int) -> None:
+def _keep_best(job: Job, progress: Progress, loss: float, patience: int) -> None:
     if loss < progress.best_loss:
         progress.best_loss, progress.best_epoch = loss, progress.epoch
         progress.best_weights = {key: value.detach().cpu().clone() for key, value in job.network.state_dict().items()}
