@@ -256,9 +256,9 @@ def _rule_of(told: Told, folder: Path | None, sha256: str) -> AnyScore:
     rule = make_score(told.score or DEFAULT, told.arguments)
     searched = None if folder is None else folder / "postprocessors" / f"{rule.name}.json"
     if told.arguments is None and searched is not None and searched.is_file():
-        found = files.read_json(searched)
-        if found.get("weights", sha256) == sha256:
-            rule.args.update(found["chosen"])
+        stored = files.read_json(searched)
+        if stored.get("weights", sha256) == sha256:
+            rule.args.update(stored["chosen"])
     return rule
 
 

@@ -82,14 +82,14 @@ def shipped_configs() -> Path:
 def read_yml(path: Path) -> Tree:
     """A yml file as nested mappings; dotted keys are nested, duplicate keys are errors."""
     try:
-        found = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader, see below
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader, see below
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid YAML ({' '.join(str(error).split())}).") from None
-    if found is None:
+    if content is None:
         return {}
-    if not isinstance(found, dict):
-        raise InputError(f"{path} holds a {type(found).__name__}; expected keys and values.")
-    return _nested(found, str(path))
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds a {type(content).__name__}; expected keys and values.")
+    return _nested(content, str(path))
 
 
 def merge(into: Tree, other: Mapping[str, Any]) -> None:
@@ -129,12 +129,12 @@ def apply_overrides(config: Tree, words: Sequence[str]) -> None:
 
 def get(config: Mapping[str, Any], key: str, default: Any = None) -> Any:
     """What a dotted key holds; `default` when it or something above it is absent."""
-    found: Any = config
+    value: Any = config
     for part in key.split("."):
-        if not isinstance(found, Mapping) or part not in found:
+        if not isinstance(value, Mapping) or part not in value:
             return default
-        found = found[part]
-    return found
+        value = value[part]
+    return value
 
 
 def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterable[str]:
@@ -178,29 +178,29 @@ def cast(text: str, like: Any, key: str) -> Any:
 
 def _as_list(text: str, key: str) -> list[Any]:
     try:
-        found = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        value = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError:
-        found = None
-    if not isinstance(found, list):
+        value = None
+    if not isinstance(value, list):
         raise InputError(f"--{key} `{text}` is not a list; expected the form '[1, 2]'.")
-    return found
+    return value
 
 
 def _set(config: Tree, key: str, text: str) -> None:
     *above, last = key.split(".")
-    place: Any = config
+    block: Any = config
     for part in above:
-        place = place.get(part) if isinstance(place, dict) else None
-    if not isinstance(place, dict) or last not in place:
+        block = block.get(part) if isinstance(block, dict) else None
+    if not isinstance(block, dict) or last not in block:
         raise InputError(f"--{key} is not a key of the config. {did_you_mean(key, sorted(leaves(config)), shown=8)}")
-    if isinstance(place[last], dict):
-        raise InputError(f"--{key} holds several keys; name one of them: {', '.join(place[last])}.")
-    place[last] = cast(text, place[last], key)
+    if isinstance(block[last], dict):
+        raise InputError(f"--{key} holds several keys; name one of them: {', '.join(block[last])}.")
+    block[last] = cast(text, block[last], key)
 
 
-def _nested(found: Mapping[Any, Any], where: str) -> Tree:
+def _nested(content: Mapping[Any, Any], where: str) -> Tree:
     tree: Tree = {}
-    for key, value in found.items():
+    for key, value in content.items():
         *above, last = str(key).split(".")
         for part in (*above, last):
             if part in RESERVED:

@@ -137,13 +137,13 @@ def run_folders(root: Path) -> list[Path]:
         near = [path.name for path in root.parent.glob("*") if path.is_dir()] if root.parent.is_dir() else []
         hint = f" {root.parent} holds: {', '.join(sorted(near)[:6])}." if near else ""
         raise MissingFileError(f"--root {root} is missing; expected {_RUNS}.{hint} {_SOURCES}")
-    found = sorted(path for path in root.glob("s*") if path.is_dir())
-    if not found:
+    runs = sorted(path for path in root.glob("s*") if path.is_dir())
+    if not runs:
         raise InputError(f"--root {root} has no subfolder s*; expected {_RUNS}. {_SOURCES}")
-    for folder in found:
+    for folder in runs:
         if not (folder / BEST).is_file():
             raise MissingFileError(f"{folder / BEST} is missing. Train the run to the end, or remove the folder.")
-    return found
+    return runs
 
 
 def show(tables: Mapping[str, list[list[Row]]], folder: Path, asked: Evaluation, spread: bool = True) -> None:

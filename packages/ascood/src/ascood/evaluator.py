@@ -79,12 +79,12 @@ class Evaluator:
                     "Add ood_dataset.val, or pass --no-aps."
                 )
             return self.suite.ood_val
-        return next(found for found in getattr(self.suite, part) if found.name == name)
+        return next(source for source in getattr(self.suite, part) if source.name == name)
 
     def keys(self, with_csid: bool) -> list[str]:
         """The sets that are scored: ID test, covariate shifts if asked for, near and far OOD."""
-        csid = [f"csid/{found.name}" for found in self.suite.csid] if with_csid else []
-        outliers = [f"{part}/{found.name}" for part in ("near", "far") for found in getattr(self.suite, part)]
+        csid = [f"csid/{source.name}" for source in self.suite.csid] if with_csid else []
+        outliers = [f"{part}/{source.name}" for part in ("near", "far") for source in getattr(self.suite, part)]
         return ["id/test", *csid, *outliers]
 
     def samples(self, key: str) -> Samples:
@@ -162,29 +162,29 @@ class Evaluator:
         name = f"{score.name}_fsood" if with_csid else score.name
         path = None if self.folder is None else self.folder / "scores" / f"{name}.npz"
         key = fingerprint(facts)
-        arrays = None if path is None or self.fresh else read_cache(path, key)
-        if arrays is not None:
-            score.args.update(_restore_args(arrays))
-            return arrays, []
+        stored = None if path is None or self.fresh else read_cache(path, key)
+        if stored is not None:
+            score.args.update(_restore_args(stored))
+            return stored, []
         trials = self.tune(score, search)
-        found: Arrays = {}
+        arrays: Arrays = {}
         for set_key in keys:
             confidence, predicted = self.score_set(score, set_key)
-            found[f"{set_key}/conf"], found[f"{set_key}/pred"] = confidence.numpy(), predicted.numpy()
-            found[f"{set_key}/label"] = self.samples(set_key).labels
-        found |= {f"args/{name}": np.array(value) for name, value in score.args.items() if value is not None}
+            arrays[f"{set_key}/conf"], arrays[f"{set_key}/pred"] = confidence.numpy(), predicted.numpy()
+            arrays[f"{set_key}/label"] = self.samples(set_key).labels
+        arrays |= {f"args/{name}": np.array(value) for name, value in score.args.items() if value is not None}
         if path is not None and self.stores:
-            write_cache(path, key, found)
-        return found, trials
+            write_cache(path, key, arrays)
+        return arrays, trials
 
     def accuracy_of_id(self, with_csid: bool) -> float:
         """Share of ID test images (with covariate shifts if asked for) whose plain arg-max is right, in percent."""
         right, total = 0, 0
         for key in self.keys(with_csid):
             if key.startswith(("id/", "csid/")):
-                found = self.extract(key)
-                right += int((found.logits.argmax(1) == found.labels).sum())
-                total += len(found)
+                outputs = self.extract(key)
+                right += int((outputs.logits.argmax(1) == outputs.labels).sum())
+                total += len(outputs)
         return 100 * right / total
 
     def table(self, arrays: Mapping[str, npt.NDArray[Any]], with_csid: bool) -> list[Row]:
@@ -198,8 +198,9 @@ class Evaluator:
             for source in getattr(self.suite, part):
                 parts = [arrays[f"{part}/{source.name}/{name}"] for name in ("conf", "label", "pred")]
                 together = [np.concatenate(pair) for pair in zip(id_parts, parts, strict=True)]
-                found = openood_metrics(together[0], together[1], together[2])
-                group.append((source.name, {**{name: 100 * value for name, value in found.items()}, "ACC": accuracy}))
+                measured = openood_metrics(together[0], together[1], together[2])
+                percent = {name: 100 * value for name, value in measured.items()}
+                group.append((source.name, {**percent, "ACC": accuracy}))
             if group:
                 mean = {name: float(np.mean([values[name] for _, values in group])) for name in COLUMNS}
                 rows += [*group, (f"{part}ood", mean)]

@@ -55,8 +55,8 @@ class Wrapper(nn.Module):
 
     def _features(self, images: Tensor) -> Tensor:
         if hasattr(self.backbone, "features"):
-            found: Tensor = self.backbone.features(images)
-            return found
+            features: Tensor = self.backbone.features(images)
+            return features
         raw: Tensor = self.backbone(images, return_feature=True)[1]
         return raw
 

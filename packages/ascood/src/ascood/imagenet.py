@@ -54,8 +54,8 @@ class Classifier(Backbone):
 
     def features(self, images: Tensor) -> Tensor:
         """See `Backbone.features`."""
-        found: Tensor = self.trunk(images)
-        return found
+        features: Tensor = self.trunk(images)
+        return features
 
 
 def eval_ood_imagenet(options: argparse.Namespace) -> int:

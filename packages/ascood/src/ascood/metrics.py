@@ -26,6 +26,6 @@ def openood_metrics(
         InputError: NaN among the confidences, or no ID or no OOD input.
     """
     outlier = labels < 0
-    found = metrics.evaluate(-confidence[~outlier], -confidence[outlier])
-    values = [found[name] for name in _SHARED]
+    measured = metrics.evaluate(-confidence[~outlier], -confidence[outlier])
+    values = [measured[name] for name in _SHARED]
     return dict(zip(COLUMNS, [*values, metrics.accuracy(predicted, labels)], strict=True))

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 import torch.nn.functional as F
 from ood_shared.backbone import NETWORKS, SmallResNet
 from ood_shared.errors import InputError, unknown
@@ -205,13 +204,3 @@ def make_backbone(name: str, num_classes: int) -> Backbone:
 
 
 BACKBONES = ("resnet18_32x32", "resnet18_224x224", "resnet50", "lenet", "resnet18_32x32_narrow", *NETWORKS)
-
-
-def count_parameters(module: nn.Module) -> int:
-    """Number of weights that are trained."""
-    return sum(parameter.numel() for parameter in module.parameters())
-
-
-def device_of(module: nn.Module) -> torch.device:
-    """Where the weights live."""
-    return next(module.parameters()).device

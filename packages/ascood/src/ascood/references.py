@@ -31,19 +31,19 @@ def _value(value: Any, config: Mapping[str, Any], path: tuple[str, ...]) -> Any:
     whole = WHOLE.fullmatch(value)
     if whole:
         return _follow(whole[1], config, path)
-    return QUOTED.sub(lambda found: str(_follow(found[1], config, path)), value)
+    return QUOTED.sub(lambda match: str(_follow(match[1], config, path)), value)
 
 
 def _follow(key: str, config: Mapping[str, Any], path: tuple[str, ...]) -> Any:
     for before in path:
         if before == key or before.startswith(f"{key}."):
             raise InputError(f"References go in a circle: {' -> '.join((*path, key))}.")
-    found: Any = config
+    value: Any = config
     for part in key.split("."):
-        if not isinstance(found, Mapping) or part not in found:
+        if not isinstance(value, Mapping) or part not in value:
             raise InputError(f"`{path[-1]}` refers to `{key}`, which is not there. {did_you_mean(key, _names(config))}")
-        found = found[part]
-    return _value(found, config, (*path, key))
+        value = value[part]
+    return _value(value, config, (*path, key))
 
 
 def _names(config: Mapping[str, Any], prefix: str = "") -> list[str]:

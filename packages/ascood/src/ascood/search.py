@@ -35,7 +35,7 @@ def search_extracts(score: FeatureScore, id_val: Extract, ood_val: Extract) -> l
         score.args.update(zip(score.order, values, strict=True))
         score.prepare()
         trials.append(_trial(score.order, values, score_outputs(score, id_val), score_outputs(score, ood_val)))
-    return _settle(score, trials)
+    return _take_best(score, trials)
 
 
 def search_images(
@@ -48,27 +48,27 @@ def search_images(
         of_validation: for the temperature in `score.args`, confidences of ID and OOD validation data for each noise.
     """
     temperatures, noises = score.sweep
-    found = {}
+    by_setting = {}
     for temperature in temperatures:
         score.args["temperature"] = temperature
         for noise, (of_id, of_ood) in zip(noises, of_validation(noises), strict=True):
-            found[temperature, noise] = (of_id, of_ood)
-    trials = [_trial(score.order, values, *found[values]) for values in combinations(score.sweep)]
-    return _settle(score, trials)
+            by_setting[temperature, noise] = (of_id, of_ood)
+    trials = [_trial(score.order, values, *by_setting[values]) for values in combinations(score.sweep)]
+    return _take_best(score, trials)
 
 
 def _trial(names: Sequence[str], values: Sequence[Any], of_id: Confidences, of_ood: Confidences) -> Trial:
     confidences = [np.asarray(pair[0].detach().cpu(), dtype=np.float64) for pair in (of_id, of_ood)]
-    found = metrics.evaluate(-confidences[0], -confidences[1])["auroc"]
-    return {**dict(zip(names, values, strict=True)), "auroc": found}
+    auroc = metrics.evaluate(-confidences[0], -confidences[1])["auroc"]
+    return {**dict(zip(names, values, strict=True)), "auroc": auroc}
 
 
-def _settle(score: Score, trials: list[Trial]) -> list[Trial]:
+def _take_best(score: Score, trials: list[Trial]) -> list[Trial]:
     best = max(range(len(trials)), key=lambda at: (trials[at]["auroc"], -at))
     score.args.update({name: trials[best][name] for name in score.order})
     score.prepare()
     chosen = ", ".join(f"{name} {trials[best][name]}" for name in score.order)
-    found = 100 * trials[best]["auroc"]
+    percent = 100 * trials[best]["auroc"]
     if distributed.is_main():
-        print(f"{score.name}: {len(trials)} settings tried, chosen {chosen} (AUROC {found:.2f})", file=sys.stderr)
+        print(f"{score.name}: {len(trials)} settings tried, chosen {chosen} (AUROC {percent:.2f})", file=sys.stderr)
     return trials

@@ -117,15 +117,15 @@ def _with_outliers(function: Callable[..., Losses], run: Pass, args: Any) -> Cal
 def _typed(values: Mapping[str, Any], kind: Any, where: str) -> dict[str, Any]:
     """The values that the dataclass has, each of its type; others are told and left out."""
     known = {field.name: field.type for field in fields(kind)}
-    found: dict[str, Any] = {}
+    typed: dict[str, Any] = {}
     for key, value in values.items():
         if key not in known:
             print(f"warning: {where}.{key} is not used. {did_you_mean(key, known)}", file=sys.stderr)
         elif known[key] in (float, "float"):
-            found[key] = _number(value, f"{where}.{key}")
+            typed[key] = _number(value, f"{where}.{key}")
         else:
-            found[key] = str(value)
-    return found
+            typed[key] = str(value)
+    return typed
 
 
 def _number(value: Any, key: str) -> float:

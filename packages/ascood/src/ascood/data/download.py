@@ -86,7 +86,7 @@ def download(options: argparse.Namespace) -> int:
     if "checkpoints" in options.contents:
         for name in checkpoints_of(options.checkpoints):
             items.append(Item(name, results / name, "the authors' drive"))
-    missing = [item for item in items if not _settle(item, options.archives)]
+    missing = [item for item in items if not _put_in_place(item, options.archives)]
     failed = _fetch_weights(results / "pretrained_weights") if "weights" in options.contents else []
     for item in missing:
         print(f"missing: {item.folder} (archive {item.name}.zip, from {item.source})", file=sys.stderr)
@@ -110,37 +110,37 @@ def datasets_of(names: list[str], mode: str) -> list[str]:
         InputError: a name that is neither a group nor, by the mode, a benchmark or a data set.
     """
     sets = sorted({name for group in BENCHMARKS.values() for name in group})
-    found: list[str] = []
+    chosen: list[str] = []
     for word in names:
         if word in GROUPS:
             benchmarks = GROUPS[word]
         elif mode == "dataset":
             if word not in sets:
                 raise unknown("--datasets", word, [*GROUPS, *sets])
-            found.append(word)
+            chosen.append(word)
             continue
         elif word in BENCHMARKS:
             benchmarks = (word,)
         else:
             raise unknown("--datasets", word, [*GROUPS, *BENCHMARKS])
-        found += [name for benchmark in benchmarks for name in BENCHMARKS[benchmark]]
-    return list(dict.fromkeys(found))
+        chosen += [name for benchmark in benchmarks for name in BENCHMARKS[benchmark]]
+    return list(dict.fromkeys(chosen))
 
 
 def checkpoints_of(names: list[str]) -> list[str]:
     """The run folders that the words mean, each once."""
-    found: list[str] = []
+    chosen: list[str] = []
     for word in names:
         if word in CHECKPOINTS:
-            found += CHECKPOINTS[word]
+            chosen += CHECKPOINTS[word]
         elif word in CHECKPOINTS["all"]:
-            found.append(word)
+            chosen.append(word)
         else:
             raise unknown("--checkpoints", word, [*CHECKPOINTS, *CHECKPOINTS["all"]])
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(chosen))
 
 
-def _settle(item: Item, archives: str | None) -> bool:
+def _put_in_place(item: Item, archives: str | None) -> bool:
     """Whether the item is in place, after unpacking its archive when there is one."""
     if item.folder.is_dir() and any(item.folder.iterdir()):
         print(f"{item.folder} is there already")
@@ -165,12 +165,12 @@ def unpack(archive: Path, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        with zipfile.ZipFile(archive) as found:
-            for member in found.namelist():
+        with zipfile.ZipFile(archive) as opened:
+            for member in opened.namelist():
                 target = (temporary / member).resolve()
                 if not target.is_relative_to(temporary.resolve()):
                     raise InputError(f"{archive}: the member `{member}` leads out of the folder; nothing was unpacked.")
-            found.extractall(temporary)
+            opened.extractall(temporary)
         inner = temporary / folder.name
         whole = inner if inner.is_dir() and len(list(temporary.iterdir())) == 1 else temporary
         if folder.is_dir():

@@ -38,10 +38,10 @@ def build(options: argparse.Namespace) -> int:
     outliers = {"nearood": _pairs(options.ood, "--ood"), "farood": _pairs(options.far, "--far")}
     for group in outliers.values():
         for set_name, folder in group.items():
-            found = FolderTree(folder).walk("")
-            if not found:
+            paths = FolderTree(folder).walk("")
+            if not paths:
                 raise InputError(f"{folder} holds no images; expected those of the OOD set `{set_name}`.")
-            write_list(lists / f"test_{set_name}.txt", found, [-1] * len(found))
+            write_list(lists / f"test_{set_name}.txt", paths, [-1] * len(paths))
     configs = Path(options.configs) / "datasets" / name
     with Image.open(root / splits["train"].paths[0]) as first:
         size = options.image_size or (32 if min(first.size) <= 64 else 224)
@@ -118,10 +118,10 @@ def ood_block(name: str, outliers: dict[str, dict[str, Path]], lists: Path) -> d
 
 
 def _pairs(words: list[str], flag: str) -> dict[str, Path]:
-    found = {}
+    pairs = {}
     for word in words:
         name, equals, folder = word.partition("=")
         if not (name and equals and folder):
             raise InputError(f"{flag} `{word}`: expected NAME=FOLDER.")
-        found[name] = Path(folder)
-    return found
+        pairs[name] = Path(folder)
+    return pairs

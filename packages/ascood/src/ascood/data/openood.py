@@ -50,39 +50,39 @@ def _id(name: str, folder: str, pattern: str) -> list[Row]:
 
 def _cifar(name: str) -> list[Row]:
     other = "cifar100" if name == "cifar10" else "cifar10"
-    found = _id(name, CLASSIC, f"{{}}_{name}.txt")
+    sets = _id(name, CLASSIC, f"{{}}_{name}.txt")
     if name == "cifar10":
-        found.append(Row("csid", "cifar10c", CLASSIC, "cifar10/test_cifar10c.txt"))
-    found.append(Row("val", "val", CLASSIC, f"{name}/val_tin.txt"))
-    found += [Row("near", near, CLASSIC, f"{name}/test_{near}.txt") for near in (other, "tin")]
+        sets.append(Row("csid", "cifar10c", CLASSIC, "cifar10/test_cifar10c.txt"))
+    sets.append(Row("val", "val", CLASSIC, f"{name}/val_tin.txt"))
+    sets += [Row("near", near, CLASSIC, f"{name}/test_{near}.txt") for near in (other, "tin")]
     for far in ("mnist", "svhn", "iSUN", "texture", "places365"):
         if far == "iSUN":  # one list for both, in the folder of cifar10
-            found.append(Row("far", far, f"{CLASSIC}iSUN/", "cifar10/test_isun.txt"))
+            sets.append(Row("far", far, f"{CLASSIC}iSUN/", "cifar10/test_isun.txt"))
         else:
-            found.append(Row("far", far, CLASSIC, f"{name}/test_{far}.txt"))
-    return found
+            sets.append(Row("far", far, CLASSIC, f"{name}/test_{far}.txt"))
+    return sets
 
 
 def _imagenet(name: str) -> list[Row]:
     lists = "imagenet" if name == "imagenet" else "imagenet200"  # the template borrows the outliers of imagenet200
-    found = _id(name, LARGE, f"{{}}_{name}.txt")
+    sets = _id(name, LARGE, f"{{}}_{name}.txt")
     shifts = ("v2", "c", "r", "es") if name == "imagenet" else ("v2", "c", "r")
-    found += [Row("csid", f"imagenet_{s}", LARGE, f"{name}/test_{name}_{s}.txt") for s in shifts]
-    found.append(Row("val", "val", LARGE, f"{lists}/val_openimage_o.txt"))
-    found += [Row("near", near, LARGE, f"{lists}/test_{near}.txt") for near in ("ssb_hard", "ninco")]
+    sets += [Row("csid", f"imagenet_{s}", LARGE, f"{name}/test_{name}_{s}.txt") for s in shifts]
+    sets.append(Row("val", "val", LARGE, f"{lists}/val_openimage_o.txt"))
+    sets += [Row("near", near, LARGE, f"{lists}/test_{near}.txt") for near in ("ssb_hard", "ninco")]
     for far in ("inaturalist", "textures", "openimage_o"):
-        found.append(Row("far", far, CLASSIC if far == "textures" else LARGE, f"{lists}/test_{far}.txt"))
-    return found
+        sets.append(Row("far", far, CLASSIC if far == "textures" else LARGE, f"{lists}/test_{far}.txt"))
+    return sets
 
 
 def _spurious_or_fine(name: str) -> list[Row]:
-    found = _id(name, f"{LARGE}{name}/", f"{name}_{{}}.txt")
-    found.append(Row("val", "val", LARGE, "imagenet200/val_openimage_o.txt"))
+    sets = _id(name, f"{LARGE}{name}/", f"{name}_{{}}.txt")
+    sets.append(Row("val", "val", LARGE, "imagenet200/val_openimage_o.txt"))
     kind = "finegrained" if name in ("aircraft", "cars") else "spurious"
     folder = f"{LARGE}waterbirds_ood/" if name == "waterbirds" else f"{LARGE}{name}/"
-    found.append(Row("near", f"{name}_ood", folder, f"{name}/{name}_{kind}_ood.txt"))
-    found += [Row("far", far, LARGE, f"imagenet200/test_{far}.txt") for far in ("ninco", "openimage_o")]
-    found.append(Row("far", "sun", LARGE, "sun/sun.txt"))
-    found.append(Row("far", "texture", CLASSIC, "cifar100/test_texture.txt"))
-    found.append(Row("far", "inaturalist", LARGE, "imagenet200/test_inaturalist.txt"))
-    return found
+    sets.append(Row("near", f"{name}_ood", folder, f"{name}/{name}_{kind}_ood.txt"))
+    sets += [Row("far", far, LARGE, f"imagenet200/test_{far}.txt") for far in ("ninco", "openimage_o")]
+    sets.append(Row("far", "sun", LARGE, "sun/sun.txt"))
+    sets.append(Row("far", "texture", CLASSIC, "cifar100/test_texture.txt"))
+    sets.append(Row("far", "inaturalist", LARGE, "imagenet200/test_inaturalist.txt"))
+    return sets

@@ -76,11 +76,11 @@ class Samples:
             digest.update(np.ascontiguousarray(self.pixels).tobytes())
         for path in self.files:
             try:
-                found = path.stat()
+                status = path.stat()
             except OSError:  # told when it is opened
                 digest.update(f"{path}\n".encode())
                 continue
-            digest.update(f"{path} {found.st_size} {found.st_mtime_ns}\n".encode())
+            digest.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
         return digest.hexdigest()
 
     def select(self, index: npt.NDArray[np.int64]) -> "Samples":
@@ -148,8 +148,8 @@ def read_imglist(name: str, imglist: Path, data_dirs: Sequence[Path | str], clas
 
 def load_shared(name: str, source: str, split: str, size: int, data_dir: str | None = None) -> Samples:
     """A set of `ood_shared.datasets` by its name or path, as RGB images of one size."""
-    found = load(source, split, data_dir, size=size, channels=3)
-    return Samples(name, found.labels, source, (), found.images)
+    images = load(source, split, data_dir, size=size, channels=3)
+    return Samples(name, images.labels, source, (), images.images)
 
 
 def _annotation(text: str, where: str) -> tuple[int, dict[str, Any]]:

@@ -100,12 +100,12 @@ class Score:
 
     def value(self, name: str, least: float = 0.0, open_below: bool = True) -> float:
         """A numeric hyper-parameter, checked."""
-        found = self.args.get(name)
-        if isinstance(found, bool) or not isinstance(found, int | float):
-            raise InputError(f"{self.name}: `{name}` is {found!r}; expected a number.")
-        if not (found > least if open_below else found >= least):
-            raise InputError(f"{self.name}: `{name}` is {found}; expected a number above {least}.")
-        return float(found)
+        value = self.args.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InputError(f"{self.name}: `{name}` is {value!r}; expected a number.")
+        if not (value > least if open_below else value >= least):
+            raise InputError(f"{self.name}: `{name}` is {value}; expected a number above {least}.")
+        return float(value)
 
     def count(self, name: str, most: int) -> int:
         """A number of neighbours or dimensions: at least 1, and at most what is there."""

@@ -43,12 +43,12 @@ def make_score(name: str, overrides: Mapping[str, Any] | None = None) -> AnyScor
     if name not in CLASSES:
         raise unknown("--postprocessor", name, [*SCORES, "all"])
     file = f"configs/postprocessors/{name}.yml"
-    found = config.load_config([file])
-    args = dict(config.get(found, "postprocessor.postprocessor_args") or {})
+    yml = config.load_config([file])
+    args = dict(config.get(yml, "postprocessor.postprocessor_args") or {})
     args.update(overrides or {})
-    sweep = config.get(found, "postprocessor.postprocessor_sweep") or {}
+    sweep = config.get(yml, "postprocessor.postprocessor_sweep") or {}
     kind = CLASSES[name]
-    search = bool(config.get(found, "postprocessor.APS_mode", False)) and bool(sweep) and not overrides
+    search = bool(config.get(yml, "postprocessor.APS_mode", False)) and bool(sweep) and not overrides
     lists = tuple(values if isinstance(values, list) else [values] for values in sweep.values())
     if search and len(lists) != len(kind.order):
         raise InputError(

@@ -39,13 +39,13 @@ class ODIN(Score):
         temperature = self.value("temperature")
         noises = [self.value("noise", 0.0, open_below=False)] if noises is None else noises
         step = input_step(network, images, temperature, std, self.single_value)
-        found = []
+        confidences = []
         with torch.no_grad():
             for noise in noises:
                 logits = network(images - noise * step)
                 confidence, predicted = (logits / temperature).softmax(1).max(1)
-                found.append((confidence, predicted))
-        return found
+                confidences.append((confidence, predicted))
+        return confidences
 
 
 class IODIN(ODIN):
