@@ -217,7 +217,7 @@ def test_download_is_moved_into_place(tmp_path, monkeypatch):
 
 def test_absent_medmnist_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "medmnist", None)
-    with pytest.raises(MissingFileError, match="needs the package medmnist"):
+    with pytest.raises(InputError, match="needs medmnist, which is not installed"):
         load("octmnist", "test", tmp_path)
 
 
