@@ -24,10 +24,11 @@ from imood.data.views import LARGE, SMALL
 from imood.detector import ImoodDetector
 from imood.evaluate import training_pool
 from imood.metrics import metric_of, plain_test_of
+from imood.modes import MAHA_SIGNS, POSTERIORS
 from imood.networks import Network
 from imood.passes import Pass
 from imood.pool import FeaturePool, pool_of_queue
-from imood.scores import POSTERIORS, SIGNS, Rule, choose_metrics
+from imood.scores import Rule, choose_metrics
 from imood.settings import TrainedRun, read_run
 from imood.state import DETECTOR
 
@@ -100,7 +101,7 @@ def load(
         MissingFileError: nothing lies there.
         InputError: the file is damaged or of another network, or something has to be told and is not.
     """
-    for word, value, known in (("posterior", posterior, POSTERIORS), ("maha_sign", maha_sign, SIGNS)):
+    for word, value, known in (("posterior", posterior, POSTERIORS), ("maha_sign", maha_sign, MAHA_SIGNS)):
         if value not in known:
             raise InputError(f"{word} is `{value}`; expected {' or '.join(known)}.")
     stored = _stored(Path(path), checkpoint)

@@ -25,14 +25,13 @@ from torch import Tensor
 from imood import longtail
 from imood.losses import split_outputs
 from imood.metrics import ALIASES, SCORES, metric_of
+from imood.modes import MAHA_SIGNS
 from imood.networks import n_outputs_of
 
 METRICS = SCORES
 JOINT = ("bin_disc_joint",)
 BALANCED = tuple(name for name in METRICS if metric_of(name).balanced)
 PLAIN = tuple(name for name in METRICS if name not in BALANCED + JOINT)
-SIGNS = ("fixed", "legacy")
-POSTERIORS = ("published", "consistent")
 SCALES = {"ada_msp": 0.1, "ada_energy": 1.0, "ada_bin_disc": 1.0, "ada_gradnorm": 10.0, "ada_maha": 0.01}
 PRIOR_SHARE = 0.01  # of q in rp_msp
 
@@ -107,8 +106,8 @@ class Outputs:
         """
         if metric not in METRICS:
             raise unknown("--ood_metric", metric, METRICS)
-        if maha_sign not in SIGNS:
-            raise unknown("--maha_sign", maha_sign, SIGNS)
+        if maha_sign not in MAHA_SIGNS:
+            raise unknown("--maha_sign", maha_sign, MAHA_SIGNS)
         if metric_of(metric).pool and self.distances is None:
             raise InputError(f"--ood_metric {metric} needs a pool of training features.")
         parts = [part._scores(metric, log_prior, maha_sign, trained)[:n] for part, n in self._blocks()]

@@ -1,5 +1,6 @@
 """`imood.load` and `imood.fit`: the scores of the test command, to the last bit, from Python."""
 
+import re
 import shutil
 from dataclasses import replace
 
@@ -16,7 +17,7 @@ from ood_shared.errors import InputError, MissingFileError
 from ood_shared.results.record import read_result
 from PIL import Image
 
-from ..conftest import SMALL
+from ..conftest import PACKAGE, SMALL
 
 METRICS = {
     "oe": ("msp", "energy", "rp_msp", "gradnorm", "rp_gradnorm", "rw_energy", "ada_msp", "ada_energy", "ada_gradnorm"),
@@ -240,3 +241,13 @@ def test_a_run_of_an_earlier_version_is_loaded(place, trained, tested, pixels):
         {key: value for key, value in state.items() if key not in ("ranks", "detector")}, place / "old/checkpoint.pt"
     )
     np.testing.assert_array_equal(imood.load("old", device="cpu").score(pixels), tested(trained)["cifar10"][0])
+
+
+def test_the_first_lines_of_the_readme_run(short, capsys):
+    """With a budget of four steps; what is printed has the form of what is pasted there."""
+    text = (PACKAGE / "README.md").read_text(encoding="utf-8")
+    code, pasted = re.search(r"```python\n(.*?)```.*?```\n(.*?)```", text, re.DOTALL).groups()
+    exec(code, {})
+    form = r"\[ *-?\d+\.\d* +-?\d+\.\d* *\] \[\d\]\n"
+    assert re.fullmatch(form, pasted)
+    assert re.search(form + r"\Z", capsys.readouterr().out)
