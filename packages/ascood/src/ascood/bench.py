@@ -2,7 +2,7 @@
 
     python -m ascood.bench --id digits --ood textures,gaussian --seed 0 --budget smoke --output-dir out
 
-Images become RGB at 32 pixels. Here are the flags and the schedules; `budgeted` does the work and brings torch.
+Images become RGB at 32 pixels. Here are the flags and the schedules; `detector` does the work and brings torch.
 """
 
 import sys

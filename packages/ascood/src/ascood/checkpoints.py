@@ -12,11 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from ood_shared import checkpoints, files
 from ood_shared.devices import resolve_device
-from ood_shared.errors import InputError, MissingFileError
+from ood_shared.errors import InputError
 from ood_shared.images import Images, image_batches
 from ood_shared.results.schema import RESULT
 from torch import Tensor
@@ -24,20 +23,18 @@ from torch import Tensor
 from ascood.build import backbone_in_config, identity_of, load_strictly, read_config, to_device, wrap
 from ascood.data.loading import prepared
 from ascood.data.preprocessing import Chain, normalisation
-from ascood.data.samples import Samples
 from ascood.data.sources import Source, Suite
 from ascood.data.splits import DatasetSettings
 from ascood.data.suites import id_suite, make_suite
 from ascood.detector import AscoodDetector, as_labels, at_size
 from ascood.evaluator import Evaluator, features_for
-from ascood.in_memory import SIZE
+from ascood.in_memory import SIZE, samples_of
 from ascood.networks import make_backbone
-from ascood.run_files import BEST, DETECTOR, read_features
+from ascood.run_files import BEST, DETECTOR, find_run, read_features
 from ascood.scores.base import Extract, FeatureScore
 from ascood.scores.catalogue import AnyScore, make_score
 
 DEFAULT = "msp"  # of eval_ood.py
-BESIDE = ("s*", "seed-*", "ascood/seed-*")  # where folders of runs lie below the one that was named
 
 
 @dataclass(frozen=True)
@@ -108,7 +105,7 @@ def load(
         train=None if train is None else (train, train_labels),
         val=None if val is None else (val, val_labels),
     )
-    where = find(Path(path))
+    where = find_run(Path(path))
     on = resolve_device(device)
     if where.is_file():
         detector = _of_weights(where, None, told, on)
@@ -120,29 +117,6 @@ def load(
     if len(names) != len(detector.classes):
         raise InputError(f"There are {len(names)} names of classes; {path} has {len(detector.classes)} classes.")
     return replace(detector, classes=names, threshold=threshold)
-
-
-def find(path: Path) -> Path:
-    """The file, or the folder of one run, that a path means.
-
-    Raises:
-        MissingFileError: there is nothing.
-        InputError: a folder without a run, or with several.
-    """
-    if not path.exists():
-        raise MissingFileError(f"{path} is missing; expected a run folder, one of the bench, or a file of weights.")
-    if path.is_file() or _is_run(path):
-        return path
-    runs = [folder for pattern in BESIDE for folder in sorted(path.glob(pattern)) if _is_run(folder)]
-    if len(runs) == 1:
-        return runs[0]
-    if runs:
-        raise InputError(f"{path} holds {len(runs)} runs; pass one of them: {', '.join(str(run) for run in runs[:6])}.")
-    raise InputError(f"{path} holds no run; expected {BEST}, {DETECTOR} or {RESULT} in it.")
-
-
-def _is_run(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in (BEST, DETECTOR, RESULT))
 
 
 def _of_weights(weights: Path, folder: Path | None, told: Told, device: torch.device) -> AscoodDetector:
@@ -266,7 +240,7 @@ def _source(split: str, images: tuple[Images, Any], prepare: Any) -> Source:
     """A set of a user's images, as the network sees them."""
     pixels = torch.cat(list(image_batches(images[0], prepare)))
     labels = torch.full((len(pixels),), -1) if images[1] is None else as_labels(images[1], len(pixels))
-    samples = Samples(split, labels.numpy(), split, (), np.ascontiguousarray(pixels.permute(0, 2, 3, 1).numpy()))
+    samples = samples_of(split, pixels, labels)
     return Source(split, lambda: samples, raw=True)
 
 

@@ -9,7 +9,8 @@ from typing import Any, TextIO
 
 import torch
 from ood_shared import checkpoints, distributed, files
-from ood_shared.errors import InputError
+from ood_shared.errors import InputError, MissingFileError
+from ood_shared.results.schema import RESULT
 from torch import Tensor
 
 from ascood.extraction import fingerprint, read_cache, write_cache
@@ -17,6 +18,7 @@ from ascood.scores.base import Extract
 
 MERGE_OPTIONS = ("default", "merge", "pass")
 BEST = "best.ckpt"
+BELOW = ("s*", "seed-*", "ascood/seed-*")  # where runs lie below a folder of several
 DETECTOR, FEATURES = "detector.json", "training_features.npz"
 
 
@@ -114,6 +116,29 @@ def epoch_line(epoch: int, seconds: float, train_loss: float, val_loss: float, v
         f"Epoch {epoch:03d} | Time {int(seconds):5d}s | Train Loss {train_loss:.4f} | Val Loss {val_loss:.3f} | "
         f"Val Acc {100 * val_accuracy:.2f}"
     )
+
+
+def find_run(path: Path) -> Path:
+    """The file, or the folder of one run, that a path means.
+
+    Raises:
+        MissingFileError: there is nothing.
+        InputError: a folder without a run, or with several.
+    """
+    if not path.exists():
+        raise MissingFileError(f"{path} is missing; expected a run folder, one of the bench, or a file of weights.")
+    if path.is_file() or _is_run(path):
+        return path
+    runs = [folder for pattern in BELOW for folder in sorted(path.glob(pattern)) if _is_run(folder)]
+    if len(runs) == 1:
+        return runs[0]
+    if runs:
+        raise InputError(f"{path} holds {len(runs)} runs; pass one of them: {', '.join(str(run) for run in runs[:6])}.")
+    raise InputError(f"{path} holds no run; expected {BEST}, {DETECTOR} or {RESULT} in it.")
+
+
+def _is_run(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in (BEST, DETECTOR, RESULT))
 
 
 def save_detector(

@@ -1,6 +1,7 @@
 """Every command line of the document, on tiny data, on the CPU; only one epoch, and large images made small."""
 
 import json
+import re
 import shlex
 import subprocess
 from dataclasses import replace
@@ -12,6 +13,7 @@ from ascood import imagenet
 from ascood.data import openood
 from ascood.networks import make_backbone
 from ood_shared import checkpoints
+from ood_shared.contract import COMMON
 from torchvision.models import resnet18, resnet50
 
 PACKAGE = Path(__file__).parents[2]
@@ -68,6 +70,20 @@ def here(everything, monkeypatch):
 
     monkeypatch.setattr(imagenet, "torchvision_network", small)
     return everything
+
+
+def test_the_lines_at_the_head_of_the_readme_run(place, monkeypatch, capsys):
+    """The very lines, with a quarter of the steps; the page shows the output of all of them."""
+    monkeypatch.setitem(COMMON, "smoke", replace(COMMON["smoke"], train_images=None, steps=70))
+    code, shown = re.search(
+        r"```python\n(.*?)```.*?```\n(.*?)```", (PACKAGE / "README.md").read_text(), re.DOTALL
+    ).groups()
+    exec(code, {})
+    form = r"\[ *(-?\d+\.\d+) +(-?\d+\.\d+)\] \[(\d)\]\n"
+    for text in (shown, capsys.readouterr().out):
+        of_digit, of_face, label = re.fullmatch(form, text).groups()
+        assert float(of_digit) < float(of_face)
+        assert label == "0"
 
 
 def small_images(name):
