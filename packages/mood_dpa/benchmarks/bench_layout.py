@@ -15,7 +15,7 @@ from unittest import mock
 import torch
 from mood_dpa.checkpoints import Model, build_families
 from mood_dpa.perceptual import PerceptualLoss
-from mood_dpa.scores import Looking, axis_map
+from mood_dpa.scores import SliceSelection, axis_map
 from mood_dpa.vgg import BOUND
 from ood_shared import files, runs
 from ood_shared.devices import peak_memory
@@ -36,13 +36,13 @@ def main() -> None:
     options = parser.parse_args()
     side = options.side
     volume = torch.rand(options.slices, side, side, generator=torch.Generator().manual_seed(0))
-    looking = Looking(True, side, small_area=100)
+    selection = SliceSelection(True, side, small_area=100)
     new, old = (make_model(options, layout) for layout in (torch.channels_last, torch.contiguous_format))
 
     def score(model: Model) -> torch.Tensor:
         model.loss.reduction = "pixelwise"
         model.loss.volumes = True
-        return axis_map(volume, model, 0, looking, tuple(volume.shape))
+        return axis_map(volume, model, 0, selection, tuple(volume.shape))
 
     one = score(new)
     memory_new = peak_memory(CPU)

@@ -15,11 +15,12 @@ import torch
 from mood_dpa.checkpoints import build_families
 from mood_dpa.data.folds import folds_text
 from mood_dpa.data.slices import Batches, Images
-from mood_dpa.fit import Compute, Trainer
+from mood_dpa.loop import Trainer
 from mood_dpa.perceptual import PerceptualLoss
 from ood_shared import files, runs
 from ood_shared.devices import autocast, resolve_device
 from ood_shared.testing.timing import measure_in_turns
+from ood_shared.training import Compute
 
 
 def main() -> None:

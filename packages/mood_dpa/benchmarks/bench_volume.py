@@ -17,7 +17,7 @@ from mood_dpa.data.prepare import save_2d
 from mood_dpa.data.volumes import write_volume
 from mood_dpa.perceptual import PerceptualLoss
 from mood_dpa.predict import AxisModel, Ensemble, predict_folder
-from mood_dpa.scores import Looking
+from mood_dpa.scores import SliceSelection
 from ood_shared import files, runs
 from ood_shared.devices import resolve_device
 from ood_shared.testing.timing import measure_in_turns
@@ -74,7 +74,7 @@ def ensemble(options: argparse.Namespace, device: torch.device, networks: bool) 
         encoders, decoders = build_families(config)
         nets = [f.net("stab", 128).eval() if networks else nn.Identity() for f in (encoders, decoders)]
         model = Model(*nets, loss, 128, config).to(device)
-        parts.append(AxisModel(model, axis, Looking(True, 128, 100)))
+        parts.append(AxisModel(model, axis, SliceSelection(True, 128, 100)))
     return Ensemble(tuple(parts), 128, delete_zero_area=False)
 
 

@@ -14,20 +14,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from mood_dpa import fit
 from mood_dpa.checkpoints import load_model
 from mood_dpa.configuration import Config, read_config, train_config
 from mood_dpa.data.subjects import DemoSet, ensure_subjects
 from mood_dpa.data.volumes import list_volumes, read_volume
 from mood_dpa.predict import AxisModel, Ensemble
 from mood_dpa.ranking import Ranking, rank_metrics
-from mood_dpa.scores import Looking, axis_map, combine
+from mood_dpa.scores import SliceSelection, axis_map, combine
 from mood_dpa.simclr import SimCLR
 from mood_dpa.simclr_train import simclr_config, train_simclr
+from mood_dpa.state import MODEL
 from mood_dpa.train import train
 from mood_dpa.vgg import RANDOM_SEED, random_weights
 from ood_shared import checkpoints, files, runs
 from ood_shared.devices import seed_everything
+from ood_shared.training import Compute
 from plain_detectors import plain_detectors
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "embedded"
@@ -114,12 +115,12 @@ def train_axes(
             config["image_rec_loss"] = {"loss_type": "l1", "loss_kwargs": {}}
         else:
             kwargs["path_to_vgg19_weights"] = str(weights)
-        path = Path(config["checkpoint_root"]) / fit.MODEL
+        path = Path(config["checkpoint_root"]) / MODEL
         if not path.is_file():
-            train(train_config(config), fit.Compute(device))
+            train(train_config(config), Compute(device))
         model = load_model(path, volumes=True).to(device)
         model.loss.reduction = "pixelwise"
-        parts.append(AxisModel(model, axis, Looking(True, SIDE, small_area=100)))
+        parts.append(AxisModel(model, axis, SliceSelection(True, SIDE, small_area=100)))
     return Ensemble(tuple(parts), None, delete_zero_area=True)
 
 
@@ -148,7 +149,9 @@ def measure(data: Path, ensemble: Ensemble, device: torch.device) -> dict[str, f
     for path in list_volumes(data / "test_images"):
         volume, mask = read_volume(path).data, read_volume(data / "test_masks" / path.name).data > 0.5
         image = torch.from_numpy(volume).to(device)
-        maps = [axis_map(image, p.model, p.axis, p.looking, tuple(image.shape)) * (image > 0) for p in ensemble.models]
+        maps = [
+            axis_map(image, p.model, p.axis, p.selection, tuple(image.shape)) * (image > 0) for p in ensemble.models
+        ]
         for ranking, part in zip(single, maps, strict=True):
             ranking.add(mask, part.cpu())
         found = combine(maps)

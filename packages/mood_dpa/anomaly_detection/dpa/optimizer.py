@@ -1,5 +1,5 @@
-"""The training loop, which holds Adam: `mood_dpa.fit` and `mood_dpa.state`."""
+"""The training loop, which holds Adam: `mood_dpa.loop` and `mood_dpa.state`."""
 
 from anomaly_detection.forwarding import forward
 
-__getattr__, __dir__ = forward(__name__, "mood_dpa.fit", "mood_dpa.state")
+__getattr__, __dir__ = forward(__name__, "mood_dpa.loop", "mood_dpa.state")

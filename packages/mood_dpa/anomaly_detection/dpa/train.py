@@ -1,4 +1,4 @@
-"""Training: `mood_dpa.train` and `mood_dpa.fit`.
+"""Training: `mood_dpa.train` and `mood_dpa.loop`.
 
 `python -m anomaly_detection.dpa.train CONFIG` is `mood-dpa train CONFIG`.
 """
@@ -7,7 +7,7 @@ import sys
 
 from anomaly_detection.forwarding import forward
 
-__getattr__, __dir__ = forward(__name__, "mood_dpa.train", "mood_dpa.fit")
+__getattr__, __dir__ = forward(__name__, "mood_dpa.train", "mood_dpa.loop")
 
 if __name__ == "__main__":
     from mood_dpa.cli import COMMANDS

@@ -6,7 +6,7 @@
 
 Image sets of any size and colour become grey slices of 32 x 32. The score of an image is its relative perceptual
 reconstruction error, that of a volume the maximum of its map averaged over three axes. Nothing predicts classes.
-Here are the flags and the schedules; `budgeted` does the work and brings torch.
+Here are the flags and the schedules; `bench_runs` does the work and brings torch.
 """
 
 import sys
@@ -49,7 +49,7 @@ SCHEDULES = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`python -m mood_dpa.bench`."""
-    return run_bench("mood_dpa.detector", SCHEDULES, bench_parser("mood-dpa"), argv)
+    return run_bench("mood_dpa.bench_runs", SCHEDULES, bench_parser("mood-dpa"), argv)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,9 @@ from mood_dpa.data.slices import Images
 from mood_dpa.data.volume_queue import Writer, own_share, read_ahead, report_failures
 from mood_dpa.data.volumes import Volume, read_volume, write_volume
 from mood_dpa.figures import write_overlay, write_page
+from mood_dpa.predict import AxisModel, OneAxis, reduced
 from mood_dpa.ranking import Metrics, Ranking, rank_metrics
-from mood_dpa.scores import Looking, axis_map
+from mood_dpa.scores import SliceSelection
 from mood_dpa.standalone import autocast, warn_of_slow_bf16
 from mood_dpa.vgg import VGG19
 
@@ -70,8 +71,7 @@ def inference_evaluate_3d(
     """
     root = Path(config["results_root"])
     images = Images(config["test_dataset"], seed=0)
-    model = _model(config, features, volumes=True).to(device)
-    looking = Looking(bool(config["do_not_process_small_area"]), images.size, float(config["small_area"]), precision)
+    scorer = load_one_axis(config, device, precision, features)
     target = config["resize_3d_for_evaluation"]
     pixels, failed = Ranking(), list[str]()
     samples: list[tuple[str, bool, float]] = []
@@ -81,8 +81,7 @@ def inference_evaluate_3d(
             mask = read_volume(images.masks / volume.name).data if images.masks else _no_masks()
             if mask.shape != volume.data.shape:
                 raise InputError(f"{volume.name}: mask {mask.shape} and image {volume.data.shape} differ in shape.")
-            found = _map_of(volume, model, looking, config, device, resume)
-            score = _reduced(found, config["score_reduction"])
+            found, score = _map_of(volume, scorer, root, device, resume)
             write(files.write_text, root / "sample" / f"{volume.name}.txt", str(np.float32(score)))
             if config["save_inference"]:
                 write(write_volume, root / "pixel" / volume.name, found, volume)
@@ -118,13 +117,25 @@ def evaluate(
             name, mask = images.names[position], images.mask(position)
             if mask.shape != found.shape:
                 mask = trilinear(torch.from_numpy(mask), found.shape).numpy()
-            score = _reduced(found, config["score_reduction"])
+            score = reduced(found, config["score_reduction"])
             files.write_text(root / "sample" / f"{name}.txt", str(np.float32(score)))
             if config["save_inference"]:
                 _save_map(root / "pixel", name, found, images)
             pixels.add(mask > 0, found)
             samples.append((name, bool(mask.sum() > 0), score))
     return _finish(root, pixels, samples, [], [], len(images), precision)
+
+
+def load_one_axis(
+    config: Config, device: torch.device, precision: str = "fp32", features: VGG19 | None = None
+) -> OneAxis:
+    """The model of a configuration of inference_evaluate_3d, and what is done with it."""
+    model = _model(config, features, volumes=True).to(device)
+    size = (config["test_dataset"].get("transform_kwargs") or {}).get("resize")
+    skip, least = bool(config["do_not_process_small_area"]), float(config["small_area"])
+    selection = SliceSelection(skip, size, least, precision)
+    part = AxisModel(model, int(config["apply_along_axis"]), selection)
+    return OneAxis(part, bool(config["delete_zero_area"]), config["score_reduction"])
 
 
 def _configs(options: argparse.Namespace) -> Iterable[str]:
@@ -143,17 +154,15 @@ def _model(config: Config, features: VGG19 | None, volumes: bool) -> Model:
 
 
 def _map_of(
-    volume: Volume, model: Model, looking: Looking, config: Config, device: torch.device, resume: bool
-) -> npt.NDArray[np.float32]:
-    """The map of a volume, computed or read."""
-    saved = Path(config["results_root"]) / "pixel" / volume.name
+    volume: Volume, scorer: OneAxis, root: Path, device: torch.device, resume: bool
+) -> tuple[npt.NDArray[np.float32], float]:
+    """The map of a volume, computed or read, and the score."""
+    saved = root / "pixel" / volume.name
     if resume and saved.is_file():
-        return read_volume(saved).data
-    image = torch.from_numpy(volume.data).to(device)
-    found = axis_map(image, model, int(config["apply_along_axis"]), looking, tuple(image.shape))
-    if config["delete_zero_area"]:
-        found = found * (image > 0)
-    return found.cpu().numpy()
+        voxels = read_volume(saved).data
+        return voxels, reduced(voxels, scorer.reduction)
+    computed, score = scorer.predict(volume.data, device)
+    return computed.cpu().numpy(), score
 
 
 @torch.inference_mode()
@@ -163,10 +172,6 @@ def _maps(model: Model, images: Tensor, device: torch.device, precision: str) ->
         rebuilt = model.reconstruct(images)
         found: Tensor = model.loss(images, rebuilt.float())
     return found.float().mean(1).cpu().numpy()
-
-
-def _reduced(found: npt.NDArray[np.floating], reduction: str) -> float:
-    return float(found.max() if reduction == "max" else found.mean())
 
 
 def _save_map(folder: Path, name: str, found: npt.NDArray[np.float32], images: Images) -> None:

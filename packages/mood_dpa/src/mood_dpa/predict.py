@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 from mood_dpa.checkpoints import Model, load_model
-from mood_dpa.configuration import Config, predict_config, read_config
+from mood_dpa.configuration import Config, predict_config, read_config, with_found_paths
 from mood_dpa.data.preprocessing import trilinear
 from mood_dpa.data.volume_queue import Writer, own_share, read_ahead, report_failures
 from mood_dpa.data.volumes import Volume, list_volumes, write_volume
 from mood_dpa.perceptual import PerceptualLoss, uses_layers
-from mood_dpa.scores import Looking, axis_map, combine
+from mood_dpa.scores import SliceSelection, axis_map, combine
 from mood_dpa.standalone import InputError, MissingFileError, resolve_device, warn_of_slow_bf16, write_text
 from mood_dpa.vgg import VGG19, SharedFeatures
 
@@ -33,12 +33,46 @@ class AxisModel:
 
     model: Model
     axis: int
-    looking: Looking
+    selection: SliceSelection
+
+
+@dataclass(frozen=True)
+class OneAxis:
+    """What `inference_evaluate_3d` does with a volume: the map of one model as it is.
+
+    Attributes:
+        part: the model.
+        delete_zero_area: set voxels whose image is not positive to 0.
+        reduction: of the map to the score, `max` or `mean`.
+    """
+
+    part: AxisModel
+    delete_zero_area: bool
+    reduction: str = "max"
+
+    @torch.inference_mode()
+    def predict(self, image: npt.NDArray[Any], device: torch.device) -> tuple[Tensor, float]:
+        """As `Ensemble.predict`."""
+        volume = on_device(image, device)
+        found = axis_map(volume, self.part.model, self.part.axis, self.part.selection, tuple(volume.shape))
+        if self.delete_zero_area:
+            found = found * (volume > 0)
+        return found, reduced(found.cpu().numpy(), self.reduction)
+
+
+def reduced(voxels: npt.NDArray[np.floating], reduction: str) -> float:
+    """The score of a map: its `max` or `mean`."""
+    return float(voxels.max() if reduction == "max" else voxels.mean())
+
+
+def on_device(image: npt.NDArray[Any], device: torch.device) -> Tensor:
+    """float32 (n0, n1, n2), column by column as NIfTI files hold it: the last bit of a sum depends on the layout."""
+    return torch.from_numpy(np.asarray(image, dtype=np.float32, order="F")).to(device)
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """All models of a prediction.
+    """What `predict_3d` does with a volume: the mean of the maps of several models, and its maximum.
 
     Attributes:
         cube: side of the cube in which the maps are averaged; None is the volume's own size.
@@ -59,15 +93,15 @@ class Ensemble:
             image: (n0, n1, n2) in [0, 1].
             device: of the models.
         """
-        volume = torch.from_numpy(np.asarray(image, dtype=np.float32)).to(device)
+        volume = on_device(image, device)
         shape = tuple(volume.shape)
         target = shape if self.cube is None else (self.cube,) * 3
-        maps = [axis_map(volume, part.model, part.axis, part.looking, target) for part in self.models]
-        found = combine(maps, self.divisor)
+        maps = [axis_map(volume, part.model, part.axis, part.selection, target) for part in self.models]
+        mean = combine(maps, self.divisor)
         if not self.delete_zero_area:
-            return trilinear(found, shape), float(found.max())
-        found = trilinear(found, shape) * (volume > 0)
-        return found, float(found.max())
+            return trilinear(mean, shape), float(mean.max())
+        cut = trilinear(mean, shape) * (volume > 0)
+        return cut, float(cut.max())
 
 
 def predict_step(options: argparse.Namespace) -> None:
@@ -75,7 +109,7 @@ def predict_step(options: argparse.Namespace) -> None:
     device = resolve_device(options.device)
     warn_of_slow_bf16(device, options.precision)
     paths = list_volumes(Path(options.input))
-    config = predict_config(read_config(options.config))
+    config = with_found_paths(predict_config(read_config(options.config)), Path(options.config))
     ensemble = load_ensemble(config, device, options.precision)
     predict_folder(paths, Path(options.output), ensemble, device, options.mode, options.resume, options.pictures)
 
@@ -113,10 +147,14 @@ def load_ensemble(
             raise InputError(f"{entry['checkpoint_path']} was not trained with a perceptual loss.")
         model.loss.absolute = model.loss.relative = True
         model.loss.reduction = "pixelwise"
-        looking = Looking(
-            bool(config["do_not_process_small_area"]), entry["resize"], float(config["small_area"]), precision
+        least = entry.get("small_area")
+        selection = SliceSelection(
+            bool(config["do_not_process_small_area"]),
+            entry["resize"],
+            float(config["small_area"] if least is None else least),
+            precision,
         )
-        parts.append(AxisModel(model.to(device), int(entry["along_axis"]), looking))
+        parts.append(AxisModel(model.to(device), int(entry["along_axis"]), selection))
     return Ensemble(tuple(parts), config["resize"], bool(config["delete_zero_area"]), float(config["divisor"]))
 
 
@@ -147,13 +185,13 @@ def predict_folder(
     drawn: list[Path] = []
     with Writer() as write:
         for volume in read_ahead(todo, failed):
-            found, score = ensemble.predict(volume.data, device)
+            voxels, score = ensemble.predict(volume.data, device)
             if mode == "sample":
                 write(write_text, result_path(output, volume.name, mode), repr(score))
             else:
-                write(write_volume, result_path(output, volume.name, mode), found.cpu().numpy(), volume)
+                write(write_volume, result_path(output, volume.name, mode), voxels.cpu().numpy(), volume)
             if pictures:
-                drawn.append(_draw(volume, found.cpu().numpy(), output))
+                drawn.append(_draw(volume, voxels.cpu().numpy(), output))
     if drawn:
         from mood_dpa.figures import write_page
 
@@ -167,7 +205,7 @@ def result_path(output: Path, name: str, mode: str) -> Path:
     return output / (name if mode == "pixel" else f"{name}.txt")
 
 
-def _draw(volume: Volume, found: npt.NDArray[np.float32], output: Path) -> Path:
+def _draw(volume: Volume, voxels: npt.NDArray[np.float32], output: Path) -> Path:
     from mood_dpa.figures import write_overlay
 
-    return write_overlay(output / "pictures" / f"{volume.name}.png", volume, found)
+    return write_overlay(output / "pictures" / f"{volume.name}.png", volume, voxels)

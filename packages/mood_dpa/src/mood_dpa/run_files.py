@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class Recorder:
-    """A listener of `fit.Trainer`; of several ranks only the first writes.
+    """A listener of `loop.Trainer`; of several ranks only the first writes.
 
     Args:
         root: log_root; gets `tensorboard/`, `images/`, `metrics.jsonl`, `config.json`.

@@ -19,7 +19,7 @@ BACK = {0: (0, 1, 2), 1: (1, 0, 2), 2: (1, 2, 0)}  # from (slice, row, column) t
 
 
 @dataclass(frozen=True)
-class Looking:
+class SliceSelection:
     """Which slices are looked at, and how.
 
     Attributes:
@@ -36,7 +36,7 @@ class Looking:
 
 
 @torch.inference_mode()
-def axis_map(volume: Tensor, model: Model, axis: int, looking: Looking, target: tuple[int, ...]) -> Tensor:
+def axis_map(volume: Tensor, model: Model, axis: int, selection: SliceSelection, target: tuple[int, ...]) -> Tensor:
     """Anomaly map of a volume along one axis.
 
     The relative error is normalised over all slices that are looked at, so leaving some out changes every value.
@@ -46,7 +46,7 @@ def axis_map(volume: Tensor, model: Model, axis: int, looking: Looking, target: 
         volume: float32 (n0, n1, n2) in [0, 1], on the model's device.
         model: with its loss in 3D mode and reduction `pixelwise`.
         axis: the slicing axis.
-        looking: choice and size of slices.
+        selection: choice and size of slices.
         target: size to bring the map to.
 
     Returns:
@@ -54,14 +54,14 @@ def axis_map(volume: Tensor, model: Model, axis: int, looking: Looking, target: 
     """
     slices = volume.movedim(axis, 0)
     chosen = torch.arange(len(slices), device=volume.device)
-    if looking.skip_small:
-        chosen = chosen[slices.sum(dim=(1, 2), dtype=torch.float64) > looking.small_area]
+    if selection.skip_small:
+        chosen = chosen[slices.sum(dim=(1, 2), dtype=torch.float64) > selection.small_area]
     if not len(chosen):
         return volume.new_zeros(target)
-    images = prepare_slices(slices[chosen], looking.size)  # (k, 1, r, r)
+    images = prepare_slices(slices[chosen], selection.size)  # (k, 1, r, r)
     if volume.device.type == "cuda":
         images = images.contiguous(memory_format=torch.channels_last)
-    with autocast(volume.device, looking.precision):
+    with autocast(volume.device, selection.precision):
         rebuilt = torch.cat([model.reconstruct(part) for part in images.split(images_at_once(images))]).float()
         found = volume_map(model, images, rebuilt)  # (k, r, r)
     whole = found.new_zeros(len(slices), *found.shape[1:])

@@ -14,6 +14,7 @@ from ood_shared.devices import autocast, make_scaler, maybe_compile, resolve_dev
 from ood_shared.errors import InputError, unknown
 from ood_shared.runs import Run, refuse_other_settings
 from ood_shared.signals import Terminated, deferred_sigterm
+from ood_shared.training import RANKS, refuse_other_ranks, save_state, update
 from torch import Tensor
 
 from mood_dpa.collapse import CollapseWatch
@@ -176,14 +177,17 @@ def train_simclr(
     if resume and state_path.is_file():
         refuse_other_settings(folder, {"seed": seed, **config}, MAY_DIFFER)
         state = load_checkpoint(state_path)
+        ranks = state[RANKS] if RANKS in state else _ranks_of_old(state)
+        refuse_other_ranks(state_path, len(ranks), "Start anew without --resume.")
         checkpoints.load_weights(network, state["network"], state_path)
         optimizer.load_state_dict(state["optimizer"])
         scaler.load_state_dict(state["scaler"])
         generator.set_state(state["generator"])
-        views.set_state(state["views"][min(rank, len(state["views"]) - 1)])
         first, best = int(state["epoch"]), float(state["best"])
-        if "watch" in state:  # older checkpoints have none
-            watch.load_state_dict(state["watch"])
+        own = ranks[rank]
+        views.set_state(own["views"])
+        if "watch" in own:  # older checkpoints have none
+            watch.load_state_dict(own["watch"])
     distributed.broadcast(network)
     run = Run(folder, {"seed": seed, **config}, log_to="tensorboard", last_step=first * steps)
     if distributed.is_main():
@@ -207,11 +211,7 @@ def train_simclr(
                     group["lr"] = warmed(rates[epoch], epoch * steps + number, warmup)
                 loss, zi, zj = loss_of(order)
                 watch.add(loss, zi, zj)
-                optimizer.zero_grad(set_to_none=True)
-                scaler.scale(loss).backward()
-                distributed.average_gradients(network)
-                scaler.step(optimizer)
-                scaler.update()
+                update(network, optimizer, scaler, loss)
                 at = epoch * steps + number + 1
                 if at % int(config["log_every_n_steps"]) == 0 or number + 1 == steps:
                     run.log({"epoch": at, "train_loss": float(loss.detach())})
@@ -228,14 +228,17 @@ def train_simclr(
                 run.log({"epoch": (epoch + 1) * steps, "validation_loss": value, "cosine_lr_decay": rates[epoch]})
                 if distributed.is_main():
                     print(f"epoch {epoch + 1}/{epochs}  validation loss {value:.4f}", flush=True)
-            all_views = distributed.gather_objects(views.get_state())
-            if distributed.is_main():
-                state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "best": best}
-                state |= {"scaler": scaler.state_dict(), "generator": generator.get_state(), "views": all_views}
-                state["watch"] = watch.state_dict()
-                checkpoints.save(state_path, {**state, "epoch": epoch + 1})
+            common = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "best": best}
+            common |= {"scaler": scaler.state_dict(), "generator": generator.get_state(), "epoch": epoch + 1}
+            save_state(state_path, common, {"views": views.get_state(), "watch": watch.state_dict()})
     run.close()
     return best
+
+
+def _ranks_of_old(state: dict[str, Any]) -> list[dict[str, Any]]:
+    """What is each rank's own in a checkpoint of an earlier version: views by rank, one count for all, if any."""
+    counts = {"watch": state["watch"]} if "watch" in state else {}
+    return [{"views": views, **counts} for views in state["views"]]
 
 
 def _unit(zi: Tensor, zj: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,16 +6,19 @@ needs, under the published names where there are such.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ood_shared import checkpoints, distributed
 from ood_shared.errors import InputError
+from ood_shared.training import RANKS, refuse_other_ranks, save_state
 
 if TYPE_CHECKING:
-    from mood_dpa.fit import Trainer
+    from mood_dpa.loop import Trainer
 
 CHECKPOINT, RESUME, MODEL = "checkpoint.tar", "resume.tar", "anomaly_detection.tar"
 FIRST_BEST = 1e7
+ADVICE = "Start anew without --resume or finetune_from."
 
 
 @dataclass
@@ -36,10 +39,12 @@ class Progress:
     stopped: bool = False
 
 
-def model_state(trainer: "Trainer") -> dict[str, Any]:
-    """The networks of the stage under way, with what inference has to know of them."""
+def save_model(trainer: "Trainer") -> None:
+    """Write the networks of the stage under way, with what inference has to know of them; nothing without a folder."""
+    if trainer.folder is None or not distributed.is_main():
+        return
     at, stage = trainer.at, trainer.stage
-    return {
+    state = {
         "niter": at.k,
         "n_iter": at.n_iter,
         "config": dict(trainer.config),
@@ -49,15 +54,18 @@ def model_state(trainer: "Trainer") -> dict[str, Any]:
         "enc": trainer.encoder.state_dict(),
         "dec": trainer.decoder.state_dict(),
     }
+    for name in (f"anomaly_detection_res_{stage.resolution}_iter_{at.n_iter}.tar", MODEL):
+        checkpoints.save(trainer.folder / name, state)
 
 
-def run_state(trainer: "Trainer") -> dict[str, Any]:
-    """Everything that decides the rest of the run, under the published names where there are such.
+def save_run(trainer: "Trainer", name: str) -> None:
+    """Write everything that decides the rest of the run, under the published names where there are such.
 
-    Every rank has to call it: their random states are gathered.
+    Every rank has to call it: what is each rank's own is gathered. Nothing is written without a folder.
     """
-    rng = distributed.gather_objects(checkpoints.rng_state())
-    return {
+    if trainer.folder is None:
+        return
+    common = {
         "config": dict(trainer.config),
         "stage": trainer.stage.kind,
         "resolution": trainer.stage.resolution,
@@ -72,9 +80,9 @@ def run_state(trainer: "Trainer") -> dict[str, Any]:
         "mix_res_module": {},
         "run": asdict(trainer.at),
         "scaler": trainer.scaler.state_dict(),
-        "batches": trainer.source.state_dict(),
-        "rng": rng,
     }
+    own = {"batches": trainer.source.state_dict(), "rng": checkpoints.rng_state()}
+    save_state(trainer.folder / name, common, own)
 
 
 def restore(trainer: "Trainer", state: Mapping[str, Any], source: object) -> None:
@@ -84,13 +92,16 @@ def restore(trainer: "Trainer", state: Mapping[str, Any], source: object) -> Non
     int(T progress).
 
     Raises:
-        InputError: a stage that is not in the plan, or weights of other networks.
+        InputError: a stage that is not in the plan, weights of other networks, or another number of processes.
     """
-    places = [(s.kind, s.resolution) for s in trainer.plan]
-    place = (str(state["stage"]), int(state["resolution"]))
-    if place not in places:
-        raise InputError(f"{source} stopped in stage {place[0]} at {place[1]}, which this configuration lacks.")
-    index = places.index(place)
+    if "run" in state:
+        ranks = state[RANKS] if RANKS in state else _ranks_of_old(state)
+        refuse_other_ranks(Path(str(source)), len(ranks), ADVICE)
+    stages = [(s.kind, s.resolution) for s in trainer.plan]
+    stage = (str(state["stage"]), int(state["resolution"]))
+    if stage not in stages:
+        raise InputError(f"{source} stopped in stage {stage[0]} at {stage[1]}, which this configuration lacks.")
+    index = stages.index(stage)
     if "run" in state:
         trainer.at = Progress(**state["run"])
     else:
@@ -107,6 +118,11 @@ def restore(trainer: "Trainer", state: Mapping[str, Any], source: object) -> Non
         return
     trainer.adam.load_state_dict(state["optimizer"])
     trainer.scaler.load_state_dict(state["scaler"])
-    trainer.source.load_state_dict(state["batches"])
-    ranks = state["rng"]
-    checkpoints.restore_rng_state(ranks[min(distributed.rank(), len(ranks) - 1)])
+    own = ranks[distributed.rank()]
+    trainer.source.load_state_dict(own["batches"])
+    checkpoints.restore_rng_state(own["rng"])
+
+
+def _ranks_of_old(state: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What is each rank's own in a checkpoint of an earlier version: random states by rank, batches common to all."""
+    return [{"batches": state["batches"], "rng": rng} for rng in state["rng"]]

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,18 @@ import torch
 from ood_shared import distributed, runs
 from ood_shared.devices import resolve_device, seed_everything
 from ood_shared.errors import InputError, MissingFileError
+from ood_shared.training import Compute
 from torch import Tensor
 
-from mood_dpa import fit
 from mood_dpa.checkpoints import build_families, note_ignored_options
 from mood_dpa.configuration import Config, read_config, train_config, write_config
 from mood_dpa.data.paths import settle
 from mood_dpa.data.slices import Batches, Images
+from mood_dpa.loop import DISPLAYED, Trainer
 from mood_dpa.perceptual import make_loss
 from mood_dpa.run_files import Recorder
 from mood_dpa.standalone import load_checkpoint, warn_of_slow_bf16
+from mood_dpa.state import MODEL, RESUME, Progress
 
 FREE = ("num_workers", "verbose", "finetune_from")  # may differ when a run goes on
 
@@ -29,22 +32,21 @@ def train_step(options: argparse.Namespace) -> None:
     config = train_config(settle(read_config(options.config), options))
     with distributed.setup(resolve_device(options.device)) as device:
         warn_of_slow_bf16(device, options.precision)
-        train(config, fit.Compute(device, options.precision, options.compile), options.resume)
+        train(config, replace(Compute.from_options(options), device=device))
 
 
-def train(config: Config, compute: fit.Compute, resume: bool = False) -> fit.Progress:
+def train(config: Config, compute: Compute) -> Progress:
     """Train; leaves checkpoints in checkpoint_root, curves and pictures in log_root.
 
     Args:
         config: checked training configuration.
-        compute: device, precision, compilation.
-        resume: go on from `resume.tar` in checkpoint_root when there is one.
+        compute: how to compute; `resume` goes on from `resume.tar` in checkpoint_root when there is one.
 
     Raises:
         InputError: data, weights or a checkpoint that cannot be used.
     """
     folder, logs = Path(config["checkpoint_root"]), Path(config["log_root"])
-    state = _checkpoint(config, folder, resume)
+    state = _checkpoint(config, folder, compute.resume)
     seed = seed_everything(config["random_seed"])
     note_ignored_options(config)
     ranks = (distributed.rank(), distributed.world_size())
@@ -57,34 +59,34 @@ def train(config: Config, compute: fit.Compute, resume: bool = False) -> fit.Pro
         kwargs["mode_3d"] = True
     loss = make_loss(config["image_rec_loss"]["loss_type"], kwargs)
     if distributed.is_main():
-        if not resume and (folder / fit.MODEL).exists():
+        if not compute.resume and (folder / MODEL).exists():
             print(f"warning: {folder} holds the models of another run; this one writes beside them.", file=sys.stderr)
         for root in (folder, logs):
             write_config(root / "train_config.yaml", config)
     last_step = int(state["n_iter"]) if state else 0
     recorder = Recorder(logs, runs_settings(config), last_step, bool(config["verbose"]))
-    trainer = fit.Trainer(
+    trainer = Trainer(
         config,
         build_families(config),
         loss,
         source,
         lambda: _validation(val_images, config, compute.device, ranks, trainer.batch_size),
-        source.display(fit.DISPLAYED),
+        source.display(DISPLAYED),
         folder,
         listeners=[recorder],
         compute=compute,
     )
     if state is not None:
-        trainer.load_state_dict(state, config["finetune_from"] or folder / fit.RESUME)
+        trainer.load_state_dict(state, config["finetune_from"] or folder / RESUME)
     if config["verbose"] and distributed.is_main():
         print(f"{len(train_images)} training and {len(val_images)} validation images, seed {seed}, {compute.device}")
     try:
-        found = trainer.fit()
+        progress = trainer.fit()
         trainer.save_resume()
     finally:
         recorder.close()
     distributed.wait_for_all()
-    return found
+    return progress
 
 
 def runs_settings(config: Config) -> dict[str, Any]:
@@ -94,9 +96,9 @@ def runs_settings(config: Config) -> dict[str, Any]:
 
 def _checkpoint(config: Config, folder: Path, resume: bool) -> dict[str, Any] | None:
     """The state to go on from."""
-    if resume and (folder / fit.RESUME).is_file():
+    if resume and (folder / RESUME).is_file():
         runs.refuse_other_settings(Path(config["log_root"]), runs_settings(config), FREE)
-        return load_checkpoint(folder / fit.RESUME)
+        return load_checkpoint(folder / RESUME)
     if config["finetune_from"]:
         path = Path(config["finetune_from"])
         if not path.is_file():

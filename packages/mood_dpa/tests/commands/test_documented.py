@@ -8,9 +8,10 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from mood_dpa import cli, fit
+from mood_dpa import cli
 from mood_dpa.configuration import read_config, write_config
 from mood_dpa.standalone import load_checkpoint
+from mood_dpa.state import MODEL, RESUME
 from ood_shared.contract import COMMON, Common
 from ood_shared.results.record import read_result
 from ood_shared.results.thumbnails import PICTURES, read_pictures
@@ -149,7 +150,7 @@ def test_training_of_two_processes_equals_one(prepared: Path, tmp_path: Path) ->
     for rank in run_ranks([script, "train", str(tmp_path / "two.yaml"), "--device", "cpu"], cwd=tmp_path):
         assert rank.status == 0, rank.err
     one, two = (
-        load_checkpoint(folder / fit.RESUME)["enc"]
+        load_checkpoint(folder / RESUME)["enc"]
         for folder in (prepared / "axis_0" / "checkpoints", tmp_path / "two" / "c")
     )
     for key, value in one.items():
@@ -268,4 +269,4 @@ def test_training_runs_on_a_gpu(flags: list[str], prepared: Path, tmp_path: Path
     config["image_rec_loss"] = {"loss_type": "relative_perceptual_L1", "loss_kwargs": kwargs}
     write_config(tmp_path / "t.yaml", config)
     done("train", tmp_path / "t.yaml", "--device", "cuda", *flags)
-    assert (tmp_path / "c" / fit.MODEL).is_file()
+    assert (tmp_path / "c" / MODEL).is_file()

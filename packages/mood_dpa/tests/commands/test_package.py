@@ -36,10 +36,10 @@ def test_names_are_those_of_the_implementation() -> None:
     from anomaly_detection.dpa.feature_extractor import VGG19
     from anomaly_detection.dpa.train import Trainer
     from anomaly_detection.utils.data.datasets import Images
-    from mood_dpa import fit, vgg
+    from mood_dpa import loop, vgg
     from mood_dpa.data import slices
 
-    assert (VGG19, Trainer, Images) == (vgg.VGG19, fit.Trainer, slices.Images)
+    assert (VGG19, Trainer, Images) == (vgg.VGG19, loop.Trainer, slices.Images)
     with pytest.raises(ImportError, match="Nothing"):
         from anomaly_detection.dpa.layers import Nothing  # noqa: F401
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from mood_dpa.checkpoints import build_families
-from mood_dpa.fit import Trainer
+from mood_dpa.loop import Trainer
 from mood_dpa.perceptual import make_loss
 
 from .conftest import fill, rule_features

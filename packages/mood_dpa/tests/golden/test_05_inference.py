@@ -9,11 +9,10 @@ import pytest
 import torch
 from mood_dpa.checkpoints import Model, build_families
 from mood_dpa.data.preprocessing import trilinear
-from mood_dpa.evaluate import _reduced as reduced
 from mood_dpa.perceptual import make_loss
-from mood_dpa.predict import AxisModel, Ensemble
+from mood_dpa.predict import AxisModel, Ensemble, reduced
 from mood_dpa.ranking import Ranking, rank_metrics
-from mood_dpa.scores import Looking, axis_map
+from mood_dpa.scores import SliceSelection, axis_map
 from ood_shared.testing.golden import names
 
 from .conftest import GOLDEN, fill, rule_features
@@ -52,7 +51,7 @@ def map_of(models: dict, file: str, axis: int, small: bool, size: int | None) ->
         model, res = models[axis]
         volume = torch.from_numpy(ARRAYS[f"vol/{file}"])
         target = tuple(volume.shape) if size is None else (size,) * 3
-        _MAPS[key] = axis_map(volume, model, axis, Looking(small, res), target)
+        _MAPS[key] = axis_map(volume, model, axis, SliceSelection(small, res), target)
     return _MAPS[key]
 
 
@@ -61,11 +60,11 @@ def _each_map_once(models: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     """Predictions share the maps of one axis between cases; the networks need not run again for each."""
     volumes = {ARRAYS[f"vol/{file}"].tobytes(): file for file in FILES}
 
-    def cached(volume: torch.Tensor, model: Model, axis: int, looking: Looking, target: tuple) -> torch.Tensor:
+    def cached(volume: torch.Tensor, model: Model, axis: int, selection: SliceSelection, target: tuple) -> torch.Tensor:
         file = volumes[volume.numpy().tobytes()]
         size = None if target == tuple(volume.shape) else target[0]
         assert model is models[axis][0]
-        return map_of(models, file, axis, looking.skip_small, size)
+        return map_of(models, file, axis, selection.skip_small, size)
 
     monkeypatch.setattr("mood_dpa.predict.axis_map", cached)
 
@@ -116,8 +115,8 @@ def test_maps_scores_and_metrics_of_one_axis_agree(case: dict, models: dict) -> 
 
 @pytest.mark.parametrize("case", CASES["predict_3d"], ids=lambda c: c["key"])
 def test_averaged_predictions_agree(case: dict, models: dict) -> None:
-    looking = Looking(case["do_not_process_small_area"], case["model_resize"])
-    parts = tuple(AxisModel(models[axis][0], axis, looking) for axis in case["axes"])
+    selection = SliceSelection(case["do_not_process_small_area"], case["model_resize"])
+    parts = tuple(AxisModel(models[axis][0], axis, selection) for axis in case["axes"])
     ensemble = Ensemble(parts, case["resize"], case["delete_zero_area"])
     true = next((e for e in TRUE["predict_3d"] if e["key"] == case.get("index_true_key")), None)
     for file in FILES:

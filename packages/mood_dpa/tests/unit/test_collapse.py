@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from mood_dpa import detector, simclr_train
+from mood_dpa import simclr_train, within_budget
 from mood_dpa.collapse import PATIENCE, CollapseWatch
 from mood_dpa.configuration import read_config, write_config
-from mood_dpa.fit import Compute
 from mood_dpa.simclr import nt_xent, warmed
 from mood_dpa.simclr_train import simclr_config
 from mood_dpa.standalone import load_checkpoint
 from ood_shared.errors import InputError
+from ood_shared.training import Compute
 from sklearn.datasets import load_digits
 
 from ..conftest import PACKAGE
@@ -120,18 +120,18 @@ def test_a_wrong_rate_or_warm_up_is_named(wrong: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "warmup", "collapses"), [(3e-4, 0, True), (detector.SIMCLR_RATE, detector.SIMCLR_WARMUP, False)]
+    ("rate", "warmup", "collapses"), [(3e-4, 0, True), (within_budget.SIMCLR_RATE, within_budget.SIMCLR_WARMUP, False)]
 )
 def test_vgg19_collapses_at_the_published_rate_and_not_at_ours(
     rate: float, warmup: int, collapses: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(detector, "SIMCLR_RATE", rate)
-    monkeypatch.setattr(detector, "SIMCLR_WARMUP", warmup)
+    monkeypatch.setattr(within_budget, "SIMCLR_RATE", rate)
+    monkeypatch.setattr(within_budget, "SIMCLR_WARMUP", warmup)
     slices = torch.from_numpy(load_digits().images[:8]).float()[:, None] / 16
     slices = torch.nn.functional.interpolate(slices, (32, 32), mode="bilinear")
     torch.manual_seed(0)
     with pytest.raises(InputError, match="collapsed") if collapses else nullcontext():
-        detector.pretrained(slices, 16, torch.Generator().manual_seed(0), Compute(CPU))
+        within_budget.pretrained(slices, 16, torch.Generator().manual_seed(0), Compute(CPU))
 
 
 class Brightness(torch.nn.Module):
@@ -156,7 +156,7 @@ def test_a_run_that_collapses_stops_in_one_line_and_loses_nothing(
     write_config(tmp_path / "short.yaml", short_config(prepared))
     done(*words)
     folder = tmp_path / "runs" / "short"
-    assert load_checkpoint(folder / "checkpoint.pt")["watch"]["longest"] < PATIENCE
+    assert load_checkpoint(folder / "checkpoint.pt")["ranks"][0]["watch"]["longest"] < PATIENCE
     before = {name: (folder / name).read_bytes() for name in ("checkpoint.pt", "checkpoints/model.pth")}
     write_config(tmp_path / "short.yaml", short_config(prepared, epochs=2))
     monkeypatch.setattr(Brightness, "blind", True)

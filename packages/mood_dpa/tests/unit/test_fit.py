@@ -1,20 +1,22 @@
 """Training: resumption, early stopping, divergence, checkpoints of the published program."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from mood_dpa import fit
 from mood_dpa.checkpoints import build_families, load_model
 from mood_dpa.configuration import train_config, write_config
 from mood_dpa.data.slices import Batches, Images
-from mood_dpa.fit import Compute, Trainer
+from mood_dpa.loop import Trainer
 from mood_dpa.perceptual import make_loss
 from mood_dpa.standalone import load_checkpoint
+from mood_dpa.state import CHECKPOINT, MODEL, RESUME
 from mood_dpa.train import train
 from ood_shared.errors import InputError
 from ood_shared.signals import Terminated
+from ood_shared.training import Compute
 
 from ..conftest import small_train_config
 
@@ -22,14 +24,14 @@ CPU = Compute(torch.device("cpu"))
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    state = load_checkpoint(folder / fit.RESUME)
+    state = load_checkpoint(folder / RESUME)
     return {f"{part}.{key}": value for part in ("enc", "dec") for key, value in state[part].items()}
 
 
 def run(at: Path, prepared: Path, resume: bool = False, **changes: object) -> dict[str, torch.Tensor]:
     config = small_train_config(prepared, **changes)
     config |= {"checkpoint_root": str(at / "checkpoints"), "log_root": str(at / "logs")}
-    train(train_config(config), CPU, resume)
+    train(train_config(config), replace(CPU, resume=resume))
     return weights(at / "checkpoints")
 
 
@@ -86,13 +88,13 @@ def test_resuming_with_another_learning_rate_is_refused(prepared: Path, tmp_path
 
 def test_the_last_stage_has_exactly_its_length(prepared: Path, tmp_path: Path) -> None:
     run(tmp_path, prepared, stab_iter=6, trns_iter=0, initial_image_res=8)
-    assert load_checkpoint(tmp_path / "checkpoints" / fit.RESUME)["n_iter"] == 6
+    assert load_checkpoint(tmp_path / "checkpoints" / RESUME)["n_iter"] == 6
 
 
 def test_patience_ends_a_run_that_does_not_get_better(prepared: Path, tmp_path: Path) -> None:
     changes = {"initial_image_res": 8, "stab_iter": 40, "val_iter": 1, "early_stopping_min_delta": 1e9}
     run(tmp_path, prepared, **changes, early_stopping_patience=3)
-    state = load_checkpoint(tmp_path / "checkpoints" / fit.RESUME)
+    state = load_checkpoint(tmp_path / "checkpoints" / RESUME)
     assert state["n_iter"] == 4  # patience + 1 validations without improvement
 
 
@@ -151,8 +153,8 @@ def test_packed_slices_and_single_files_give_the_same_images(prepared: Path, tmp
 def test_a_checkpoint_of_the_published_program_is_read(prepared: Path, tmp_path: Path) -> None:
     """Its `optimizer` entry holds VGG19 weights, its progress is a NumPy number, nothing else is stored."""
     run(tmp_path / "own", prepared)
-    state = torch.load(tmp_path / "own" / "checkpoints" / fit.CHECKPOINT, weights_only=True)
-    old = {key: state[key] for key in state if key not in ("run", "scaler", "batches", "rng")}
+    state = torch.load(tmp_path / "own" / "checkpoints" / CHECKPOINT, weights_only=True)
+    old = {key: state[key] for key in state if key not in ("run", "scaler", "ranks")}
     old |= {"optimizer": {"image_rec_loss._loss.model.conv1_1.weight": torch.zeros(2)}, "progress": np.float64(1 / 3)}
     torch.save(old, tmp_path / "old.tar")
     config = train_config(small_train_config(prepared))
@@ -164,7 +166,7 @@ def test_a_checkpoint_of_the_published_program_is_read(prepared: Path, tmp_path:
 
 
 def test_a_trained_model_loads_with_another_loss_without_its_vgg_file(prepared: Path, tmp_path: Path) -> None:
-    path = prepared / "axis_0" / "checkpoints" / fit.MODEL
+    path = prepared / "axis_0" / "checkpoints" / MODEL
     state = torch.load(path, weights_only=True)
     missing = {"path_to_vgg19_weights": "/nowhere.tar", "weights_per_resolution": {8: {"feature_weights": {"r11": 1}}}}
     state["config"]["image_rec_loss"] = {"loss_type": "relative_perceptual_L1", "loss_kwargs": missing}
@@ -192,7 +194,7 @@ def test_autoencoders_of_volumes_train_and_are_evaluated(prepared: Path, tmp_pat
     evaluation = {
         **{"verbose": False, "test_batch_size": 2, "results_root": str(tmp_path / "r"), "save_inference": True},
         **{"score_reduction": "max", "test_dataset": entry},
-        "test_model_path": str(tmp_path / "checkpoints" / fit.MODEL),
+        "test_model_path": str(tmp_path / "checkpoints" / MODEL),
     }
     write_config(tmp_path / "evaluate.yaml", evaluation)
     done("evaluate", tmp_path / "evaluate.yaml", "--device", "cpu")

@@ -14,7 +14,7 @@ from mood_dpa.growing import Stage, mix_resolution, plan_stages
 from mood_dpa.networks import DecoderFamily, EncoderFamily, Layers
 from mood_dpa.perceptual import PerceptualLoss, make_loss
 from mood_dpa.ranking import Ranking, rank_metrics
-from mood_dpa.scores import Looking, axis_map, combine
+from mood_dpa.scores import SliceSelection, axis_map, combine
 from mood_dpa.simclr import cosine_rates, nt_xent, view
 from mood_dpa.vgg import VGG19, check_layers, load_features, random_weights
 from ood_shared.errors import InputError
@@ -179,14 +179,14 @@ def test_resizing_equals_pil(shape: tuple[int, int], size: int) -> None:
 def test_an_interior_gap_keeps_slices_at_their_place(axis: int) -> None:
     volume = torch.ones(10, 10, 10)
     volume.movedim(axis, 0)[4:6] = 0
-    found = axis_map(volume, image_model(), axis, Looking(True, 8, small_area=50), (10, 10, 10)).movedim(axis, 0)
+    found = axis_map(volume, image_model(), axis, SliceSelection(True, 8, small_area=50), (10, 10, 10)).movedim(axis, 0)
     assert (found[4:6] == 0).all()
     assert (found[:4] > 0).all()
     assert (found[6:] > 0).all()
 
 
 def test_a_volume_without_any_slice_to_look_at_is_all_zero() -> None:
-    found = axis_map(torch.zeros(6, 7, 8), image_model(), 1, Looking(True, 8), (6, 7, 8))
+    found = axis_map(torch.zeros(6, 7, 8), image_model(), 1, SliceSelection(True, 8), (6, 7, 8))
     assert found.shape == (6, 7, 8)
     assert not found.any()
 
@@ -194,7 +194,7 @@ def test_a_volume_without_any_slice_to_look_at_is_all_zero() -> None:
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_maps_come_back_in_the_axes_of_the_volume(axis: int) -> None:
     volume = torch.rand(8, 8, 8, generator=torch.Generator().manual_seed(1))
-    found = axis_map(volume, image_model(0.0), axis, Looking(False, 8), (8, 8, 8))
+    found = axis_map(volume, image_model(0.0), axis, SliceSelection(False, 8), (8, 8, 8))
     assert torch.allclose(found, (2 * volume - 1).abs(), atol=1e-6)
 
 

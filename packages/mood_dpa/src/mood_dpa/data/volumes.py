@@ -123,21 +123,29 @@ def read_volume(path: Path, dtype: npt.DTypeLike = np.float32) -> Volume:
         if isinstance(error, InputError | PermissionError):
             raise
         raise InputError(f"{path} is cut short or damaged ({str(error)[:100]}). Fetch it again.") from None
-    if data.size == 0:
-        raise InputError(f"{path} has no voxel: {tuple(shape)}.")
-    bad = data.size - int(np.isfinite(data).sum())
-    if bad:
-        where = tuple(int(i) for i in np.argwhere(~np.isfinite(data))[0])
-        raise InputError(f"{path} has {bad} voxels that are NaN or infinite, the first at {where}. Replace them first.")
+    check_voxels(str(path), data)
     return Volume(path.name, data, np.asarray(affine, dtype=np.float64), header)
 
 
-def write_volume(path: Path, data: npt.NDArray[Any], like: Volume | npt.NDArray[np.float64]) -> None:
-    """Write a volume with the affine (and the orientation codes) of another, whole or not at all.
+def check_voxels(name: str, data: npt.NDArray[Any]) -> None:
+    """Refuse a volume without voxels, or with some that are not finite.
+
+    Raises:
+        InputError: names the first.
+    """
+    if data.size == 0:
+        raise InputError(f"{name} has no voxel: {tuple(data.shape)}.")
+    bad = data.size - int(np.isfinite(data).sum())
+    if bad:
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(data))[0])
+        raise InputError(f"{name} has {bad} voxels that are NaN or infinite, the first at {where}. Replace them first.")
+
+
+def as_image(data: npt.NDArray[Any], like: Volume | npt.NDArray[np.float64]) -> Any:
+    """A NIfTI image of data in its own type, with the affine (and the orientation codes) of another volume.
 
     Args:
-        path: `.nii` or `.nii.gz`.
-        data: float32 or uint8; written in its own type.
+        data: float32 or uint8.
         like: the volume whose space it is in, or an affine.
     """
     import nibabel
@@ -153,7 +161,18 @@ def write_volume(path: Path, data: npt.NDArray[Any], like: Volume | npt.NDArray[
         if not (int(like.header["sform_code"]) or int(like.header["qform_code"])):
             image.set_sform(affine, 1)  # without a code every reader would make up its own affine
     image.header.set_data_dtype(data.dtype)
-    content = image.to_bytes()
+    return image
+
+
+def write_volume(path: Path, data: npt.NDArray[Any], like: Volume | npt.NDArray[np.float64]) -> None:
+    """Write a volume with the affine (and the orientation codes) of another, whole or not at all.
+
+    Args:
+        path: `.nii` or `.nii.gz`.
+        data: float32 or uint8; written in its own type.
+        like: the volume whose space it is in, or an affine.
+    """
+    content = as_image(data, like).to_bytes()
     with atomic_path(path) as temporary:
         if path.name.endswith(".gz"):
             content = gzip.compress(content, COMPRESSION, mtime=0)

@@ -1,26 +1,26 @@
 """The training loop: stages of growing resolution, early stopping in the last, resumable after any step.
 
 Images come from outside (`take`, `validation`), what happens is told to listeners, and everything that decides the
-rest of a run is in its checkpoint (`fit_state`). The order of events is that of the published program.
+rest of a run is in its checkpoint (`state`). The order of events is that of the published program.
 """
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from ood_shared import checkpoints, distributed
+from ood_shared import distributed
 from ood_shared.devices import autocast, make_scaler, maybe_compile
 from ood_shared.errors import InputError
 from ood_shared.signals import Terminated, deferred_sigterm
+from ood_shared.training import Compute, update
 from torch import Tensor, nn
 
 from mood_dpa.checkpoints import Loss, lay_out
 from mood_dpa.growing import Stage, effective_resolution, mix_resolution, plan_stages
 from mood_dpa.networks import DecoderFamily, EncoderFamily, StageNet
-from mood_dpa.state import CHECKPOINT, MODEL, RESUME, Progress, model_state, restore, run_state
+from mood_dpa.state import CHECKPOINT, RESUME, Progress, restore, save_model, save_run
 
 DIVERGED = 1e9
 DISPLAYED = 4
@@ -39,15 +39,6 @@ class Source(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from there."""
-
-
-@dataclass(frozen=True)
-class Compute:
-    """How steps are computed."""
-
-    device: torch.device
-    precision: str = "fp32"
-    compiled: bool = False
 
 
 class Trainer:
@@ -116,7 +107,7 @@ class Trainer:
         self.loss.set_stage(stage.kind, stage.resolution)
         parameters = [p for p in self.nets.parameters() if p.requires_grad]
         self.adam = torch.optim.Adam(parameters, **self.config["adam_kwargs"])
-        self.forward = maybe_compile(self._forward, self.compute.compiled)
+        self.forward = maybe_compile(self._forward, self.compute.compile)
         self._bad = torch.zeros((), dtype=torch.bool, device=device)
         self._entered = True
 
@@ -176,7 +167,7 @@ class Trainer:
         last = at.index == len(self.plan) - 1
         if validated:
             self._check()
-            self._judge(self._validate(), last)
+            self._note_validation(self._validate(), last)
         if not last and at.k >= self.stage.length:
             self._check()
             self._save_checkpoint()
@@ -193,11 +184,7 @@ class Trainer:
         """One update; returns the loss of this rank's images, on the device."""
         images = self._mixed(images)
         value = self.forward(images)
-        self.adam.zero_grad(set_to_none=True)
-        self.scaler.scale(value).backward()
-        distributed.average_gradients(self.nets)
-        self.scaler.step(self.adam)
-        self.scaler.update()
+        update(self.nets, self.adam, self.scaler, value)
         value = value.detach()
         self._bad |= ~(value <= DIVERGED)  # also true for NaN
         return value
@@ -249,7 +236,7 @@ class Trainer:
         self._tell("scalar", "val/total", mean, self.at.n_iter)
         return mean
 
-    def _judge(self, value: float, last: bool) -> None:
+    def _note_validation(self, value: float, last: bool) -> None:
         """Save in the last stage what is better; stop after more than `patience` validations without."""
         if not last:
             return
@@ -283,33 +270,20 @@ class Trainer:
 
     def _save_checkpoint(self) -> None:
         self._tell("checkpoint", self.at.n_iter, self.at.k)
-        if self.folder is not None:
-            state = self.state_dict()
-            if distributed.is_main():
-                checkpoints.save(self.folder / CHECKPOINT, state)
+        save_run(self, CHECKPOINT)
 
     def save_resume(self) -> None:
         """Write `resume.tar`, from which `--resume` goes on."""
-        if self.folder is not None:
-            state = self.state_dict()
-            if distributed.is_main():
-                checkpoints.save(self.folder / RESUME, state)
+        save_run(self, RESUME)
 
     def _save_model(self) -> None:
         stage, at = self.stage, self.at
         self._tell("ad_model", stage.kind, stage.resolution, at.n_iter, at.k)
-        if self.folder is None or stage.kind != "stab" or not distributed.is_main():
-            return
-        state = model_state(self)
-        for name in (f"anomaly_detection_res_{stage.resolution}_iter_{at.n_iter}.tar", MODEL):
-            checkpoints.save(self.folder / name, state)
-
-    def state_dict(self) -> dict[str, Any]:
-        """See `fit_state.run_state`."""
-        return run_state(self)
+        if stage.kind == "stab":
+            save_model(self)
 
     def load_state_dict(self, state: Mapping[str, Any], source: object = "checkpoint") -> None:
-        """See `fit_state.restore`."""
+        """Go on from the content of a checkpoint; see `state.restore`."""
         restore(self, state, source)
 
     def _tell(self, name: str, *values: object) -> None:

@@ -1,0 +1,69 @@
+"""`mood_dpa.fit`: a detector trained on images or volumes in memory, by the code of the bench."""
+
+import tempfile
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from ood_shared.contract import BACKBONES
+from ood_shared.datasets import resize
+from ood_shared.detector import as_benchmark
+from ood_shared.devices import resolve_device
+from ood_shared.errors import unknown
+from ood_shared.images import Images
+from ood_shared.training import Compute
+from torch import Tensor
+
+from mood_dpa.bench import SCHEDULES
+from mood_dpa.data.user_volumes import Volumes, are_volumes, volumes_of
+from mood_dpa.detector import ImageDetector, VolumeDetector
+from mood_dpa.within_budget import SIDE, train_on_images, train_on_volumes
+
+
+def fit(
+    images: Images | Volumes,
+    labels: Sequence[int] | np.ndarray | Tensor | None = None,
+    *,
+    volumes: bool | None = None,
+    output_dir: str | Path | None = None,
+    budget: str = "smoke",
+    backbone: str = BACKBONES[0],
+    seed: int = 0,
+    device: str = "auto",
+    classes: Sequence[str] | None = None,
+) -> ImageDetector | VolumeDetector:
+    """Train a detector on exactly these images or volumes.
+
+    Args:
+        images: in-distribution ones: images of any size and colour, turned into grey ones of 32 x 32; or volumes, in
+            whose slices along each axis an autoencoder is trained.
+        labels: whole numbers (n,), checked and not used: nothing is classified.
+        volumes: whether they are volumes; None means that nibabel images and paths of NIfTI are, and arrays are not.
+        output_dir: keeps the run, for `load`; a temporary folder when None.
+        budget: how long, as `mood_dpa.bench --budget`.
+        backbone: checked and not used: there is no classifier.
+        seed: of every draw; the global generators are left as they were.
+        device: where it is trained.
+        classes: names of the labels, not used.
+
+    Raises:
+        InputError: images, volumes or labels that do not fit.
+    """
+    for what, word, known in (("budget", budget, SCHEDULES), ("backbone", backbone, BACKBONES)):
+        if word not in known:
+            raise unknown(what, word, known)
+    compute, schedule = Compute(resolve_device(device)), SCHEDULES[budget]
+    generator = torch.Generator().manual_seed(seed)
+    with tempfile.TemporaryDirectory() as temporary, torch.random.fork_rng():
+        torch.manual_seed(seed)
+        folder = Path(output_dir or temporary)
+        if are_volumes(images) if volumes is None else volumes:
+            given = [volume.data for volume in volumes_of(images)]
+            ensemble, _, _ = train_on_volumes(given, given[0].shape, schedule, generator, compute, folder)
+            return VolumeDetector(ensemble, compute.device)
+        prepare = partial(resize, size=(SIDE, SIDE), channels=1)
+        benchmark = as_benchmark(images, labels, prepare, classes)
+        model, _ = train_on_images(benchmark.train, benchmark.native, schedule, generator, compute, folder)
+        return ImageDetector(model, benchmark.native)
