@@ -145,7 +145,8 @@ def _of_weights(weights: Path, folder: Path | None, told: Told, device: torch.de
         evaluator.tune(rule, search=False)
     except InputError as error:
         raise InputError(f"{error} {_pass(rule)}" if rule.fits else str(error)) from None
-    names = suite.class_names or tuple(str(number) for number in range(count))
+    told_names = suite.class_names if len(suite.class_names) == count else ()
+    names = told_names or tuple(str(number) for number in range(count))
     return AscoodDetector(network, rule, suite.chain, prepare, names, precision=told.precision)
 
 

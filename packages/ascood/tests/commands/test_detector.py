@@ -100,6 +100,33 @@ def test_every_form_of_an_image_gives_the_same_score(here, paths, pixels):
         detector.score(pixels / 255.0)
 
 
+def test_images_of_other_sizes_are_resized_as_the_test_command_does(place, done, make_folder):
+    """Files of 45 pixels by the chain's resize and crop; the embedded digits of 8 as `ood_shared.datasets` does."""
+    make_folder(place / "mine", side=45)
+    train = ["--network.backbone.name", "lenet", "--optimizer.num_epochs", "1", "--num_workers", "0", "--num_gpus", "0"]
+    done("train", "--id-data", "folder:mine", *train, "--output-dir", "run/s0")
+    done("eval_ood", *EVAL, "--root", "run", "--save-score")
+    images = [path for label in "ab" for path in sorted((place / "mine/test" / label).iterdir())]
+    images += sorted((place / "mine/ood/near/bars/x").iterdir()) + sorted((place / "mine/ood/far/more/x").iterdir())
+    arrays = np.stack([np.asarray(Image.open(path)) for path in images])
+    assert arrays.shape == (22, 45, 45, 3)
+    detector = ascood.load("run/s0", device="cpu")
+    for form in (images, arrays):
+        assert np.array_equal(detector.score(form), written(place, "msp")["scores"])
+
+
+def test_digits_of_8_pixels_have_the_scores_of_the_test_command(place, done, digits_run):
+    shutil.copytree(digits_run, "run")
+    words = ["--id-data", "digits", "--wrapper-net", "ASCOODNet", "--device", "cpu", "--root", "run", "--no-aps"]
+    done("eval_ood", *words, "--postprocessor", "msp,nnguide", "--save-score")
+    digits = load_set("digits", "test", None).images
+    assert digits.shape[1:] == (8, 8, 1)
+    for name in ("msp", "nnguide"):  # nnguide is fitted to the run's own data set
+        arrays = written(place, name)
+        scores = ascood.load("run/s0", score=name, device="cpu").score(digits)
+        assert np.array_equal(scores, arrays["scores"][arrays["dataset"] == 0])
+
+
 def test_beyond_the_threshold_there_is_no_class(here, pixels):
     scores = written(here, "msp")["scores"]
     threshold = float(np.median(scores))
