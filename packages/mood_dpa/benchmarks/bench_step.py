@@ -17,6 +17,7 @@ from mood_dpa.data.folds import folds_text
 from mood_dpa.data.slices import Batches, Images
 from mood_dpa.loop import Trainer
 from mood_dpa.perceptual import PerceptualLoss
+from mood_dpa.settings import ImageSet, LoopSettings
 from ood_shared import files, runs
 from ood_shared.devices import autocast, resolve_device
 from ood_shared.testing.timing import measure_in_turns
@@ -82,12 +83,13 @@ def make_trainer(at: Path, options: argparse.Namespace, device: torch.device) ->
         **{"adam_kwargs": {"lr": 1e-4}, "enc": widths, "dec": widths},
     }
     kwargs = {"image_root": str(at), "folds_path": str(at / "folds.csv"), "fold": 0, "split": "train"}
-    images = Images({"dataset_type": "numpy2d", "dataset_kwargs": kwargs, "transform_kwargs": {"resize": res}})
+    entry = {"dataset_type": "numpy2d", "dataset_kwargs": kwargs, "transform_kwargs": {"resize": res}}
+    images = Images(ImageSet.of(entry))
     source = Batches(images, torch.Generator().manual_seed(0), device)
     weights = {res: {"img_weight": 0, "feature_weights": {options.layer: 1}}}
     loss = PerceptualLoss(weights, use_L1_norm=True, use_relative_error=True, normalize_to_vgg_input=False)
     trainer = Trainer(
-        config,
+        LoopSettings.of(config),
         build_families(config),
         loss,
         source,

@@ -15,14 +15,16 @@ from typing import Any
 import numpy as np
 import torch
 from mood_dpa.checkpoints import load_model
-from mood_dpa.configuration import Config, read_config, train_config
+from mood_dpa.configuration import Config, read_config
 from mood_dpa.data.subjects import DemoSet, ensure_subjects
 from mood_dpa.data.volumes import list_volumes, read_volume
 from mood_dpa.predict import AxisModel, Ensemble
 from mood_dpa.ranking import Ranking, rank_metrics
 from mood_dpa.scores import SliceSelection, axis_map, combine
+from mood_dpa.settings import TrainSettings
 from mood_dpa.simclr import SimCLR
-from mood_dpa.simclr_train import simclr_config, train_simclr
+from mood_dpa.simclr_settings import SimclrSettings, simclr_config
+from mood_dpa.simclr_train import train_simclr
 from mood_dpa.state import MODEL
 from mood_dpa.train import train
 from mood_dpa.vgg import RANDOM_SEED, random_weights
@@ -99,7 +101,7 @@ def pretrain(folder: Path, data: Path, seed: int, steps: int, device: torch.devi
             }
     path = folder / "checkpoints" / "model.pth"
     if not path.is_file():
-        train_simclr(config, folder, device, seed=seed)
+        train_simclr(SimclrSettings.of(config), folder, Compute(device), seed)
     return path
 
 
@@ -117,7 +119,7 @@ def train_axes(
             kwargs["path_to_vgg19_weights"] = str(weights)
         path = Path(config["checkpoint_root"]) / MODEL
         if not path.is_file():
-            train(train_config(config), Compute(device))
+            train(TrainSettings.of(config), Compute(device))
         model = load_model(path, volumes=True).to(device)
         model.loss.reduction = "pixelwise"
         parts.append(AxisModel(model, axis, SliceSelection(True, SIDE, small_area=100)))

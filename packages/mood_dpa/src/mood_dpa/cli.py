@@ -209,27 +209,27 @@ def bench_main(argv: Sequence[str] | None = None) -> int:
 
 
 _STAGES = {
-    "train": ("mood_dpa.train", "train_step"),
-    "evaluate": ("mood_dpa.evaluate", "evaluate_step"),
-    "inference_evaluate_3d": ("mood_dpa.evaluate", "inference_step"),
+    "train": ("mood_dpa.commands", "train_step"),
+    "evaluate": ("mood_dpa.commands", "evaluate_step"),
+    "inference_evaluate_3d": ("mood_dpa.commands", "inference_step"),
 }
-save_2d_main = _runner("mood_dpa.data.prepare", "save_2d_step", save_2d_parser)
-folds_main = _runner("mood_dpa.data.prepare", "folds_step", folds_parser)
-synthetic_main = _runner("mood_dpa.data.prepare", "synthetic_step", synthetic_parser)
+save_2d_main = _runner("mood_dpa.data.commands", "save_2d_step", save_2d_parser)
+folds_main = _runner("mood_dpa.data.commands", "folds_step", folds_parser)
+synthetic_main = _runner("mood_dpa.data.commands", "synthetic_step", synthetic_parser)
 predict_main = _runner("mood_dpa.predict", "predict_step", predict_parser)
 
 COMMANDS: dict[str, Callable[[Sequence[str] | None], int]] = {
     "save-2d": save_2d_main,
-    "rescale": _runner("mood_dpa.data.prepare", "rescale_step", rescale_parser),
+    "rescale": _runner("mood_dpa.data.commands", "rescale_step", rescale_parser),
     "folds": folds_main,
     "synthetic": synthetic_main,
-    "synthetic-2d": _runner("mood_dpa.data.prepare", "synthetic_2d_step", synthetic_2d_parser),
-    "simclr": _runner("mood_dpa.simclr_train", "simclr_step", simclr_parser),
+    "synthetic-2d": _runner("mood_dpa.data.commands", "synthetic_2d_step", synthetic_2d_parser),
+    "simclr": _runner("mood_dpa.commands", "simclr_step", simclr_parser),
     **{action: _runner(*_STAGES[action], partial(stage_parser, action)) for action in ACTIONS},
     "predict-3d": predict_main,
-    "challenge": _runner("mood_dpa.data.prepare", "challenge_step", challenge_parser),
-    "expand-cv": _runner("mood_dpa.data.prepare", "expand_step", expand_parser),
-    "subjects": _runner("mood_dpa.data.subjects", "subjects_step", subjects_parser),
+    "challenge": _runner("mood_dpa.data.commands", "challenge_step", challenge_parser),
+    "expand-cv": _runner("mood_dpa.data.commands", "expand_step", expand_parser),
+    "subjects": _runner("mood_dpa.data.commands", "subjects_step", subjects_parser),
     "bench": bench_main,
 }
 

@@ -33,7 +33,6 @@ EVALUATE_REQUIRED = (
 EVALUATE_OPTIONAL = {"model_type": "dpa", "test_resize": None, "test_image_rec_loss": None}
 PREDICT_REQUIRED = ("do_not_process_small_area", "delete_zero_area", "models")
 PREDICT_OPTIONAL = {"resize": None, "path_to_vgg19_weights": None, "small_area": 4000, "divisor": 100.0}
-WORKSPACE = "/workspace"  # of the challenge's container
 MAY_BE_EMPTY = {"random_seed", "finetune_from"}
 DATASET_KEYS = ("dataset_type", "dataset_kwargs", "transform_kwargs")
 DATASET_KWARGS = (
@@ -161,32 +160,6 @@ def predict_config(config: Config) -> Config:
         if entry["along_axis"] not in (0, 1, 2):
             raise InputError(f"models, entry {position + 1}: along_axis is {entry['along_axis']!r}; expected 0, 1, 2.")
     return found
-
-
-def with_found_paths(config: Config, path: Path) -> Config:
-    """A prediction configuration whose files are looked for beside it, too.
-
-    A path counts from the working folder; where nothing is there, from the folder of the configuration, so that a
-    folder of models can be moved, and a path below /workspace, as in the challenge's container, from the folder
-    above it.
-
-    Args:
-        config: checked.
-        path: of its file.
-    """
-
-    beside = path.parent
-
-    def found(name: str | None) -> str | None:
-        if not name or Path(name).exists():
-            return name
-        nearer = [beside / name]
-        if Path(name).is_relative_to(WORKSPACE):
-            nearer.append(beside.parent / Path(name).relative_to(WORKSPACE))
-        return next((str(other) for other in nearer if other.exists()), name)
-
-    models = [{**entry, "checkpoint_path": found(entry["checkpoint_path"])} for entry in config["models"]]
-    return {**config, "models": models, "path_to_vgg19_weights": found(config["path_to_vgg19_weights"])}
 
 
 def check_dataset(entry: Any, name: str) -> None:

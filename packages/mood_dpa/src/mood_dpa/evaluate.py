@@ -1,8 +1,6 @@
 """`main.py inference_evaluate_3d` and `main.py evaluate`: maps, scores, and how well they find the anomalies."""
 
-import argparse
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from ood_shared import distributed, files, metrics
-from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError
 from torch import Tensor
 
 from mood_dpa.checkpoints import Model, load_model
-from mood_dpa.configuration import Config, evaluate_config, inference_config, read_config
-from mood_dpa.data.paths import settle
 from mood_dpa.data.preprocessing import trilinear
 from mood_dpa.data.slices import Images
 from mood_dpa.data.volume_queue import Writer, own_share, read_ahead, report_failures
@@ -25,31 +20,13 @@ from mood_dpa.figures import write_overlay, write_page
 from mood_dpa.predict import AxisModel, OneAxis, reduced
 from mood_dpa.ranking import Metrics, Ranking, rank_metrics
 from mood_dpa.scores import SliceSelection
-from mood_dpa.standalone import autocast, warn_of_slow_bf16
+from mood_dpa.settings import EvaluationSettings, InferenceSettings
+from mood_dpa.standalone import autocast
 from mood_dpa.vgg import VGG19
 
 
-def inference_step(options: argparse.Namespace) -> None:
-    """The command inference_evaluate_3d; several configurations are run in turn."""
-    for path in _configs(options):
-        config = inference_config(settle(read_config(path), options))
-        device = resolve_device(options.device)
-        with distributed.setup(device) as device:
-            warn_of_slow_bf16(device, options.precision)
-            inference_evaluate_3d(config, device, options.precision, options.resume, options.pictures)
-
-
-def evaluate_step(options: argparse.Namespace) -> None:
-    """The command evaluate; several configurations are run in turn."""
-    for path in _configs(options):
-        config = evaluate_config(settle(read_config(path), options))
-        device = resolve_device(options.device)
-        warn_of_slow_bf16(device, options.precision)
-        evaluate(config, device, options.precision)
-
-
 def inference_evaluate_3d(
-    config: Config,
+    settings: InferenceSettings,
     device: torch.device,
     precision: str = "fp32",
     resume: bool = False,
@@ -62,17 +39,17 @@ def inference_evaluate_3d(
     `report.html`.
 
     Args:
-        config: checked configuration.
+        settings: of the configuration.
         device: of the networks.
         precision: of the networks.
         resume: take maps that were written before instead of computing them; only with save_inference.
         pictures: draw overlays.
         features: VGG19 in place of the configuration's.
     """
-    root = Path(config["results_root"])
-    images = Images(config["test_dataset"], seed=0)
-    scorer = load_one_axis(config, device, precision, features)
-    target = config["resize_3d_for_evaluation"]
+    root = settings.results_root
+    images = Images(settings.test_set, seed=0)
+    scorer = load_one_axis(settings, device, precision, features)
+    target = settings.cube
     pixels, failed = Ranking(), list[str]()
     samples: list[tuple[str, bool, float]] = []
     drawn: list[Path] = []
@@ -83,7 +60,7 @@ def inference_evaluate_3d(
                 raise InputError(f"{volume.name}: mask {mask.shape} and image {volume.data.shape} differ in shape.")
             found, score = _map_of(volume, scorer, root, device, resume)
             write(files.write_text, root / "sample" / f"{volume.name}.txt", str(np.float32(score)))
-            if config["save_inference"]:
+            if settings.save_inference:
                 write(write_volume, root / "pixel" / volume.name, found, volume)
             if pictures:
                 shown = mask if (mask > 0.5).any() else None
@@ -96,20 +73,20 @@ def inference_evaluate_3d(
 
 
 def evaluate(
-    config: Config, device: torch.device, precision: str = "fp32", features: VGG19 | None = None
+    settings: EvaluationSettings, device: torch.device, precision: str = "fp32", features: VGG19 | None = None
 ) -> dict[str, Metrics]:
     """Score slices (or cubes) one by one, with maps of their own, and measure them.
 
     Leaves in results_root `sample/<name>.txt`, on request `pixel/<name>.npy` (NIfTI for volumes), and `scores.csv`.
     """
-    root = Path(config["results_root"])
-    images = Images(config["test_dataset"], seed=0)
-    model = _model(config, features, volumes=images.volumes).to(device)
+    root = settings.results_root
+    images = Images(settings.test_set, seed=0)
+    model = _model(settings, features, volumes=images.volumes).to(device)
     if not images.volumes and model.config.get("mode_3d"):
         raise InputError("The model was trained on volumes (mode_3d); test_dataset.dataset_type must be nifti3d.")
     pixels = Ranking()
     samples: list[tuple[str, bool, float]] = []
-    size = int(config["test_batch_size"])
+    size = settings.batch_size
     for start in range(0, len(images), size):
         index = list(range(start, min(start + size, len(images))))
         maps = _maps(model, images.read(index, device), device, precision)
@@ -117,9 +94,9 @@ def evaluate(
             name, mask = images.names[position], images.mask(position)
             if mask.shape != found.shape:
                 mask = trilinear(torch.from_numpy(mask), found.shape).numpy()
-            score = reduced(found, config["score_reduction"])
+            score = reduced(found, settings.reduction)
             files.write_text(root / "sample" / f"{name}.txt", str(np.float32(score)))
-            if config["save_inference"]:
+            if settings.save_inference:
                 _save_map(root / "pixel", name, found, images)
             pixels.add(mask > 0, found)
             samples.append((name, bool(mask.sum() > 0), score))
@@ -127,28 +104,20 @@ def evaluate(
 
 
 def load_one_axis(
-    config: Config, device: torch.device, precision: str = "fp32", features: VGG19 | None = None
+    settings: InferenceSettings, device: torch.device, precision: str = "fp32", features: VGG19 | None = None
 ) -> OneAxis:
     """The model of a configuration of inference_evaluate_3d, and what is done with it."""
-    model = _model(config, features, volumes=True).to(device)
-    size = (config["test_dataset"].get("transform_kwargs") or {}).get("resize")
-    skip, least = bool(config["do_not_process_small_area"]), float(config["small_area"])
-    selection = SliceSelection(skip, size, least, precision)
-    part = AxisModel(model, int(config["apply_along_axis"]), selection)
-    return OneAxis(part, bool(config["delete_zero_area"]), config["score_reduction"])
-
-
-def _configs(options: argparse.Namespace) -> Iterable[str]:
-    found = options.config if isinstance(options.config, list) else [options.config]
-    return list(found)
+    model = _model(settings, features, volumes=True).to(device)
+    selection = SliceSelection(settings.skip_small, settings.test_set.size, settings.small_area, precision)
+    return OneAxis(AxisModel(model, settings.axis, selection), settings.delete_zero_area, settings.reduction)
 
 
 def _no_masks() -> npt.NDArray[np.float32]:
     raise InputError("test_dataset.dataset_kwargs has no mask_root; the evaluation needs the masks.")
 
 
-def _model(config: Config, features: VGG19 | None, volumes: bool) -> Model:
-    model = load_model(Path(config["test_model_path"]), config["test_image_rec_loss"], None, features, volumes)
+def _model(settings: InferenceSettings | EvaluationSettings, features: VGG19 | None, volumes: bool) -> Model:
+    model = load_model(settings.model, settings.test_loss, None, features, volumes)
     model.loss.reduction = "pixelwise"
     return model
 

@@ -1,19 +1,20 @@
 """`mood_dpa.load`: a trained detector from what a training, the bench or the challenge solution left."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError, MissingFileError
 
 from mood_dpa.checkpoints import load_model
-from mood_dpa.configuration import inference_config, predict_config, read_config, with_found_paths
+from mood_dpa.configuration import read_config
 from mood_dpa.detector import ImageDetector, VolumeDetector
 from mood_dpa.evaluate import load_one_axis
 from mood_dpa.predict import Ensemble, OneAxis, load_ensemble
-from mood_dpa.scores import SMALL_AREA
+from mood_dpa.scores import DIVISOR, SMALL_AREA
+from mood_dpa.settings import AxisEntry, InferenceSettings, PredictionSettings, with_found_paths
 from mood_dpa.standalone import load_checkpoint
 from mood_dpa.state import MODEL
 from mood_dpa.vgg import load_features
@@ -69,18 +70,16 @@ def load(
     untold = next((file for file, axis in zip(files, named, strict=True) if axis is None), None)
     if untold is not None:
         raise InputError(f"{untold} does not tell its slicing axis; pass axes=0, 1 or 2.")
-    models = [
-        {"checkpoint_path": str(file), "along_axis": axis, "resize": int(state.get("resolution", 0))}
+    models = tuple(
+        AxisEntry(file, axis, int(state.get("resolution", 0)), small_area)
         for file, axis, state in zip(files, named, states, strict=True)
-    ]
-    config: dict[str, Any] = {
-        "do_not_process_small_area": True,
-        "small_area": small_area,
-        "delete_zero_area": delete_zero_area,
-    }
-    config |= {"delete_zero_area": delete_zero_area, "resize": cube}
-    config |= {"path_to_vgg19_weights": str(features) if features else None, "models": models}
-    return VolumeDetector(load_ensemble(predict_config(config), on), on, threshold)
+        if axis is not None
+    )
+    if not {entry.axis for entry in models} <= {0, 1, 2}:
+        raise InputError(f"axes are {named}; expected 0, 1 or 2.")
+    weights = str(features) if features else None
+    settings = PredictionSettings(models, True, delete_zero_area, cube, DIVISOR, weights)
+    return VolumeDetector(load_ensemble(settings, on), on, threshold)
 
 
 def _of_config(path: Path, features: str | Path | None, threshold: float | None, on: torch.device) -> VolumeDetector:
@@ -88,11 +87,10 @@ def _of_config(path: Path, features: str | Path | None, threshold: float | None,
     config = read_config(path)
     scorer: Ensemble | OneAxis
     if "models" in config:
-        if features is not None:
-            config["path_to_vgg19_weights"] = str(features)
-        scorer = load_ensemble(with_found_paths(predict_config(config), path), on)
+        settings = with_found_paths(PredictionSettings.of(config), path)
+        scorer = load_ensemble(settings if features is None else replace(settings, features=str(features)), on)
     elif "test_model_path" in config and "apply_along_axis" in config:
-        scorer = load_one_axis(inference_config(config), on, features=load_features(features) if features else None)
+        scorer = load_one_axis(InferenceSettings.of(config), on, features=load_features(features) if features else None)
     else:
         raise InputError(f"{path} is no configuration of predict_3d.py or inference_evaluate_3d: it names no models.")
     return VolumeDetector(scorer, on, threshold)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from mood_dpa.checkpoints import Loss, lay_out
 from mood_dpa.growing import Stage, effective_resolution, mix_resolution, plan_stages
 from mood_dpa.networks import DecoderFamily, EncoderFamily, StageNet
+from mood_dpa.settings import LoopSettings
 from mood_dpa.state import CHECKPOINT, RESUME, Progress, restore, save_model, save_run
 
 DIVERGED = 1e9
@@ -45,7 +46,7 @@ class Trainer:
     """One training run.
 
     Args:
-        config: checked training configuration.
+        settings: of the loop.
         families: encoders and decoders of all stages.
         loss: of real and reconstructed images.
         source: training batches.
@@ -59,7 +60,7 @@ class Trainer:
 
     def __init__(
         self,
-        config: Mapping[str, Any],
+        settings: LoopSettings,
         families: tuple[EncoderFamily, DecoderFamily],
         loss: Loss,
         source: Source,
@@ -70,15 +71,19 @@ class Trainer:
         listeners: Iterable[Listener] = (),
         compute: Compute | None = None,
     ) -> None:
-        self.config, self.families, self.source = config, families, source
+        self.settings, self.families, self.source = settings, families, source
         self.validation, self.display, self.folder, self.on_stage = validation, display, folder, on_stage
         self.listeners, self.compute = list(listeners), compute or Compute(torch.device("cpu"))
         self.loss = loss.to(self.compute.device)
         lay_out(self.loss, self.compute.device)
-        lengths = (config["trns_iter"], config["stab_iter"], config.get("iters_per_res"))
-        self.plan = plan_stages(config["initial_image_res"], config["max_image_res"], *lengths)
+        self.plan = plan_stages(
+            settings.initial_image_res,
+            settings.max_image_res,
+            settings.trns_iter,
+            settings.stab_iter,
+            settings.iters_per_res,
+        )
         self.at = Progress()
-        self.save_every = config.get("save_iter") or config["val_iter"]
         self.scaler = make_scaler(self.compute.device, self.compute.precision)
         self._entered = False
 
@@ -106,7 +111,7 @@ class Trainer:
         distributed.broadcast(self.nets)
         self.loss.set_stage(stage.kind, stage.resolution)
         parameters = [p for p in self.nets.parameters() if p.requires_grad]
-        self.adam = torch.optim.Adam(parameters, **self.config["adam_kwargs"])
+        self.adam = torch.optim.Adam(parameters, **self.settings.adam_kwargs)
         self.forward = maybe_compile(self._forward, self.compute.compile)
         self._bad = torch.zeros((), dtype=torch.bool, device=device)
         self._entered = True
@@ -114,7 +119,7 @@ class Trainer:
     @property
     def batch_size(self) -> int:
         """Images of a step, over all ranks."""
-        return int(self.config["batch_sizes"][self.stage.resolution])
+        return int(self.settings.batch_sizes[self.stage.resolution])
 
     def fit(self) -> Progress:
         """Train to the end of the plan or until it stops early.
@@ -133,7 +138,7 @@ class Trainer:
                 if distributed.on_any_rank(stop.requested, self.compute.device):
                     self.save_resume()
                     raise Terminated
-        if self.at.k % self.config["val_iter"]:
+        if self.at.k % self.settings.val_iter:
             self._check()
             value = self._validate()
             if value < self.at.best_val_loss:
@@ -147,7 +152,7 @@ class Trainer:
     # -- one iteration ------------------------------------------------------------------------------------------
 
     def _iteration(self) -> None:
-        config, at = self.config, self.at
+        settings, at = self.settings, self.at
         at.k += 1
         at.n_iter += 1
         self.send_progress()
@@ -155,15 +160,15 @@ class Trainer:
         images = self.source.take(self.batch_size)
         value = self.step(images)
         self._tell("loss", "train", value, at.n_iter, self.progress, self.stage.kind, self.stage.resolution)
-        if at.k % config["log_iter"] == 0:
+        if at.k % settings.log_iter == 0:
             self._check()
             mean = distributed.sum_over_ranks(value) / distributed.world_size()
             self._tell("scalars", "train/losses", {"image_rec_loss": float(mean)}, at.n_iter)
             resolution = effective_resolution(self.stage.kind, self.stage.resolution, self.progress)
             self._tell("scalar", "train/resolution", resolution, at.n_iter)
-        if at.k % config["image_sample_iter"] == 0:
+        if at.k % settings.image_sample_iter == 0:
             self._show()
-        validated = at.k % config["val_iter"] == 0
+        validated = at.k % settings.val_iter == 0
         last = at.index == len(self.plan) - 1
         if validated:
             self._check()
@@ -176,7 +181,7 @@ class Trainer:
             self.enter()
             self._tell("stage", self.stage.kind, self.stage.resolution, self.stage.length, self.batch_size)
             self.save_resume()
-        elif at.k % self.save_every == 0:
+        elif at.k % self.settings.save_iter == 0:
             self._check()
             self.save_resume()
 
@@ -194,7 +199,7 @@ class Trainer:
             return self.loss(images, self.decoder(self.encoder(images)))
 
     def _mixed(self, images: Tensor) -> Tensor:
-        highest, stage = self.config["max_image_res"], self.stage
+        highest, stage = self.settings.max_image_res, self.stage
         found = mix_resolution(images, highest, stage.resolution, stage.kind, self.progress)
         if found.device.type == "cuda" and found.ndim == 4:
             found = found.contiguous(memory_format=torch.channels_last)
@@ -240,11 +245,11 @@ class Trainer:
         """Save in the last stage what is better; stop after more than `patience` validations without."""
         if not last:
             return
-        at, config = self.at, self.config
-        if value < at.best_val_loss - config["early_stopping_min_delta"]:
+        at, settings = self.at, self.settings
+        if value < at.best_val_loss - settings.early_stopping_min_delta:
             at.best_val_loss, at.best_val_iter = value, at.n_iter
             self._save_best()
-        elif (at.n_iter - at.best_val_iter) / config["val_iter"] > config["early_stopping_patience"]:
+        elif (at.n_iter - at.best_val_iter) / settings.val_iter > settings.early_stopping_patience:
             at.stopped = True
 
     @torch.no_grad()
@@ -252,7 +257,7 @@ class Trainer:
         self.nets.eval()  # the published program left them in training mode and so changed batch norm's statistics
         images = self._mixed(self.display)
         both = torch.cat([images, self._reconstruct(images)])
-        stage, side = self.stage, 4 * self.config["max_image_res"]
+        stage, side = self.stage, 4 * self.settings.max_image_res
         name = f"res_{stage.resolution}_stage_{stage.kind}_niter{self.at.k}.png"
         for file in (name, "sample.png"):
             self._tell("grid", file, both, side, min(DISPLAYED, len(images)))

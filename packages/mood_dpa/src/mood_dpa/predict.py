@@ -17,12 +17,13 @@ import torch
 from torch import Tensor
 
 from mood_dpa.checkpoints import Model, load_model
-from mood_dpa.configuration import Config, predict_config, read_config, with_found_paths
+from mood_dpa.configuration import read_config
 from mood_dpa.data.preprocessing import trilinear
 from mood_dpa.data.volume_queue import Writer, own_share, read_ahead, report_failures
 from mood_dpa.data.volumes import Volume, list_volumes, write_volume
 from mood_dpa.perceptual import PerceptualLoss, uses_layers
-from mood_dpa.scores import SliceSelection, axis_map, combine
+from mood_dpa.scores import DIVISOR, SliceSelection, axis_map, combine
+from mood_dpa.settings import PredictionSettings, with_found_paths
 from mood_dpa.standalone import InputError, MissingFileError, resolve_device, warn_of_slow_bf16, write_text
 from mood_dpa.vgg import VGG19, SharedFeatures
 
@@ -83,7 +84,7 @@ class Ensemble:
     models: tuple[AxisModel, ...]
     cube: int | None
     delete_zero_area: bool
-    divisor: float = 100.0
+    divisor: float = DIVISOR
 
     @torch.inference_mode()
     def predict(self, image: npt.NDArray[Any], device: torch.device) -> tuple[Tensor, float]:
@@ -109,18 +110,18 @@ def predict_step(options: argparse.Namespace) -> None:
     device = resolve_device(options.device)
     warn_of_slow_bf16(device, options.precision)
     paths = list_volumes(Path(options.input))
-    config = with_found_paths(predict_config(read_config(options.config)), Path(options.config))
-    ensemble = load_ensemble(config, device, options.precision)
+    settings = with_found_paths(PredictionSettings.of(read_config(options.config)), Path(options.config))
+    ensemble = load_ensemble(settings, device, options.precision)
     predict_folder(paths, Path(options.output), ensemble, device, options.mode, options.resume, options.pictures)
 
 
 def load_ensemble(
-    config: Config, device: torch.device, precision: str = "fp32", features: VGG19 | None = None
+    settings: PredictionSettings, device: torch.device, precision: str = "fp32", features: VGG19 | None = None
 ) -> Ensemble:
     """The models of a prediction configuration, on the device, sharing their VGG19.
 
     Args:
-        config: checked; its `path_to_vgg19_weights` replaces the files that the models name, when it is not empty.
+        settings: of the prediction.
         device: of the models.
         precision: of their networks.
         features: VGG19 in place of the one that each model was trained with.
@@ -129,33 +130,25 @@ def load_ensemble(
         MissingFileError: names the first model or weight file that is not there.
         InputError: a model that was not trained with a perceptual loss.
     """
-    for entry in config["models"]:
-        if not Path(entry["checkpoint_path"]).is_file():
-            raise MissingFileError(
-                f"Model {entry['checkpoint_path']} (axis {entry['along_axis']}) is missing; put the trained one there."
-            )
-    named = config["path_to_vgg19_weights"]
-    shared = SharedFeatures(str(named) if named else None, features)
+    for entry in settings.models:
+        if not entry.model.is_file():
+            raise MissingFileError(f"Model {entry.model} (axis {entry.axis}) is missing; put the trained one there.")
+    named = settings.features
+    shared = SharedFeatures(named, features)
 
     def features_of(path: Path, loss_kwargs: Mapping[str, Any]) -> VGG19 | None:
         return shared.of(path, loss_kwargs) if named or uses_layers(loss_kwargs) else None
 
     parts = []
-    for entry in config["models"]:
-        model = load_model(Path(entry["checkpoint_path"]), volumes=True, choose_features=features_of)
+    for entry in settings.models:
+        model = load_model(entry.model, volumes=True, choose_features=features_of)
         if not isinstance(model.loss, PerceptualLoss):
-            raise InputError(f"{entry['checkpoint_path']} was not trained with a perceptual loss.")
+            raise InputError(f"{entry.model} was not trained with a perceptual loss.")
         model.loss.absolute = model.loss.relative = True
         model.loss.reduction = "pixelwise"
-        least = entry.get("small_area")
-        selection = SliceSelection(
-            bool(config["do_not_process_small_area"]),
-            entry["resize"],
-            float(config["small_area"] if least is None else least),
-            precision,
-        )
-        parts.append(AxisModel(model.to(device), int(entry["along_axis"]), selection))
-    return Ensemble(tuple(parts), config["resize"], bool(config["delete_zero_area"]), float(config["divisor"]))
+        selection = SliceSelection(settings.skip_small, entry.size, entry.small_area, precision)
+        parts.append(AxisModel(model.to(device), entry.axis, selection))
+    return Ensemble(tuple(parts), settings.cube, settings.delete_zero_area, settings.divisor)
 
 
 def predict_folder(

@@ -15,6 +15,7 @@ from mood_dpa.standalone import autocast
 from mood_dpa.vgg import images_at_once
 
 SMALL_AREA = 4000.0  # sum of intensities that a slice must exceed to be looked at
+DIVISOR = 100.0  # of averaged maps, so that usual values lie below 1
 BACK = {0: (0, 1, 2), 1: (1, 0, 2), 2: (1, 2, 0)}  # from (slice, row, column) to the axes of the volume
 
 
@@ -75,7 +76,7 @@ def volume_map(model: Model, images: Tensor, rebuilt: Tensor) -> Tensor:
     return found[0, 0].float()
 
 
-def combine(maps: list[Tensor], divisor: float = 100.0) -> Tensor:
+def combine(maps: list[Tensor], divisor: float = DIVISOR) -> Tensor:
     """Mean of the maps that are positive at a voxel, divided by 100 so that usual values lie below 1.
 
     A voxel that only one axis looked at keeps that axis's value: this is the documented rule of the solution.

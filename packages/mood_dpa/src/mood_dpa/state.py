@@ -47,7 +47,7 @@ def save_model(trainer: "Trainer") -> None:
     state = {
         "niter": at.k,
         "n_iter": at.n_iter,
-        "config": dict(trainer.config),
+        "config": dict(trainer.settings.stored),
         "stage": stage.kind,
         "resolution": stage.resolution,
         "progress": trainer.progress,
@@ -66,7 +66,7 @@ def save_run(trainer: "Trainer", name: str) -> None:
     if trainer.folder is None:
         return
     common = {
-        "config": dict(trainer.config),
+        "config": dict(trainer.settings.stored),
         "stage": trainer.stage.kind,
         "resolution": trainer.stage.resolution,
         "progress": trainer.progress,

@@ -25,6 +25,7 @@ from mood_dpa.loop import DISPLAYED, Trainer
 from mood_dpa.perceptual import PerceptualLoss
 from mood_dpa.predict import AxisModel, Ensemble
 from mood_dpa.scores import SliceSelection
+from mood_dpa.settings import LoopSettings
 from mood_dpa.simclr import SimCLR, nt_xent, two_views, warmed
 from mood_dpa.state import MODEL
 from mood_dpa.vgg import VGG19, load_features
@@ -213,7 +214,7 @@ def fit_autoencoder(
         return (to_network(part) for part in validation.split(schedule.batch_size))
 
     trainer = Trainer(
-        config,
+        LoopSettings.of(config),
         build_families(config),
         loss,
         source,

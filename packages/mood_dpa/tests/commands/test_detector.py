@@ -264,7 +264,7 @@ def test_what_has_to_be_named_is_asked_for(prepared: Path, tmp_path: Path) -> No
     cases: list[tuple[Any, dict[str, Any], str]] = [
         (root, {}, "does not tell its slicing axis; pass axes=0, 1 or 2"),
         (root, {"axes": [0, 1]}, "There are 1 models and 2 axes"),
-        (root, {"axes": 3}, "along_axis is 3"),
+        (root, {"axes": 3}, r"axes are \[3\]; expected 0, 1 or 2"),
         (root, {"axes": 0}, "was not trained with a perceptual loss"),
         (root / "resume.tar", {"axes": 0, "features": tmp_path / "no.tar"}, "perceptual|missing"),
         (tmp_path, {}, r"holds no anomaly_detection\.tar"),

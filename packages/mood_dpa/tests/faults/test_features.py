@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from mood_dpa.configuration import predict_config as checked
 from mood_dpa.configuration import read_config, write_config
 from mood_dpa.data.volumes import write_volume
 from mood_dpa.perceptual import PerceptualLoss
 from mood_dpa.predict import load_ensemble
+from mood_dpa.settings import PredictionSettings
 from mood_dpa.standalone import warn_of_slow_bf16
 from mood_dpa.vgg import VGG19, load_features, random_weights
 
@@ -34,7 +34,7 @@ def with_features(prepared: Path, at: Path, named: str | None = None, **stored: 
 
 
 def vggs(path: Path) -> list[VGG19]:
-    found = [part.model.loss.model for part in load_ensemble(checked(read_config(path)), CPU).models]
+    found = [part.model.loss.model for part in load_ensemble(PredictionSettings.of(read_config(path)), CPU).models]
     assert all(isinstance(vgg, VGG19) for vgg in found)
     return found
 

@@ -8,6 +8,7 @@ import torch
 from mood_dpa.checkpoints import build_families
 from mood_dpa.loop import Trainer
 from mood_dpa.perceptual import make_loss
+from mood_dpa.settings import LoopSettings
 
 from .conftest import fill, rule_features
 
@@ -52,7 +53,7 @@ def run(tmp_path_factory: pytest.TempPathFactory):
     bank = torch.from_numpy(arrays["train_bank"])
     val = torch.from_numpy(arrays["val_bank"])
     trainer = Trainer(
-        config,
+        LoopSettings.of(config),
         build_families(config),
         make_loss(loss_entry["loss_type"], loss_entry["loss_kwargs"], rule_features()),
         Bank(bank),

@@ -11,7 +11,7 @@ from mood_dpa import simclr_train, within_budget
 from mood_dpa.collapse import PATIENCE, CollapseWatch
 from mood_dpa.configuration import read_config, write_config
 from mood_dpa.simclr import nt_xent, warmed
-from mood_dpa.simclr_train import simclr_config
+from mood_dpa.simclr_settings import simclr_config
 from mood_dpa.standalone import load_checkpoint
 from ood_shared.errors import InputError
 from ood_shared.training import Compute

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 from mood_dpa.checkpoints import build_families, load_model
-from mood_dpa.configuration import train_config, write_config
+from mood_dpa.configuration import write_config
 from mood_dpa.data.slices import Batches, Images
 from mood_dpa.loop import Trainer
 from mood_dpa.perceptual import make_loss
+from mood_dpa.settings import ImageSet, LoopSettings, TrainSettings
 from mood_dpa.standalone import load_checkpoint
 from mood_dpa.state import CHECKPOINT, MODEL, RESUME
 from mood_dpa.train import train
@@ -31,7 +32,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 def run(at: Path, prepared: Path, resume: bool = False, **changes: object) -> dict[str, torch.Tensor]:
     config = small_train_config(prepared, **changes)
     config |= {"checkpoint_root": str(at / "checkpoints"), "log_root": str(at / "logs")}
-    train(train_config(config), replace(CPU, resume=resume))
+    train(TrainSettings.of(config), replace(CPU, resume=resume))
     return weights(at / "checkpoints")
 
 
@@ -110,9 +111,9 @@ def test_a_set_smaller_than_a_batch_trains(prepared: Path, tmp_path: Path) -> No
 def test_validation_sees_every_image_once_in_order(prepared: Path) -> None:
     from mood_dpa.train import _validation
 
-    config = train_config(small_train_config(prepared))
-    images = Images(config["val_dataset"])
-    parts = list(_validation(images, config, CPU.device, (0, 1), 5))
+    config = small_train_config(prepared)
+    images = Images(ImageSet.of(config["val_dataset"]))
+    parts = list(_validation(images, False, CPU.device, (0, 1), 5))
     assert sum(len(part) for part in parts) == len(images)
     assert torch.equal(torch.cat(parts), images.read(list(range(len(images))), CPU.device))
 
@@ -120,15 +121,15 @@ def test_validation_sees_every_image_once_in_order(prepared: Path) -> None:
 def test_validation_in_training_of_two_ranks_covers_the_set(prepared: Path) -> None:
     from mood_dpa.train import _validation
 
-    config = train_config(small_train_config(prepared))
-    images = Images(config["val_dataset"])
-    counts = [sum(len(p) for p in _validation(images, config, CPU.device, (rank, 2), 5)) for rank in (0, 1)]
+    config = small_train_config(prepared)
+    images = Images(ImageSet.of(config["val_dataset"]))
+    counts = [sum(len(p) for p in _validation(images, False, CPU.device, (rank, 2), 5)) for rank in (0, 1)]
     assert sum(counts) == len(images)
 
 
 def test_batches_of_ranks_are_parts_of_the_batch_of_one(prepared: Path) -> None:
-    config = train_config(small_train_config(prepared))
-    images = Images(config["train_dataset"])
+    config = small_train_config(prepared)
+    images = Images(ImageSet.of(config["train_dataset"]))
 
     def batches(rank: int, count: int) -> Batches:
         return Batches(images, torch.Generator().manual_seed(1), CPU.device, 0, (rank, count))
@@ -143,8 +144,8 @@ def test_batches_of_ranks_are_parts_of_the_batch_of_one(prepared: Path) -> None:
 def test_packed_slices_and_single_files_give_the_same_images(prepared: Path, tmp_path: Path, done) -> None:
     done("save-2d", "-i", prepared / "volumes", "-o", tmp_path / "packed", "-a", 0, "--packed")
     entry = small_train_config(prepared)["train_dataset"]
-    single = Images(entry)
-    packed = Images({**entry, "dataset_kwargs": {**entry["dataset_kwargs"], "image_root": str(tmp_path / "packed")}})
+    single = Images(ImageSet.of(entry))
+    packed = Images(replace(ImageSet.of(entry), image_root=tmp_path / "packed"))
     assert single.names == packed.names
     index = list(range(len(single)))
     assert torch.equal(single.read(index, CPU.device), packed.read(index, CPU.device))
@@ -157,10 +158,13 @@ def test_a_checkpoint_of_the_published_program_is_read(prepared: Path, tmp_path:
     old = {key: state[key] for key in state if key not in ("run", "scaler", "ranks")}
     old |= {"optimizer": {"image_rec_loss._loss.model.conv1_1.weight": torch.zeros(2)}, "progress": np.float64(1 / 3)}
     torch.save(old, tmp_path / "old.tar")
-    config = train_config(small_train_config(prepared))
-    images = Images(config["train_dataset"])
+    config = small_train_config(prepared)
+    images = Images(ImageSet.of(config["train_dataset"]))
     source = Batches(images, torch.Generator().manual_seed(0), CPU.device)
-    trainer = Trainer(config, build_families(config), make_loss("l1", {}), source, lambda: iter(()), source.display(4))
+    settings = LoopSettings.of(config)
+    trainer = Trainer(
+        settings, build_families(config), make_loss("l1", {}), source, lambda: iter(()), source.display(4)
+    )
     trainer.load_state_dict(load_checkpoint(tmp_path / "old.tar"), "old.tar")
     assert (trainer.at.n_iter, trainer.at.k) == (state["n_iter"], int(trainer.stage.length / 3))
 
@@ -188,7 +192,7 @@ def test_autoencoders_of_volumes_train_and_are_evaluated(prepared: Path, tmp_pat
     for part in ("train", "val"):
         config[f"{part}_dataset"]["dataset_type"] = "nifti3d"
         config[f"{part}_dataset"]["dataset_kwargs"]["image_root"] = str(prepared / "volumes")
-    train(train_config(config), CPU)
+    train(TrainSettings.of(config), CPU)
     entry = config["val_dataset"]
     entry["dataset_kwargs"] |= {"image_root": str(prepared / "images"), "mask_root": str(prepared / "masks")}
     evaluation = {

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from mood_dpa.configuration import read_config, train_config, write_config
+from mood_dpa.configuration import read_config, write_config
+from mood_dpa.settings import TrainSettings
 from mood_dpa.standalone import load_checkpoint
 from mood_dpa.state import RESUME
 from mood_dpa.train import train
@@ -42,7 +43,7 @@ def trained(prepared: Path, tmp_path: Path) -> tuple[dict[str, Any], Path]:
     """The configuration of a run, and its `resume.tar` in the middle of the last stage."""
     config = small_train_config(prepared)
     config |= {"checkpoint_root": str(tmp_path / "c"), "log_root": str(tmp_path / "l"), "stab_iter": 3}
-    train(train_config(config), CPU)
+    train(TrainSettings.of(config), CPU)
     return config, tmp_path / "c" / RESUME
 
 
@@ -53,18 +54,18 @@ def test_a_training_of_two_is_not_resumed_by_one(trained: tuple[dict[str, Any], 
     with pytest.raises(
         InputError, match=r"resume\.tar was written by 2 processes, now there is 1\. Resume with"
     ) as found:
-        train(train_config(config), AGAIN)
+        train(TrainSettings.of(config), AGAIN)
     assert "\n" not in str(found.value)
     finetuned = {**config, "finetune_from": str(path), "checkpoint_root": config["checkpoint_root"] + "2"}
     with pytest.raises(InputError, match="or finetune_from"):
-        train(train_config(finetuned), CPU)
+        train(TrainSettings.of(finetuned), CPU)
 
 
 def test_a_training_of_an_earlier_version_goes_on(trained: tuple[dict[str, Any], Path]) -> None:
     config, path = trained
     before = load_checkpoint(path)["enc"]
     rewrite(path, old)
-    train(train_config(config), AGAIN)
+    train(TrainSettings.of(config), AGAIN)
     assert all(torch.equal(value, before[key]) for key, value in load_checkpoint(path)["enc"].items())
 
 

@@ -1,6 +1,5 @@
 """Where a configuration's paths point: flags of the command line, and the embedded subjects."""
 
-import argparse
 import copy
 from pathlib import Path
 
@@ -10,30 +9,30 @@ EMBEDDED = "embedded:"
 PATHS = ("image_root", "mask_root", "folds_path", "brain_size_path")
 
 
-def settle(config: Config, options: argparse.Namespace) -> Config:
+def with_flags(
+    config: Config, output_dir: str | None = None, seed: int | None = None, data_dir: str | None = None
+) -> Config:
     """A configuration with the command line's wishes.
 
     `--output-dir DIR` puts checkpoints to DIR/checkpoints, logs to DIR/logs and results to DIR/results; `--data-dir` is
     where relative data paths begin; `--seed` replaces random_seed. A path that begins with `embedded:` lies in the
     folder of the embedded subjects, which are made when they are not there.
     """
-    found = copy.deepcopy(config)
-    root = getattr(options, "output_dir", None)
+    changed = copy.deepcopy(config)
     for key, name in (("checkpoint_root", "checkpoints"), ("log_root", "logs"), ("results_root", "results")):
-        if root is not None and key in found:
-            found[key] = str(Path(root) / name)
-    if getattr(options, "seed", None) is not None and "random_seed" in found:
-        found["random_seed"] = options.seed
-    base = getattr(options, "data_dir", None)
+        if output_dir is not None and key in changed:
+            changed[key] = str(Path(output_dir) / name)
+    if seed is not None and "random_seed" in changed:
+        changed["random_seed"] = seed
     for key in ("train_dataset", "val_dataset", "test_dataset"):
-        entry = found.get(key)
+        entry = changed.get(key)
         kwargs = entry.get("dataset_kwargs") if isinstance(entry, dict) else None
         if not isinstance(kwargs, dict):
             continue
         for name in PATHS:
             if kwargs.get(name):
-                kwargs[name] = resolve(str(kwargs[name]), base)
-    return found
+                kwargs[name] = resolve(str(kwargs[name]), data_dir)
+    return changed
 
 
 def resolve(path: str, data_dir: str | None) -> str:

@@ -19,6 +19,7 @@ from torch import Tensor
 from mood_dpa.data.folds import cases_of, read_folds
 from mood_dpa.data.preprocessing import area_resize, normalise, prepare_array, prepare_slices, resize_slices
 from mood_dpa.data.volumes import case_id, is_volume, read_volume
+from mood_dpa.settings import ImageSet
 from mood_dpa.standalone import InputError, MissingFileError
 
 STACK, INDEX = ".stack.npy", ".index.npy"
@@ -104,14 +105,10 @@ class Images:
         size: pixels per side that they are brought to, or None.
     """
 
-    def __init__(self, entry: dict[str, Any], seed: int | None = None) -> None:
-        kwargs, transform = entry["dataset_kwargs"], entry.get("transform_kwargs") or {}
-        self.volumes = entry["dataset_type"] == "nifti3d"
-        self.size, self.normalised = transform.get("resize"), transform.get("normalize", True)
-        self.channels3 = bool(kwargs.get("channels3"))
-        self.root = Path(kwargs["image_root"])
-        self.masks = Path(kwargs["mask_root"]) if kwargs.get("mask_root") else None
-        chosen = cases_of(read_folds(Path(kwargs["folds_path"])), kwargs["split"], int(kwargs["fold"]))
+    def __init__(self, chosen: ImageSet, seed: int | None = None) -> None:
+        self.volumes, self.root, self.masks = chosen.volumes, chosen.image_root, chosen.mask_root
+        self.size, self.normalised, self.channels3 = chosen.size, chosen.normalised, chosen.channels3
+        cases = cases_of(read_folds(chosen.folds_path), chosen.split, chosen.fold)
         if self.volumes:
             if not self.root.is_dir():
                 raise MissingFileError(f"image_root {self.root} is missing.")
@@ -120,27 +117,27 @@ class Images:
             self.folder = SliceFolder(self.root)
             self.mask_folder = SliceFolder(self.masks) if self.masks else None
             listed = self.folder.names
-        self.names = [name for name in listed if case_id(name) in chosen]
-        self._limit(kwargs, seed)
+        self.names = [name for name in listed if case_id(name) in cases]
+        self._limit(chosen, seed)
         if not self.names:
             raise InputError(
-                f"{self.root}: none of its {len(listed)} files belongs to split {kwargs['split']} of fold "
-                f"{kwargs['fold']} in {kwargs['folds_path']}."
+                f"{self.root}: none of its {len(listed)} files belongs to split {chosen.split} of fold "
+                f"{chosen.fold} in {chosen.folds_path}."
             )
         self._cache: Tensor | None = None
-        if kwargs.get("cache"):
+        if chosen.cache:
             self._cache = self._read_all()
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def _limit(self, kwargs: dict[str, Any], seed: int | None) -> None:
-        if kwargs.get("filter_brain_size") is not None:
-            if not kwargs.get("brain_size_path"):
+    def _limit(self, chosen: ImageSet, seed: int | None) -> None:
+        if chosen.filter_brain_size is not None:
+            if chosen.brain_size_path is None:
                 raise InputError("filter_brain_size needs brain_size_path.")
-            small = _small_slices(Path(kwargs["brain_size_path"]), float(kwargs["filter_brain_size"]))
+            small = _small_slices(chosen.brain_size_path, chosen.filter_brain_size)
             self.names = [name for name in self.names if name not in small]
-        most = kwargs.get("max_dataset_size")
+        most = chosen.max_dataset_size
         if most is not None and most < len(self.names):
             order = np.random.default_rng(seed).permutation(len(self.names))[:most]
             self.names = [self.names[i] for i in order]

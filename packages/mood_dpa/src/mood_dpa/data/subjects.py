@@ -4,7 +4,6 @@ Source of the template: ICBM 152 nonlinear atlases 2009 (Fonov et al., NeuroImag
 it. The real challenge data need a registration; these need nothing.
 """
 
-import argparse
 import json
 import warnings
 from dataclasses import asdict, dataclass
@@ -37,17 +36,6 @@ class DemoSet:
     test: int = 4
     side: int = 64
     seed: int = 0
-
-
-def subjects_step(options: argparse.Namespace) -> None:
-    """`mood-dpa subjects`."""
-    if options.count < 2:
-        raise InputError("--count needs at least 2 subjects: one to train on, one to test.")
-    if not 16 <= options.side <= CUBE:
-        raise InputError(f"--side {options.side} is outside 16 to {CUBE}.")
-    demo = DemoSet(options.count, max(1, options.count // 5), options.side, options.seed)
-    ensure_subjects(Path(options.output_dir), demo)
-    print(f"{demo.count} subjects of {demo.side}^3 voxels in {options.output_dir}")
 
 
 def ensure_subjects(folder: Path, demo: DemoSet) -> None:

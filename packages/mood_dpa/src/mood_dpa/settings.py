@@ -1,0 +1,301 @@
+"""Configurations as typed values: the words of a YAML file are read here, once, after `configuration` checked them.
+
+What a run stores (`train_config.yaml`, `config.json`, the `config` of its checkpoints) stays the mapping that was read.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from mood_dpa.configuration import (
+    Config,
+    evaluate_config,
+    inference_config,
+    predict_config,
+    train_config,
+)
+
+WORKSPACE = "/workspace"  # of the challenge's container
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """A data set entry: which images of a folder, and how they are prepared.
+
+    Attributes:
+        volumes: NIfTI volumes, else slices.
+        image_root: their folder.
+        folds_path: the folds file.
+        fold: the test fold.
+        split: `train`, `val` or `all`.
+        mask_root: folder of the masks.
+        brain_size_path: CSV of slices' sizes, for `filter_brain_size`.
+        filter_brain_size: least size of a slice.
+        max_dataset_size: most images, chosen at random.
+        cache: keep the prepared images in memory.
+        channels3: three channels, by way of 8-bit images.
+        size: pixels per side that they are brought to; None leaves them.
+        normalised: to [-1, 1], else [0, 1].
+    """
+
+    volumes: bool
+    image_root: Path
+    folds_path: Path
+    fold: int
+    split: str
+    mask_root: Path | None = None
+    brain_size_path: Path | None = None
+    filter_brain_size: float | None = None
+    max_dataset_size: int | None = None
+    cache: bool = False
+    channels3: bool = False
+    size: int | None = None
+    normalised: bool = True
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> "ImageSet":
+        """Of {dataset_type, dataset_kwargs, transform_kwargs}."""
+        kwargs, transform = entry["dataset_kwargs"], entry.get("transform_kwargs") or {}
+        least = kwargs.get("filter_brain_size")
+        return cls(
+            volumes=entry["dataset_type"] == "nifti3d",
+            image_root=Path(kwargs["image_root"]),
+            folds_path=Path(kwargs["folds_path"]),
+            fold=int(kwargs["fold"]),
+            split=kwargs["split"],
+            mask_root=_path(kwargs.get("mask_root")),
+            brain_size_path=_path(kwargs.get("brain_size_path")),
+            filter_brain_size=None if least is None else float(least),
+            max_dataset_size=kwargs.get("max_dataset_size"),
+            cache=bool(kwargs.get("cache")),
+            channels3=bool(kwargs.get("channels3")),
+            size=transform.get("resize"),
+            normalised=transform.get("normalize", True),
+        )
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """What the training loop goes by; the names are those of the configuration.
+
+    Attributes:
+        stored: the configuration as files keep it.
+    """
+
+    initial_image_res: int
+    max_image_res: int
+    trns_iter: int
+    stab_iter: int
+    iters_per_res: Mapping[int, Mapping[str, int]]
+    log_iter: int
+    val_iter: int
+    image_sample_iter: int
+    save_iter: int
+    early_stopping_patience: float
+    early_stopping_min_delta: float
+    batch_sizes: Mapping[int, int]
+    adam_kwargs: Mapping[str, Any]
+    stored: Config = field(repr=False)
+
+    @classmethod
+    def of(cls, config: Config) -> "LoopSettings":
+        """Of a training configuration; `save_iter` is `val_iter` where it is empty."""
+        names = [name for name in cls.__dataclass_fields__ if name not in ("stored", "save_iter", "iters_per_res")]
+        given = {name: config[name] for name in names}
+        every, lengths = config.get("save_iter") or config["val_iter"], config.get("iters_per_res") or {}
+        return cls(**given, save_iter=every, iters_per_res=lengths, stored=config)
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """A training; the names are those of the configuration.
+
+    Attributes:
+        loss_type: of `perceptual.make_loss`.
+        loss_kwargs: likewise.
+    """
+
+    loop: LoopSettings
+    checkpoint_root: Path
+    log_root: Path
+    random_seed: int | None
+    num_workers: int
+    verbose: bool
+    finetune_from: Path | None
+    train_set: ImageSet
+    val_set: ImageSet
+    val_drop_last: bool
+    loss_type: str
+    loss_kwargs: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, content: Config) -> "TrainSettings":
+        """Of a configuration of `main.py train`, which is checked."""
+        config = train_config(content)
+        loss = config["image_rec_loss"]
+        kwargs = dict(loss.get("loss_kwargs") or {})
+        if config["mode_3d"]:
+            kwargs["mode_3d"] = True
+        return cls(
+            loop=LoopSettings.of(config),
+            checkpoint_root=Path(config["checkpoint_root"]),
+            log_root=Path(config["log_root"]),
+            random_seed=config["random_seed"],
+            num_workers=int(config["num_workers"]),
+            verbose=bool(config["verbose"]),
+            finetune_from=_path(config["finetune_from"]),
+            train_set=ImageSet.of(config["train_dataset"]),
+            val_set=ImageSet.of(config["val_dataset"]),
+            val_drop_last=bool(config["val_drop_last"]),
+            loss_type=loss["loss_type"],
+            loss_kwargs=kwargs,
+        )
+
+
+@dataclass(frozen=True)
+class InferenceSettings:
+    """A configuration of inference_evaluate_3d.
+
+    Attributes:
+        test_loss: {loss_type, loss_kwargs} in place of the model's own.
+        axis: along which volumes are sliced.
+        reduction: of a map to the score, `max` or `mean`.
+        skip_small: leave out slices whose intensities sum to no more than `small_area`.
+        delete_zero_area: set voxels whose image is not positive to 0.
+        cube: side of the cube in which maps are compared with masks; None is the volume's own size.
+    """
+
+    results_root: Path
+    model: Path
+    test_loss: Mapping[str, Any] | None
+    axis: int
+    reduction: str
+    skip_small: bool
+    small_area: float
+    delete_zero_area: bool
+    save_inference: bool
+    cube: int | None
+    test_set: ImageSet
+
+    @classmethod
+    def of(cls, content: Config) -> "InferenceSettings":
+        """Of a configuration, which is checked."""
+        config = inference_config(content)
+        return cls(
+            results_root=Path(config["results_root"]),
+            model=Path(config["test_model_path"]),
+            test_loss=config["test_image_rec_loss"],
+            axis=int(config["apply_along_axis"]),
+            reduction=config["score_reduction"],
+            skip_small=bool(config["do_not_process_small_area"]),
+            small_area=float(config["small_area"]),
+            delete_zero_area=bool(config["delete_zero_area"]),
+            save_inference=bool(config["save_inference"]),
+            cube=config["resize_3d_for_evaluation"],
+            test_set=ImageSet.of(config["test_dataset"]),
+        )
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """A configuration of `main.py evaluate`; attributes as of `InferenceSettings`."""
+
+    results_root: Path
+    model: Path
+    test_loss: Mapping[str, Any] | None
+    batch_size: int
+    reduction: str
+    save_inference: bool
+    test_set: ImageSet
+
+    @classmethod
+    def of(cls, content: Config) -> "EvaluationSettings":
+        """Of a configuration, which is checked."""
+        config = evaluate_config(content)
+        return cls(
+            results_root=Path(config["results_root"]),
+            model=Path(config["test_model_path"]),
+            test_loss=config["test_image_rec_loss"],
+            batch_size=int(config["test_batch_size"]),
+            reduction=config["score_reduction"],
+            save_inference=bool(config["save_inference"]),
+            test_set=ImageSet.of(config["test_dataset"]),
+        )
+
+
+@dataclass(frozen=True)
+class AxisEntry:
+    """A model of an ensemble: its file, slicing axis, size of its slices, and the sum that a slice must exceed."""
+
+    model: Path
+    axis: int
+    size: int | None
+    small_area: float
+
+
+@dataclass(frozen=True)
+class PredictionSettings:
+    """A configuration of predict_3d.py.
+
+    Attributes:
+        models: at least one.
+        skip_small: leave out slices whose intensities sum to no more than `small_area`.
+        delete_zero_area: set voxels whose image is not positive to 0.
+        cube: side of the cube in which maps are averaged; None is the volume's own size.
+        divisor: of the averaged map.
+        features: VGG19 weights in place of the files that the models name.
+    """
+
+    models: tuple[AxisEntry, ...]
+    skip_small: bool
+    delete_zero_area: bool
+    cube: int | None
+    divisor: float
+    features: str | None
+
+    @classmethod
+    def of(cls, content: Config) -> "PredictionSettings":
+        """Of a configuration, which is checked."""
+        config = predict_config(content)
+        entries = []
+        for entry in config["models"]:
+            own = entry.get("small_area")
+            least = float(config["small_area"] if own is None else own)
+            entries.append(AxisEntry(Path(entry["checkpoint_path"]), int(entry["along_axis"]), entry["resize"], least))
+        named = config["path_to_vgg19_weights"]
+        return cls(
+            models=tuple(entries),
+            skip_small=bool(config["do_not_process_small_area"]),
+            delete_zero_area=bool(config["delete_zero_area"]),
+            cube=config["resize"],
+            divisor=float(config["divisor"]),
+            features=str(named) if named else None,
+        )
+
+
+def with_found_paths(settings: PredictionSettings, path: Path) -> PredictionSettings:
+    """A prediction whose files are looked for beside its configuration, too.
+
+    A path counts from the working folder; where nothing is there, from the folder of the configuration, so that a
+    folder of models can be moved, and a path below /workspace, as in the challenge's container, from the folder
+    above it.
+
+    Args:
+        settings: of the configuration.
+        path: of its file.
+    """
+
+    def found(name: Path) -> Path:
+        nearer = [name, path.parent / name]
+        if name.is_relative_to(WORKSPACE):
+            nearer.append(path.parent.parent / name.relative_to(WORKSPACE))
+        return next((other for other in nearer if other.exists()), name)
+
+    models = tuple(replace(entry, model=found(entry.model)) for entry in settings.models)
+    features = None if settings.features is None else str(found(Path(settings.features)))
+    return replace(settings, models=models, features=features)
+
+
+def _path(text: Any) -> Path | None:
+    return Path(text) if text else None

@@ -1,0 +1,152 @@
+"""The configuration of SimCLR: defaults, checks, and typed values."""
+
+import ast
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mood_dpa.configuration import DATASET_KWARGS, Config
+from mood_dpa.data.paths import PATHS, resolve
+from mood_dpa.settings import ImageSet
+from mood_dpa.standalone import InputError, unknown
+
+DEFAULTS: Config = {
+    "batch_size": 256,
+    "epochs": 80,
+    "eval_every_n_epochs": 1,
+    "log_every_n_steps": 50,
+    "weight_decay": 1e-5,
+    "fp16_precision": False,
+    "T_max_decrease": 10,
+    "fine_tune_from": None,
+    "epoch_warmup": 1,
+    "lr": 3e-4,  # fixed in the published code; VGG19 collapses at it within a few steps (see `collapse`)
+    "warmup_steps": 0,  # of a linear rise of the rate; the published code has none
+    "model": {"base_model": "vgg19", "out_dim": 256},
+    "dataset": {},
+    "loss": {"temperature": 0.5, "use_cosine_similarity": True},
+}
+WHOLE = {  # least value of each key that is a whole number
+    **dict.fromkeys(("epochs", "eval_every_n_epochs", "log_every_n_steps", "T_max_decrease"), 1),
+    **dict.fromkeys(("warmup_steps", "epoch_warmup"), 0),
+    "batch_size": 2,
+}
+PARAMS = ("s", "input_shape", "num_workers", "valid_size", "train", "val")
+
+
+@dataclass(frozen=True)
+class SimclrSettings:
+    """A SimCLR training.
+
+    Attributes:
+        size: pixels per side of a view.
+        strength: of brightness and contrast.
+        train: folders of slices.
+        val: likewise.
+        stored: the configuration as files keep it.
+        others: the names are those of the configuration.
+    """
+
+    batch_size: int
+    epochs: int
+    eval_every_n_epochs: int
+    log_every_n_steps: int
+    weight_decay: float
+    fp16_precision: bool
+    T_max_decrease: int
+    fine_tune_from: str | None
+    epoch_warmup: int
+    lr: float
+    warmup_steps: int
+    base_model: str
+    out_dim: int
+    temperature: float
+    cosine: bool
+    size: int
+    strength: float
+    train: tuple[ImageSet, ...]
+    val: tuple[ImageSet, ...]
+    stored: Config = field(repr=False)
+
+    @classmethod
+    def of(cls, content: Config, data_dir: str | None = None) -> "SimclrSettings":
+        """Of a configuration, which is checked.
+
+        Args:
+            content: of the file.
+            data_dir: where relative data paths begin.
+        """
+        config = simclr_config(content)
+        params = config["dataset"]["dataset_params"]
+        for entry in [*params["train"], *params["val"]]:
+            entry |= {path: resolve(str(entry[path]), data_dir) for path in PATHS if entry.get(path)}
+        plain = [name for name in DEFAULTS if name not in ("model", "dataset", "loss")]
+        return cls(
+            **{name: config[name] for name in plain},
+            base_model=config["model"]["base_model"],
+            out_dim=int(config["model"]["out_dim"]),
+            temperature=float(config["loss"]["temperature"]),
+            cosine=bool(config["loss"]["use_cosine_similarity"]),
+            size=_input_size(params),
+            strength=float(params.get("s", 1)),
+            train=tuple(map(_slices, params["train"])),
+            val=tuple(map(_slices, params["val"])),
+            stored=config,
+        )
+
+
+def simclr_config(config: Config) -> Config:
+    """A SimCLR configuration with defaults, checked.
+
+    Raises:
+        InputError: names the first key that is unknown, missing or wrong.
+    """
+    for key in config:
+        if key not in DEFAULTS:
+            raise unknown("SimCLR configuration: key", str(key), DEFAULTS)
+    checked = {**DEFAULTS, **config}
+    for name in ("weight_decay", "lr"):
+        checked[name] = _number(name, checked[name])
+    for name, least in WHOLE.items():
+        if type(checked[name]) is not int or checked[name] < least:  # a bool is no number
+            raise InputError(f"{name} is {checked[name]!r}; expected a whole number from {least} on.")
+    if not checked["lr"] > 0:
+        raise InputError(f"lr is {checked['lr']}; expected a positive number.")
+    if checked["fine_tune_from"] in ("None", ""):
+        checked["fine_tune_from"] = None
+    params = (checked["dataset"] or {}).get("dataset_params") or {}
+    for key in params:
+        if key not in PARAMS:
+            raise unknown("dataset_params: key", str(key), PARAMS)
+    for name in ("train", "val"):
+        if not params.get(name):
+            raise InputError(f"dataset.dataset_params.{name} is empty; name at least one folder of slices.")
+        for entry in params[name]:
+            for key in ("image_root", "folds_path", "fold", "split"):
+                if entry.get(key) is None:
+                    raise InputError(f"dataset_params.{name}: an entry lacks `{key}`.")
+    return checked
+
+
+def _slices(kwargs: Mapping[str, Any]) -> ImageSet:
+    # channels3 makes 8-bit RGB of a slice; a grey view with three equal channels is the same, without the copy
+    kept = {key: value for key, value in kwargs.items() if key in DATASET_KWARGS and key != "channels3"}
+    return ImageSet.of({"dataset_type": "numpy2d", "dataset_kwargs": kept, "transform_kwargs": {"normalize": False}})
+
+
+def _input_size(params: Config) -> int:
+    """Pixels of a view; the shipped configuration writes the shape as text."""
+    shape = params.get("input_shape", "(96,96,3)")
+    sides = ast.literal_eval(shape) if isinstance(shape, str) else shape
+    return int(sides[0])
+
+
+def _number(name: str, value: object) -> float:
+    try:
+        number = float(value)  # type: ignore[arg-type] # YAML reads 10e-6 as text
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(value, bool) or not math.isfinite(number):
+        raise InputError(f"{name} is {value!r}; expected a number.")
+    return number
