@@ -1,8 +1,8 @@
-"""See `know_your_space.cli_detect`; `python ood_detection.py --help` lists the flags."""
+"""See `know_your_space.cli`; `python ood_detection.py --help` lists the flags."""
 
 import sys
 
-from know_your_space.cli_detect import detect_main
+from know_your_space.cli import detect_main
 
 if __name__ == "__main__":
     sys.exit(detect_main())

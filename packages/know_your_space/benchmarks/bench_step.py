@@ -21,17 +21,18 @@ from typing import Any
 import numpy as np
 import torch
 from know_your_space.data.parts import Part
+from know_your_space.data.training import TrainingData
 from know_your_space.inliers import draw_latent
-from know_your_space.job import Compute, Place, make_job
 from know_your_space.networks import WideResNet
 from know_your_space.outliers import pixel_outliers
 from know_your_space.settings import TrainSettings
-from know_your_space.training_data import TrainingData
+from know_your_space.train import RunFiles, make_job
 from know_your_space.transforms import evaluation_transform
 from ood_shared import files, runs
 from ood_shared.cli import Parser, run_command
 from ood_shared.devices import autocast, resolve_device
 from ood_shared.testing.timing import Timing, measure_in_turns, synchronise
+from ood_shared.training import Compute
 from PIL import Image
 from torch import nn
 from torchvision.transforms import RandomAffine
@@ -135,7 +136,7 @@ def training_step(layers: int, steps: int, device: torch.device) -> dict[str, An
     images = torch.randint(0, 256, (n, 3, 28, 28), generator=_generator(), dtype=torch.uint8)
     names = tuple(str(number) for number in range(CLASSES))
     part = Part(images, labels, tuple(range(CLASSES)), names, "noise", "train", "noise", (28, 28))
-    place = Place(Path("unused-ckpt.pth.tar"), Path("unused-ckpt_last.pth.tar"))
+    place = RunFiles(Path("unused-ckpt.pth.tar"), Path("unused-ckpt_last.pth.tar"))
     network, job = make_job(TrainingData(part, part), settings, place, Compute(device))
     clock = Clock(device)
     job.step.forward = clock.timed("network forward", network)

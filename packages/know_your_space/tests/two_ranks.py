@@ -4,7 +4,7 @@ import sys
 
 import torch
 from know_your_space import cli, train
-from know_your_space.fit import Job, Progress
+from know_your_space.state import Job, Progress
 from ood_shared import distributed
 from ood_shared.runs import Run
 

@@ -3,7 +3,7 @@
     python -m know_your_space.bench --id digits --ood textures,gaussian --seed 0 --budget smoke --output-dir out
 
 Images of any colour and size become 32 x 32 RGB, the network's input. `smoke` and `quick` train a smaller network for
-fewer steps; `full` is the paper's. Here are the flags and the schedules; `budgeted` does the work and brings torch.
+fewer steps; `full` is the paper's. Here are the flags and the schedules; `fitting` does the work and brings torch.
 """
 
 import sys
@@ -37,7 +37,7 @@ SCHEDULES = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`python -m know_your_space.bench`."""
-    return run_bench("know_your_space.detector", SCHEDULES, bench_parser("know_your_space"), argv)
+    return run_bench("know_your_space.fitting", SCHEDULES, bench_parser("know_your_space"), argv)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ Below logs/<model_type>/<in_dataset>/<dir_name>:
     result.json, scores.npz, report.html    the shared convention, higher = more OOD
 """
 
-import argparse
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -15,14 +14,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from ood_shared import checkpoints, distributed
-from ood_shared.devices import maybe_compile, module_device, resolve_device
-from ood_shared.errors import InputError, MissingFileError, unknown
+from ood_shared.devices import maybe_compile, module_device
+from ood_shared.errors import InputError, MissingFileError
 from ood_shared.files import write_text
+from ood_shared.training import Compute
 from torch import Tensor, nn
 
+from know_your_space.checkpoints import read_checkpoint
 from know_your_space.data import paths
 from know_your_space.data.ood_sets import OodSet, check, ood_images, planned
-from know_your_space.data.options import DataOptions
 from know_your_space.data.parts import Part, load_parts
 from know_your_space.data.source import Source, locate
 from know_your_space.legacy_metrics import NAMES, legacy_metrics
@@ -30,6 +30,7 @@ from know_your_space.losses import confidence
 from know_your_space.networks import WideResNet
 from know_your_space.run_files import Outcome, Scored, write_outcome
 from know_your_space.scores import BATCH, logits_of
+from know_your_space.settings import DetectSettings
 from know_your_space.validation import say
 
 METHOD = "energy"
@@ -45,51 +46,44 @@ class Loaded(NamedTuple):
     epochs: int | None  # that it was trained for
 
 
-def detect_step(options: argparse.Namespace) -> None:
-    """Score the sets that the flags name; several processes share the work when a launcher started them."""
-    if options.model_type != "wrn":
-        raise unknown("--model_type", options.model_type, ["wrn"])
-    with distributed.setup(resolve_device(options.device)) as device:
-        _detect(options, device)
-
-
-def _detect(options: argparse.Namespace, device: torch.device) -> None:
-    root, where = paths.work_folder(options.output_dir), DataOptions.of(options)
-    run = (root, options.model_type, options.in_dataset, options.dir_name)
-    file = paths.find_checkpoint(*run, options.m_in, options.m_out, options.T, options.checkpoint == "last")
-    wanted = planned(options.in_dataset, options.out_test_dataset)
+def detect(settings: DetectSettings, compute: Compute) -> None:
+    """Score the sets that are named; several processes share the work when a launcher started them."""
+    where, device = settings.where, compute.device
+    run = (settings.root, settings.model_type, settings.in_dataset, settings.run)
+    file = paths.find_checkpoint(*run, settings.m_in, settings.m_out, settings.temperature, settings.last)
+    wanted = planned(settings.in_dataset, settings.out_test_dataset)
     if distributed.is_main():  # one process downloads
-        locate(options.in_dataset, where)
+        locate(settings.in_dataset, where)
         check(wanted, where)
     distributed.wait_for_all()
-    parts = load_parts(options.in_dataset, (options.id_part, "novel"), where)
-    id_part, novel = parts[options.id_part], parts.get("novel")
-    loaded = load_network(file, id_part, options)
+    parts = load_parts(settings.in_dataset, (settings.id_part, "novel"), where)
+    id_part, novel = parts[settings.id_part], parts.get("novel")
+    loaded = load_network(file, id_part, settings)
     sources, absent = check(wanted, where)
-    say(f"arguments: {vars(options)}")
+    say(f"arguments: {dict(settings.record)}")
     say(f"checkpoint: {file}" + ("" if loaded.epochs is None else f", {loaded.epochs} epochs"))
     say(f"ID: {id_part.source}")
     if absent:
         say(f"absent, left out: {', '.join(ood.name for ood in absent)}")
     if novel is None:
-        _leave_out_novel(sources, absent, id_part.name, asked=options.out_test_dataset is not None)
+        _leave_out_novel(sources, absent, id_part.name, asked=settings.out_test_dataset is not None)
     if not sources:
         raise MissingFileError(_nothing(absent))
 
     network = loaded.network.to(device)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if options.compile:
+    if compute.compile:
         network.forward = maybe_compile(network.forward, True)  # type: ignore[method-assign]
-    id_scored = score(network, id_part.images, id_part.name, options)
+    id_scored = score(network, id_part.images, id_part.name, settings, compute)
     folder = paths.log_folder(*run)
     results: dict[OodSet, Scored] = {}
     for ood, source in sources.items():
         try:
-            images = _images(ood, source, novel, id_part, options)
+            images = _images(ood, source, novel, id_part, settings)
         except MissingFileError as error:  # a set whose loader alone can tell whether it is there
             absent[ood] = str(error)
             continue
-        results[ood] = score(network, images, ood.name, options)
+        results[ood] = score(network, images, ood.name, settings, compute)
         _warn_of_constant(id_scored, results[ood], ood)
         if distributed.is_main():
             write_scores(folder / ood.folder, id_scored.confidences, results[ood].confidences)
@@ -98,30 +92,28 @@ def _detect(options: argparse.Namespace, device: torch.device) -> None:
         raise MissingFileError(_nothing(absent))
     if distributed.is_main():
         outcome = Outcome(id_part, id_scored, results, absent, file, loaded.epochs)
-        write_outcome(folder, outcome, options, device)
+        write_outcome(folder, outcome, settings, device)
     say(f"results in {folder}")
     for ood, reason in absent.items():
         say(f"warning: {ood.name} was not scored. {reason}", warning=True)
 
 
-def load_network(file: Path, id_part: Part, options: argparse.Namespace) -> Loaded:
+def load_network(file: Path, id_part: Part, settings: DetectSettings) -> Loaded:
     """The network of a checkpoint, in eval mode.
 
     Raises:
         InputError: no checkpoint of this program, another number of classes, or another network.
     """
-    state = checkpoints.load(file)
-    weights = state.get("state_dict")
-    if not isinstance(weights, dict) or not isinstance(weights.get("fc.weight"), Tensor):
-        raise InputError(f"{file} has no `state_dict` with `fc.weight`; expected a checkpoint of the training command.")
+    state = read_checkpoint(file)
+    weights = state["state_dict"]
     classes = weights["fc.weight"].shape[0]
     if classes != id_part.n_classes:
         raise InputError(
-            f"{file} was written for {classes} classes, {options.in_dataset} has {id_part.n_classes} known ones "
+            f"{file} was written for {classes} classes, {settings.in_dataset} has {id_part.n_classes} known ones "
             f"({', '.join(map(str, id_part.classes))}; {id_part.source}). Pass --novel_classes or --split_file as in "
             "training, the matching data set, or another run."
         )
-    network = WideResNet(classes, options.layers, options.widen_factor, options.droprate)
+    network = WideResNet(classes, settings.layers, settings.widen_factor, settings.droprate)
     try:
         checkpoints.load_weights(network, weights, file)
     except InputError as error:
@@ -130,7 +122,7 @@ def load_network(file: Path, id_part: Part, options: argparse.Namespace) -> Load
     return Loaded(network.eval(), file, epoch - 1 if isinstance(epoch, int) else None)
 
 
-def score(network: nn.Module, images: Tensor, name: str, options: argparse.Namespace) -> Scored:
+def score(network: nn.Module, images: Tensor, name: str, settings: DetectSettings, compute: Compute) -> Scored:
     """Confidences and predicted classes of all images, with a line for each batch.
 
     Raises:
@@ -139,7 +131,7 @@ def score(network: nn.Module, images: Tensor, name: str, options: argparse.Names
     say(f"{name}: {len(images)} samples")
     started = before = time.perf_counter()
     total, ranks = len(images), distributed.world_size()
-    batch = options.batch_size or (BATCH if module_device(network).type == "cpu" else GPU_BATCH)
+    batch = settings.batch_size or (BATCH if module_device(network).type == "cpu" else GPU_BATCH)
 
     def progress(done: int) -> None:
         nonlocal before
@@ -148,16 +140,16 @@ def score(network: nn.Module, images: Tensor, name: str, options: argparse.Names
         before = now
 
     rows = distributed.shard(torch.arange(total))
-    mine = logits_of(network, images[rows] if ranks > 1 else images, options.precision, batch, progress)
+    mine = logits_of(network, images[rows] if ranks > 1 else images, compute.precision, batch, progress)
     logits = distributed.gather_rows(mine, total).cpu()
-    confidences = confidence(logits, options.T)
+    confidences = confidence(logits, settings.temperature)
     broken = torch.isnan(confidences)
     if broken.any():
-        narrow = options.precision != "fp32" and not torch.isnan(_weights(network)).any()
+        narrow = compute.precision != "fp32" and not torch.isnan(_weights(network)).any()
         raise InputError(
             f"{int(broken.sum())} of the {total} scores of {name} are NaN, the first at image "
             f"{int(broken.int().argmax())}. "
-            + (f"--precision {options.precision} is too narrow here; pass fp32." if narrow else "")
+            + (f"--precision {compute.precision} is too narrow here; pass fp32." if narrow else "")
             + ("" if narrow else "The weights in the checkpoint are broken; train again, with a lower --lr.")
         )
     return Scored(confidences.numpy(), logits.argmax(dim=1).numpy(), time.perf_counter() - started)
@@ -178,10 +170,10 @@ def _leave_out_novel(sources: dict[OodSet, Source], absent: dict[OodSet, str], i
             absent[ood] = f"{id_name} has no novel classes; --novel_classes or --split_file can name some."
 
 
-def _images(ood: OodSet, source: Source, novel: Part | None, id_part: Part, options: argparse.Namespace) -> Tensor:
+def _images(ood: OodSet, source: Source, novel: Part | None, id_part: Part, settings: DetectSettings) -> Tensor:
     if ood.novel and novel is not None:
         return novel.images
-    return ood_images(ood, source, DataOptions.of(options), id_part.native, options.ood_classes == "all")
+    return ood_images(ood, source, settings.where, id_part.native, settings.all_classes)
 
 
 def _weights(network: nn.Module) -> Tensor:
@@ -200,11 +192,11 @@ def _warn_of_constant(id_scored: Scored, scored: Scored, ood: OodSet) -> None:
 
 def _print_row(id_name: str, ood_name: str, id_scored: Scored, scored: Scored) -> None:
     """The original's lines: higher confidence = ID, ID positive, percent."""
-    found = legacy_metrics(id_scored.confidences, scored.confidences)
+    metrics = legacy_metrics(id_scored.confidences, scored.confidences)
     say(f"in_distribution: {id_name}\tout_distribution: {ood_name}")
     say(f"method: {METHOD}")
     say(" ".join(f"{name:>6}" for name in NAMES))
-    say(" ".join(f"{100 * found[name]:6.2f}" for name in NAMES))
+    say(" ".join(f"{100 * metrics[name]:6.2f}" for name in NAMES))
 
 
 def _nothing(absent: dict[OodSet, str]) -> str:

@@ -4,7 +4,6 @@ Beside the shared entries `result.json` holds the original's five metrics of eac
 novel classes, and the means over the rows of modality shift.
 """
 
-import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from know_your_space.data.ood_sets import OodSet
 from know_your_space.data.parts import Part
 from know_your_space.legacy_metrics import NAMES as LEGACY_NAMES
 from know_your_space.legacy_metrics import legacy_metrics
+from know_your_space.settings import DetectSettings
 from know_your_space.validation import balanced_accuracy
 
 METHOD = "know_your_space"
@@ -73,7 +73,7 @@ class Outcome:
         return 1000 * sum(one.seconds for one in passes) / sum(len(one.confidences) for one in passes)
 
 
-def write_outcome(folder: Path, outcome: Outcome, options: argparse.Namespace, device: torch.device) -> None:
+def write_outcome(folder: Path, outcome: Outcome, settings: DetectSettings, device: torch.device) -> None:
     """Write `result.json`, `scores.npz` and `report.html` into the folder."""
     arrays = score_arrays(
         outcome.id_part.name,
@@ -81,12 +81,12 @@ def write_outcome(folder: Path, outcome: Outcome, options: argparse.Namespace, d
         outcome.id_part.labels,
         {ood.name: found for ood, found in outcome.results.items()},
     )
-    config = {**vars(options), "checkpoint_file": str(outcome.checkpoint), "trained_epochs": outcome.epochs}
+    config = {**settings.record, "checkpoint_file": str(outcome.checkpoint), "trained_epochs": outcome.epochs}
     record = make_result(
         arrays,
         method=METHOD,
         paper=PAPER,
-        seed=options.seed,
+        seed=settings.seed,
         budget="full",
         config=config,
         timings={"score_seconds_per_1000": outcome.seconds_per_1000},
@@ -95,7 +95,7 @@ def write_outcome(folder: Path, outcome: Outcome, options: argparse.Namespace, d
     )
     record |= detection_entries(outcome, record["metrics"])
     write_result(folder, record, arrays)
-    command = f"ood_detection.py --in_dataset {options.in_dataset} --dir_name {options.dir_name}"
+    command = f"ood_detection.py --in_dataset {settings.in_dataset} --dir_name {settings.run}"
     title = f"Out-of-distribution detection on {outcome.id_part.name}"
     write_page(folder, record, arrays, title, command, [legacy_table(record["legacy"])])
 

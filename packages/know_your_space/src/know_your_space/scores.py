@@ -1,9 +1,13 @@
-"""Logits of stored images: one pass in inference mode, in the order of the images."""
+"""Logits of stored images: one pass in inference mode, in the order of the images.
+
+On a CPU an image's logits do not depend on the images beside it (`ood_shared.blocks`).
+"""
 
 from collections.abc import Callable
 
 import torch
 from jaxtyping import Float, UInt8
+from ood_shared.blocks import map_rows
 from ood_shared.devices import autocast, module_device
 from torch import Tensor, nn
 
@@ -29,13 +33,16 @@ def logits_of(
         batch_size: images per pass.
         notify: called with the number of images done, after each batch.
     """
-    device, found = module_device(network), []
-    for batch in images.split(batch_size):
-        pixels = batch.to(device)
+    device, parts = module_device(network), []
+
+    def logits(pixels: Tensor) -> Tensor:
         x = evaluation_transform(pixels) if pixels.dtype == torch.uint8 else normalise_unit(pixels)
         x = x.contiguous(memory_format=torch.channels_last)  # faster on CPUs, in fp32 too
         with autocast(device, precision):
-            found.append(network(x)[0].float())
+            return network(x)[0].float()
+
+    for batch in images.split(batch_size):
+        parts.append(map_rows(logits, batch, batch_size, device).to(device))
         if notify is not None:
-            notify(sum(map(len, found)))
-    return torch.cat(found)
+            notify(sum(map(len, parts)))
+    return torch.cat(parts)

@@ -1,8 +1,13 @@
 """What decides the weights of a run, beside its data. Without torch: `--help` and mistyped flags are answered fast."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from ood_shared.errors import InputError, unknown
+
+from know_your_space.data.options import DataOptions
 
 SPACES = ("latent", "pixel", "none")
 SCHEDULES = ("steps", "plateau")
@@ -83,6 +88,51 @@ class TrainSettings:
     def latent(self) -> bool:
         """Whether inliers or outliers come from the class Gaussians, which wait for full queues."""
         return "latent" in (self.inlier_space, self.outlier_space)
+
+
+@dataclass(frozen=True)
+class DetectSettings:
+    """What the detection scores, with which network.
+
+    Attributes:
+        root: folder of `ckpts` and `logs`.
+        model_type: backbone.
+        in_dataset: ID set.
+        out_test_dataset: words of the OOD sets; None for the default ones.
+        run: name of the training run.
+        m_in: margin of the inliers, in the checkpoint's name.
+        m_out: margin of the outliers, in the checkpoint's name.
+        temperature: of the score, and in the checkpoint's name.
+        layers: depth of the network.
+        widen_factor: its width.
+        droprate: its dropout, which scoring does not use.
+        last: whether the last epoch is scored, not the best one.
+        id_part: `val` or `test`.
+        all_classes: whether all classes of other sets are scored, not only their known ones.
+        batch_size: images per pass; None for the device's.
+        seed: of the intervals.
+        where: sets lie, and how they are split.
+        record: the flags, for the result.
+    """
+
+    root: Path
+    model_type: str
+    in_dataset: str
+    out_test_dataset: str | None
+    run: str
+    m_in: float
+    m_out: float
+    temperature: float
+    layers: int
+    widen_factor: int
+    droprate: float
+    last: bool
+    id_part: str
+    all_classes: bool
+    batch_size: int | None
+    seed: int
+    where: DataOptions
+    record: Mapping[str, Any]
 
 
 def chosen_operators(augmix: bool, jigsaw: bool) -> tuple[str, ...]:

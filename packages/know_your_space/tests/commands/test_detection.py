@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from know_your_space import evaluate as detect
-from know_your_space.cli_detect import detect_main
+from know_your_space.cli import detect_main
 from know_your_space.data import layout, paths
 from know_your_space.data.parts import load_part
 from know_your_space.data.sets import EIGHT

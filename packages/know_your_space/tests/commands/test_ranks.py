@@ -8,11 +8,11 @@ import torch
 from know_your_space.data.classes import balanced_draws, class_counts, class_weights
 from know_your_space.data.parts import load_parts
 from know_your_space.inliers import draw_latent
-from know_your_space.job import BETAS, RANK_STEP, WEIGHT_DECAY
 from know_your_space.losses import cross_entropy, margin_loss
 from know_your_space.networks import WideResNet
 from know_your_space.outliers import convolved_outliers, pixel_outliers
 from know_your_space.queues import LatentQueue
+from know_your_space.train import BETAS, RANK_STEP, WEIGHT_DECAY
 from know_your_space.transforms import draw_affine, training_transform
 from ood_shared.devices import seed_everything
 from ood_shared.runs import read_metrics

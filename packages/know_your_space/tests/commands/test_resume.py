@@ -6,7 +6,7 @@ import time
 
 import pytest
 import torch
-from know_your_space import fit
+from know_your_space import loop as fit
 from ood_shared import checkpoints
 
 

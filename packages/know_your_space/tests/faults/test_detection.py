@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from know_your_space.cli_detect import detect_main
+from know_your_space.cli import detect_main
 from know_your_space.data import paths
 from ood_shared import checkpoints
 from ood_shared.results.record import read_result

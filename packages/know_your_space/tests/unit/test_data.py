@@ -9,12 +9,12 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from know_your_space.cli_detect import prepare_main
+from know_your_space.cli import prepare_main
 from know_your_space.data import parts as data
 from know_your_space.data import source as datasource
 from know_your_space.data.options import DataOptions
 from know_your_space.data.parts import load_part, load_parts
-from know_your_space.training_data import training_data
+from know_your_space.data.training import training_data
 from ood_shared.datasets import medical
 from ood_shared.errors import InputError, MissingFileError
 
@@ -311,16 +311,16 @@ def test_training_reads_no_test_split(blood: Path, tmp_path: Path, monkeypatch: 
     reads = []
     real = datasource._load_split
     monkeypatch.setattr(datasource, "_load_split", lambda source, split: reads.append(split) or real(source, split))
-    found = training_data(flags("bloodmnist", data_dir=str(tmp_path)))
+    found = training_data("bloodmnist", DataOptions.of(flags("bloodmnist", data_dir=str(tmp_path))))
     assert reads == ["train", "val"]
     assert (found.train.n_classes, len(found.train), len(found.val)) == (6, 18, 12)
     assert not found.train.reversed
 
 
 def test_other_images_have_another_fingerprint(blood: Path, tmp_path: Path) -> None:
-    found = training_data(flags("bloodmnist", data_dir=str(tmp_path)))
+    found = training_data("bloodmnist", DataOptions.of(flags("bloodmnist", data_dir=str(tmp_path))))
     before = found.crc32()
-    assert training_data(flags("bloodmnist", data_dir=str(tmp_path))).crc32() == before
+    assert training_data("bloodmnist", DataOptions.of(flags("bloodmnist", data_dir=str(tmp_path)))).crc32() == before
     found.val.images[0, 0, 0, 0] += 1
     assert found.crc32() != before
 
@@ -328,9 +328,11 @@ def test_other_images_have_another_fingerprint(blood: Path, tmp_path: Path) -> N
 def test_one_class_only_is_refused_unless_asked_for(tmp_path: Path, builders: ModuleType) -> None:
     builders.write_authors_files(tmp_path, "scans", [3, 3], [3], [5])
     with pytest.raises(InputError, match=r"one class only \(3\)"):
-        training_data(flags("scans", data_dir=str(tmp_path)))
+        training_data("scans", DataOptions.of(flags("scans", data_dir=str(tmp_path))))
     builders.write_medmnist(tmp_path, "pneumoniamnist")
-    found = training_data(flags("pneumoniamnist", data_dir=str(tmp_path), novel_classes="1"))
+    found = training_data(
+        "pneumoniamnist", DataOptions.of(flags("pneumoniamnist", data_dir=str(tmp_path), novel_classes="1"))
+    )
     assert found.train.classes == (0,)
 
 

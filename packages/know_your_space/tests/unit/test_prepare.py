@@ -8,7 +8,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from know_your_space.cli_detect import prepare_main
+from know_your_space.cli import prepare_main
 from know_your_space.data.prepare import arrange
 from know_your_space.data.sets import Classes
 from ood_shared.datasets import ImageSet

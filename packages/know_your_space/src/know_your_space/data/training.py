@@ -1,6 +1,5 @@
 """The two parts of a set that a training sees."""
 
-import argparse
 from dataclasses import dataclass
 
 from ood_shared import distributed
@@ -35,21 +34,24 @@ class TrainingData:
         return [self.train.crc32(), self.val.crc32()]
 
 
-def training_data(options: argparse.Namespace) -> TrainingData:
-    """Training and validation part of `--in_dataset`.
+def training_data(in_dataset: str, where: DataOptions) -> TrainingData:
+    """Training and validation part of a set.
+
+    Args:
+        in_dataset: its name or path.
+        where: sets lie and how they are split.
 
     Raises:
         InputError: as `load_parts`; or a single known class that nobody asked for.
     """
-    where = DataOptions.of(options)
     if distributed.is_main():
-        locate(options.in_dataset, where)  # one process downloads
+        locate(in_dataset, where)  # one process downloads
     distributed.wait_for_all()
-    parts = load_parts(options.in_dataset, ("train", "val"), where)
+    parts = load_parts(in_dataset, ("train", "val"), where)
     train = parts["train"]
     if train.n_classes < 2 and where.split_file is None and where.novel_classes is None:
         raise InputError(
-            f"The training part of {options.in_dataset} has one class only ({train.classes[0]}), so there is nothing "
+            f"The training part of {in_dataset} has one class only ({train.classes[0]}), so there is nothing "
             "to classify. If one known class is meant, say so with --split_file or --novel_classes."
         )
     return TrainingData(train, parts["val"])

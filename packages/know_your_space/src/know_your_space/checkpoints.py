@@ -1,0 +1,49 @@
+"""Checkpoints under the published names: `epoch`, `optimizer`, `state_dict`; what the weights tell of their network."""
+
+from pathlib import Path
+from typing import Any
+
+from ood_shared import checkpoints
+from ood_shared.errors import InputError
+from torch import Tensor, nn
+
+from know_your_space.networks import MODELS, STEM, WideResNet, build_model
+
+BLOCK_LAYERS, STEM_LAYERS = 6, 4  # of a wide residual network of depth 6 n + 4: three stages of n blocks of two layers
+
+
+def read_checkpoint(file: Path) -> dict[str, Any]:
+    """A checkpoint of the training command or a released one.
+
+    Raises:
+        MissingFileError: it is not there.
+        InputError: it holds something else.
+    """
+    state = checkpoints.load(file)
+    weights = state.get("state_dict")
+    if not isinstance(weights, dict) or not isinstance(weights.get("fc.weight"), Tensor):
+        raise InputError(f"{file} has no `state_dict` with `fc.weight`; expected a checkpoint of the training command.")
+    return state
+
+
+def network_of(file: Path) -> nn.Module:
+    """The network of a checkpoint, in eval mode; which one it is follows from the names and shapes of the weights.
+
+    Raises:
+        InputError: no network of this package.
+    """
+    weights = read_checkpoint(file)["state_dict"]
+    classes, features = weights["fc.weight"].shape
+    if "block1.layer.0.conv1.weight" in weights:
+        blocks = 1 + max(int(name.split(".")[2]) for name in weights if name.startswith("block1.layer."))
+        network: nn.Module = WideResNet(classes, BLOCK_LAYERS * blocks + STEM_LAYERS, features // (4 * STEM), 0.0)
+    else:
+        shapes = {name: tuple(value.shape) for name, value in weights.items()}
+        others = (build_model(name, classes) for name in MODELS if not name.startswith("wrn"))
+        fitting = (net for net in others if {k: tuple(v.shape) for k, v in net.state_dict().items()} == shapes)
+        network_or_none = next(fitting, None)
+        if network_or_none is None:
+            raise InputError(f"{file} holds a network that is not of this package; expected a wide residual one.")
+        network = network_or_none
+    checkpoints.load_weights(network, weights, file)
+    return network.eval()
