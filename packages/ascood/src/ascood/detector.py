@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Int64, UInt8
-from ood_shared import distributed
+from ood_shared import checkpoints, distributed
 from ood_shared.blocks import BLOCK
 from ood_shared.contract import BACKBONES, Request
 from ood_shared.datasets import resize
@@ -192,6 +192,7 @@ def fit(
     with contextlib.ExitStack() as stack:
         folder = Path(output_dir or stack.enter_context(tempfile.TemporaryDirectory()))
         stack.enter_context(contextlib.redirect_stdout(None))  # the lines of main.py
+        stack.callback(checkpoints.restore_rng_state, checkpoints.rng_state())  # the caller's, which a training seeds
         generator = torch.Generator().manual_seed(seed)
         trained = train_within(plan, whole, numbers, names, generator, compute, folder)
         (detector,) = detectors_of(trained, [score], native)
@@ -206,12 +207,12 @@ def as_labels(labels: Sequence[int] | np.ndarray | Tensor, n: int) -> Int64[Tens
     Raises:
         InputError: another number than images, or something else than whole numbers from 0 on.
     """
-    numbers = labels.detach().cpu() if isinstance(labels, Tensor) else torch.from_numpy(np.asarray(labels))
-    if numbers.ndim != 1 or len(numbers) != n:
-        raise InputError(f"There are labels {tuple(numbers.shape)} for {n} images; expected one each.")
-    if numbers.is_floating_point() or numbers.dtype == torch.bool or int(numbers.min()) < 0:
-        raise InputError(f"The labels are {numbers.dtype} from {numbers.min()}; expected whole numbers from 0 on.")
-    return numbers.to(torch.int64)
+    numbers = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    if numbers.shape != (n,):
+        raise InputError(f"There are labels {numbers.shape} for {n} images; expected one each.")
+    if numbers.dtype.kind not in "iu" or numbers.min() < 0:
+        raise InputError(f"The labels are {numbers.dtype}, {numbers[:3].tolist()} …; expected whole numbers from 0 on.")
+    return torch.from_numpy(numbers.astype(np.int64))
 
 
 def bench(options: argparse.Namespace, schedule: Schedule) -> None:

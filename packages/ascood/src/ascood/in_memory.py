@@ -121,13 +121,12 @@ def train_within(
     sets = split_for_validation(images, labels, generator, hold_out=not plan.common)
     if test is not None:
         sets["test"] = samples_of("test", *test)
-    config = make_config(plan, len(sets["train"]), int(sets["train"].labels.max()) + 1)
+    config = make_config(plan, len(sets["train"]), int(labels.max()) + 1)
     mean, std = normalisation("unknown")
     chain = Chain("test", SIZE, SIZE, mean, std)
     network, standing = train_sets(RunConfig.of(config), sets, folder / "run", compute)
-    if (
-        plan.common
-    ):  # the last weights, as all methods: few validation images choose an epoch by the luck of one of them
+    if plan.common:
+        # the last weights, as all methods: few validation images choose an epoch by the luck of one of them
         (weights,) = (folder / "run").glob("last_epoch*.ckpt")
     else:
         weights = folder / "run" / BEST

@@ -236,8 +236,10 @@ def test_what_fit_leaves_is_loaded_to_the_same_scores(place, monkeypatch, capsys
     train = load_set("digits", "train", None)
     some = train.labels < 3
     images, labels = train.images[some][:90], train.labels[some][:90]
+    state = torch.get_rng_state()
     fitted = ascood.fit(images, labels, output_dir="kept", classes=("zero", "one", "two"), device="cpu")
     assert capsys.readouterr().out == ""
+    assert torch.equal(torch.get_rng_state(), state)  # the caller's generators go on as they were
     other = load_set("faces", "test", None).images[:20]
     for name in (None, "knn", "react", "mds", "odin"):
         loaded = ascood.load("kept", score=name, device="cpu")
@@ -257,6 +259,7 @@ def test_what_fit_leaves_is_loaded_to_the_same_scores(place, monkeypatch, capsys
     [
         ([0] * 5, {}, "labels (5,) for 6 images"),
         ([0.0] * 6, {}, "whole numbers from 0 on"),
+        (["a"] * 6, {}, "whole numbers from 0 on"),
         ([0, 0, 0, 1, 1, -1], {}, "whole numbers from 0 on"),
         ([0, 0, 0, 1, 1, 1], {"classes": ("a",)}, "1 names of classes, but a label 1"),
         ([0, 0, 0, 1, 1, 1], {"budget": "smok"}, "Did you mean `smoke`?"),
