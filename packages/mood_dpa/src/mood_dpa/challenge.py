@@ -5,7 +5,7 @@ Predictions are read as float16 and clipped to [0, 1]; what is missing, unreadab
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +28,9 @@ def read_pixel_pair(label: Path, prediction: Path) -> Pair:
     target = np.clip(np.rint(read_volume(label).data), 0, 1) == 1
     scores = np.zeros(target.size, np.float16)
     try:
-        found = read_volume(prediction, np.float32).data
-        if found.shape == target.shape:
-            scores = np.clip(found.astype(np.float16), 0, 1).ravel()
+        predicted = read_volume(prediction, np.float32).data
+        if predicted.shape == target.shape:
+            scores = np.clip(predicted.astype(np.float16), 0, 1).ravel()
     except InputError:
         pass  # the challenge's rule: zeros
     return target.ravel(), scores
@@ -55,8 +55,8 @@ def joint_score(pairs: Sequence[Pair]) -> float:
 def bootstrap_score(pairs: Sequence[Pair], seed: int = 123, runs: int = 10, files_per_run: int = 2) -> float:
     """Mean AP over random subsets of the files, drawn as the challenge does."""
     draws = random.Random(seed)
-    found = [joint_score([pairs[i] for i in draws.sample(range(len(pairs)), files_per_run)]) for _ in range(runs)]
-    return float(np.mean([value if np.isfinite(value) else 0.0 for value in found]))
+    values = [joint_score([pairs[i] for i in draws.sample(range(len(pairs)), files_per_run)]) for _ in range(runs)]
+    return float(np.mean([value if np.isfinite(value) else 0.0 for value in values]))
 
 
 def evaluate_folder(labels: Path, predictions: Path, mode: str = "pixel") -> float:
@@ -67,18 +67,3 @@ def evaluate_folder(labels: Path, predictions: Path, mode: str = "pixel") -> flo
     if not names:
         raise InputError(f"{labels} holds no labels for mode {mode}.")
     return joint_score([reader(labels / name, predictions / name) for name in names])
-
-
-def consensus(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Mean rank of each team over the data sets; 1 is the best.
-
-    Args:
-        scores: by data set, then by team.
-    """
-    ranks: dict[str, list[float]] = {}
-    for by_team in scores.values():
-        for team, score in by_team.items():
-            better = sum(other > score for other in by_team.values())
-            equal = sum(other == score for other in by_team.values())
-            ranks.setdefault(team, []).append(better + (equal + 1) / 2)
-    return {team: float(np.mean(found)) for team, found in ranks.items()}

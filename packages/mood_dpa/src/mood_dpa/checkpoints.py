@@ -42,8 +42,8 @@ class Model:
 
     def reconstruct(self, images: Tensor) -> Tensor:
         """(n, c, R, R) -> (n, c, R, R)."""
-        found: Tensor = self.decoder(self.encoder(images))
-        return found
+        rebuilt: Tensor = self.decoder(self.encoder(images))
+        return rebuilt
 
 
 def lay_out(part: nn.Module, device: torch.device) -> None:
@@ -143,8 +143,8 @@ def _layers(entry: Mapping[str, Any], dims: int) -> Layers:
 def _load_net(net: StageNet, weights: Mapping[str, Tensor], path: Path, name: str) -> None:
     expected = net.state_dict()
     for key, value in expected.items():
-        found = weights.get(key)
-        if found is None or found.shape != value.shape:
-            shape = "missing" if found is None else f"of shape {tuple(found.shape)}"
+        given = weights.get(key)
+        if given is None or given.shape != value.shape:
+            shape = "missing" if given is None else f"of shape {tuple(given.shape)}"
             raise InputError(f"{path}: {name} does not fit its own configuration: `{key}` is {shape}.")
     net.load_state_dict({key: weights[key] for key in expected})

@@ -204,8 +204,8 @@ def _runner(module: str, function: str, parser: Callable[[], Parser]) -> Callabl
 
 def bench_main(argv: Sequence[str] | None = None) -> int:
     """Run `mood-dpa bench`."""
-    found: int = import_module("mood_dpa.bench").main(argv)
-    return found
+    status: int = import_module("mood_dpa.bench").main(argv)
+    return status
 
 
 _STAGES = {

@@ -65,5 +65,5 @@ def simclr_step(options: argparse.Namespace) -> None:
 
 
 def _configs(options: argparse.Namespace) -> Iterable[str]:
-    found = options.config if isinstance(options.config, list) else [options.config]
-    return list(found)
+    paths = options.config if isinstance(options.config, list) else [options.config]
+    return list(paths)

@@ -51,13 +51,13 @@ class _Loader(yaml.SafeLoader):
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-    found: dict[Any, Any] = {}
+    mapping: dict[Any, Any] = {}
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
-        if key in found:
+        if key in mapping:
             raise InputError(f"line {key_node.start_mark.line + 1}: the key `{key}` stands twice.")
-        found[key] = loader.construct_object(value_node, deep=True)  # type: ignore[no-untyped-call]
-    return found
+        mapping[key] = loader.construct_object(value_node, deep=True)  # type: ignore[no-untyped-call]
+    return mapping
 
 
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
@@ -101,65 +101,65 @@ def train_config(config: Config) -> Config:
     Raises:
         InputError: names the first key that is unknown, missing or wrong.
     """
-    found = _checked(config, TRAIN_REQUIRED, TRAIN_OPTIONAL, "training")
+    checked = _checked(config, TRAIN_REQUIRED, TRAIN_OPTIONAL, "training")
     for name in ("train_dataset", "val_dataset"):
-        check_dataset(found[name], name)
-        resize = (found[name].get("transform_kwargs") or {}).get("resize")
-        if resize != found["max_image_res"]:
-            raise InputError(f"{name}: transform_kwargs.resize is {resize}, expected max_image_res ({_res(found)}).")
+        check_dataset(checked[name], name)
+        resize = (checked[name].get("transform_kwargs") or {}).get("resize")
+        if resize != checked["max_image_res"]:
+            raise InputError(f"{name}: transform_kwargs.resize is {resize}, expected max_image_res ({_res(checked)}).")
     for side, known in NETWORK_KWARGS.items():
-        _check_network(found[side], side, known)
-    _check_loss(found["image_rec_loss"], "image_rec_loss")
-    if "mode_3d" in (found["image_rec_loss"].get("loss_kwargs") or {}):
+        _check_network(checked[side], side, known)
+    _check_loss(checked["image_rec_loss"], "image_rec_loss")
+    if "mode_3d" in (checked["image_rec_loss"].get("loss_kwargs") or {}):
         raise InputError("image_rec_loss.loss_kwargs holds mode_3d; in training the top-level key mode_3d decides.")
-    sizes = found["batch_sizes"]
-    res = found["initial_image_res"]
-    _check_growing(found)
-    while res <= found["max_image_res"]:
+    sizes = checked["batch_sizes"]
+    res = checked["initial_image_res"]
+    _check_growing(checked)
+    while res <= checked["max_image_res"]:
         if not isinstance(sizes, Mapping) or not isinstance(sizes.get(res), int) or sizes[res] < 1:
             raise InputError(f"batch_sizes has no number for resolution {res}; every power of 2 up to the last needs.")
         res *= 2
     for name in ("log_iter", "val_iter", "image_sample_iter"):
-        if not isinstance(found[name], int) or found[name] < 1:
-            raise InputError(f"{name} is {found[name]!r}; expected a whole number from 1 on.")
-    return found
+        if not isinstance(checked[name], int) or checked[name] < 1:
+            raise InputError(f"{name} is {checked[name]!r}; expected a whole number from 1 on.")
+    return checked
 
 
 def inference_config(config: Config) -> Config:
     """A configuration of inference_evaluate_3d with defaults, checked."""
-    found = _checked(config, INFERENCE_REQUIRED, INFERENCE_OPTIONAL, "inference")
-    check_dataset(found["test_dataset"], "test_dataset")
-    if found["apply_along_axis"] not in (0, 1, 2):
-        raise InputError(f"apply_along_axis is {found['apply_along_axis']!r}; expected 0, 1 or 2.")
-    _check_reduction(found)
-    if found["test_dataset"]["dataset_type"] != "nifti3d":
+    checked = _checked(config, INFERENCE_REQUIRED, INFERENCE_OPTIONAL, "inference")
+    check_dataset(checked["test_dataset"], "test_dataset")
+    if checked["apply_along_axis"] not in (0, 1, 2):
+        raise InputError(f"apply_along_axis is {checked['apply_along_axis']!r}; expected 0, 1 or 2.")
+    _check_reduction(checked)
+    if checked["test_dataset"]["dataset_type"] != "nifti3d":
         raise InputError("inference_evaluate_3d needs test_dataset.dataset_type: nifti3d.")
-    if found["test_image_rec_loss"] is not None:
-        _check_loss(found["test_image_rec_loss"], "test_image_rec_loss")
-        if not (found["test_image_rec_loss"].get("loss_kwargs") or {}).get("mode_3d"):
+    if checked["test_image_rec_loss"] is not None:
+        _check_loss(checked["test_image_rec_loss"], "test_image_rec_loss")
+        if not (checked["test_image_rec_loss"].get("loss_kwargs") or {}).get("mode_3d"):
             raise InputError("test_image_rec_loss.loss_kwargs needs mode_3d: true to compare volumes.")
-    return found
+    return checked
 
 
 def evaluate_config(config: Config) -> Config:
     """A configuration of evaluate with defaults, checked."""
-    found = _checked(config, EVALUATE_REQUIRED, EVALUATE_OPTIONAL, "evaluation")
-    check_dataset(found["test_dataset"], "test_dataset")
-    _check_reduction(found)
-    return found
+    checked = _checked(config, EVALUATE_REQUIRED, EVALUATE_OPTIONAL, "evaluation")
+    check_dataset(checked["test_dataset"], "test_dataset")
+    _check_reduction(checked)
+    return checked
 
 
 def predict_config(config: Config) -> Config:
     """A configuration of predict_3d with defaults, checked."""
-    found = _checked(config, PREDICT_REQUIRED, PREDICT_OPTIONAL, "prediction")
-    if not isinstance(found["models"], list) or not found["models"]:
+    checked = _checked(config, PREDICT_REQUIRED, PREDICT_OPTIONAL, "prediction")
+    if not isinstance(checked["models"], list) or not checked["models"]:
         raise InputError("models is empty; expected a list of {checkpoint_path, along_axis, resize}.")
     keys = ("checkpoint_path", "along_axis", "resize")
-    for position, entry in enumerate(found["models"]):
+    for position, entry in enumerate(checked["models"]):
         _checked(entry, keys, {"small_area": None}, f"models, entry {position + 1}")
         if entry["along_axis"] not in (0, 1, 2):
             raise InputError(f"models, entry {position + 1}: along_axis is {entry['along_axis']!r}; expected 0, 1, 2.")
-    return found
+    return checked
 
 
 def check_dataset(entry: Any, name: str) -> None:
@@ -185,13 +185,13 @@ def merge(base: Any, overrides: Mapping[str, Any]) -> Any:
         return copy.deepcopy(dict(overrides))
     if not isinstance(base, Mapping):
         raise InputError(f"A mapping cannot be merged into {base!r}.")
-    found = copy.deepcopy(dict(base))
+    merged = copy.deepcopy(dict(base))
     for key, value in overrides.items():
-        if isinstance(value, Mapping) and key in found:
-            found[key] = merge(found[key], value)
+        if isinstance(value, Mapping) and key in merged:
+            merged[key] = merge(merged[key], value)
         else:
-            found[key] = copy.deepcopy(value)
-    return found
+            merged[key] = copy.deepcopy(value)
+    return merged
 
 
 def _checked(config: Any, required: tuple[str, ...], optional: Mapping[str, Any], what: str) -> Config:
@@ -210,11 +210,11 @@ def _checked(config: Any, required: tuple[str, ...], optional: Mapping[str, Any]
     return {**copy.deepcopy(dict(optional)), **config}
 
 
-def _check_growing(found: Config) -> None:
-    for name, value in ((name, found[name]) for name in ("initial_image_res", "max_image_res")):
+def _check_growing(config: Config) -> None:
+    for name, value in ((name, config[name]) for name in ("initial_image_res", "max_image_res")):
         if not isinstance(value, int) or value < 1 or value & (value - 1):
             raise InputError(f"{name} is {value!r}; it must be a power of 2.")
-    for at, lengths in (found["iters_per_res"] or {}).items():
+    for at, lengths in (config["iters_per_res"] or {}).items():
         for kind in lengths if isinstance(lengths, Mapping) else [repr(lengths)]:
             if kind not in ("trns", "stab"):
                 raise InputError(f"iters_per_res: {at} has `{kind}`; known are trns and stab.")

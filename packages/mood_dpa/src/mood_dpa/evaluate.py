@@ -58,16 +58,16 @@ def inference_evaluate_3d(
             mask = read_volume(images.masks / volume.name).data if images.masks else _no_masks()
             if mask.shape != volume.data.shape:
                 raise InputError(f"{volume.name}: mask {mask.shape} and image {volume.data.shape} differ in shape.")
-            found, score = _map_of(volume, scorer, root, device, resume)
+            voxels, score = _map_of(volume, scorer, root, device, resume)
             write(files.write_text, root / "sample" / f"{volume.name}.txt", str(np.float32(score)))
             if settings.save_inference:
-                write(write_volume, root / "pixel" / volume.name, found, volume)
+                write(write_volume, root / "pixel" / volume.name, voxels, volume)
             if pictures:
                 shown = mask if (mask > 0.5).any() else None
-                drawn.append(write_overlay(root / "pictures" / f"{volume.name}.png", volume, found, shown))
+                drawn.append(write_overlay(root / "pictures" / f"{volume.name}.png", volume, voxels, shown))
             if target is not None:
-                mask, found = (trilinear(torch.from_numpy(a), (target,) * 3).numpy() for a in (mask, found))
-            pixels.add(mask > 0.5, found)
+                mask, voxels = (trilinear(torch.from_numpy(a), (target,) * 3).numpy() for a in (mask, voxels))
+            pixels.add(mask > 0.5, voxels)
             samples.append((volume.name, bool(mask.sum() > 0), score))
     return _finish(root, pixels, samples, drawn, failed, len(images), precision)
 
@@ -90,15 +90,15 @@ def evaluate(
     for start in range(0, len(images), size):
         index = list(range(start, min(start + size, len(images))))
         maps = _maps(model, images.read(index, device), device, precision)
-        for position, found in zip(index, maps, strict=True):
+        for position, anomaly_map in zip(index, maps, strict=True):
             name, mask = images.names[position], images.mask(position)
-            if mask.shape != found.shape:
-                mask = trilinear(torch.from_numpy(mask), found.shape).numpy()
-            score = reduced(found, settings.reduction)
+            if mask.shape != anomaly_map.shape:
+                mask = trilinear(torch.from_numpy(mask), anomaly_map.shape).numpy()
+            score = reduced(anomaly_map, settings.reduction)
             files.write_text(root / "sample" / f"{name}.txt", str(np.float32(score)))
             if settings.save_inference:
-                _save_map(root / "pixel", name, found, images)
-            pixels.add(mask > 0, found)
+                _save_map(root / "pixel", name, anomaly_map, images)
+            pixels.add(mask > 0, anomaly_map)
             samples.append((name, bool(mask.sum() > 0), score))
     return _finish(root, pixels, samples, [], [], len(images), precision)
 
@@ -139,18 +139,18 @@ def _maps(model: Model, images: Tensor, device: torch.device, precision: str) ->
     """Maps of a batch, without the channel axis."""
     with autocast(device, precision):
         rebuilt = model.reconstruct(images)
-        found: Tensor = model.loss(images, rebuilt.float())
-    return found.float().mean(1).cpu().numpy()
+        maps: Tensor = model.loss(images, rebuilt.float())
+    return maps.float().mean(1).cpu().numpy()
 
 
-def _save_map(folder: Path, name: str, found: npt.NDArray[np.float32], images: Images) -> None:
+def _save_map(folder: Path, name: str, anomaly_map: npt.NDArray[np.float32], images: Images) -> None:
     if images.volumes:
         volume = read_volume(images.root / name)
-        whole = trilinear(torch.from_numpy(found), volume.data.shape).numpy()
+        whole = trilinear(torch.from_numpy(anomaly_map), volume.data.shape).numpy()
         write_volume(folder / name, whole, volume)
         return
     with files.atomic_path(folder / name) as temporary, temporary.open("wb") as file:
-        np.save(file, found)
+        np.save(file, anomaly_map)
 
 
 def _finish(
@@ -169,18 +169,18 @@ def _finish(
     if not samples:
         report_failures(failed, 0)
     _, labels, scores = zip(*samples, strict=True)
-    found = {"sample": rank_metrics(labels, scores), "pixel": merged.metrics()}
+    results = {"sample": rank_metrics(labels, scores), "pixel": merged.metrics()}
     if not distributed.is_main():
-        return found
-    for kind, values in found.items():
+        return results
+    for kind, values in results.items():
         print(f"{kind}: AP {values.ap:.4f}  AUC {values.auroc:.4f}")
     if not merged.exact:
         print("pixel scores were counted in 2^22 bins (too many voxels to sort).")
-    rows = [f"{kind},{v.ap!r},{'' if np.isnan(v.auroc) else repr(v.auroc)}" for kind, v in found.items()]
+    rows = [f"{kind},{v.ap!r},{'' if np.isnan(v.auroc) else repr(v.auroc)}" for kind, v in results.items()]
     files.write_text(root / "scores.csv", "\n".join([",AP,ROC AUC", *rows]) + "\n")
     record: dict[str, Any] = {
         kind: {"ap": values.ap, "auroc": None if np.isnan(values.auroc) else values.auroc}
-        for kind, values in found.items()
+        for kind, values in results.items()
     }
     record["volumes"] = {name: {"score": score, "label": int(label)} for name, label, score in samples}
     if 0 < sum(labels) < len(labels):
@@ -190,7 +190,7 @@ def _finish(
             record["sample"] |= metrics.evaluate(s[~y], s[y])
     files.write_json(root / "result.json", record | {"precision": precision})
     if drawn:
-        table = {kind: {"AP": values.ap, "AUROC": values.auroc} for kind, values in found.items()}
+        table = {kind: {"AP": values.ap, "AUROC": values.auroc} for kind, values in results.items()}
         write_page(root / "report.html", f"Anomaly maps of {root.name}", drawn, table)
     report_failures(failed, total - len(failed))
-    return found
+    return results

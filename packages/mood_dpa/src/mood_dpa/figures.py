@@ -79,5 +79,5 @@ def write_page(
 def _upright(array: npt.NDArray[Any], affine: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
     """The array with axes left-right, back-front, down-up."""
     codes = nibabel.orientations.io_orientation(affine)  # type: ignore[no-untyped-call]
-    found: npt.NDArray[Any] = nibabel.orientations.apply_orientation(array, codes)  # type: ignore[no-untyped-call]
-    return found
+    upright: npt.NDArray[Any] = nibabel.orientations.apply_orientation(array, codes)  # type: ignore[no-untyped-call]
+    return upright

@@ -34,7 +34,7 @@ def train_point(template: Config, axis: int, latent_dim: int, layer: str, fold: 
     """The training configuration of a grid point."""
     widths = {"kwargs": {"inner_dims": [latent_dim] * 7}}
     data = {"dataset_kwargs": {"cache": False, "fold": fold}, "transform_kwargs": {"resize": RESOLUTION}}
-    found: Config = merge(
+    config: Config = merge(
         template,
         {
             "adam_kwargs": {"lr": LEARNING_RATES[latent_dim]},
@@ -54,12 +54,12 @@ def train_point(template: Config, axis: int, latent_dim: int, layer: str, fold: 
             "image_rec_loss": {"loss_kwargs": {"weights_per_resolution": _weights(layer)}},
         },
     )
-    return found
+    return config
 
 
 def inference_point(template: Config, layer: str, fold: int) -> Config:
     """The inference configuration of a grid point."""
-    found: Config = merge(
+    config: Config = merge(
         template,
         {
             "results_root": None,
@@ -68,7 +68,7 @@ def inference_point(template: Config, layer: str, fold: int) -> Config:
             "test_image_rec_loss": {"loss_kwargs": {"weights_per_resolution": _weights(layer)}},
         },
     )
-    return found
+    return config
 
 
 def expand(meta_train: Path, meta_inference: Path, out: Path, axis: int, folds: tuple[int, ...] = (0,)) -> list[Path]:

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mood_dpa.settings import LoopSettings
 from mood_dpa.standalone import InputError
 
 
@@ -49,28 +51,34 @@ def plan_stages(
     if initial > highest:
         raise InputError(f"initial_image_res {initial} is above max_image_res {highest}.")
     own = _own_lengths(iters_per_res or {})
-    found, res = [], initial
+    stages, res = [], initial
     while res <= highest:
         for kind, usual in (("trns", trns_iter), ("stab", stab_iter)):
             length = own.get((res, kind), usual)
             if (kind == "stab" or res > initial) and length > 0:
-                found.append(Stage(kind, res, length))
+                stages.append(Stage(kind, res, length))
         res *= 2
-    if not found:
+    if not stages:
         raise InputError("Every stage has length 0; raise stab_iter.")
-    return found
+    return stages
+
+
+def plan_of(settings: LoopSettings) -> list[Stage]:
+    """The stages of a training."""
+    ends = (settings.initial_image_res, settings.max_image_res)
+    return plan_stages(*ends, settings.trns_iter, settings.stab_iter, settings.iters_per_res)
 
 
 def _own_lengths(entries: Mapping[Any, Any]) -> dict[tuple[int, str], int]:
-    found = {}
+    own = {}
     for res, lengths in entries.items():
         if not isinstance(lengths, Mapping):
             raise InputError(f"iters_per_res: the entry of {res} is {lengths!r}; expected {{trns: n, stab: n}}.")
         for kind, length in lengths.items():
             if kind not in ("trns", "stab"):
                 raise InputError(f"iters_per_res: {res} has `{kind}`; known are trns and stab.")
-            found[int(res), str(kind)] = int(length)
-    return found
+            own[int(res), str(kind)] = int(length)
+    return own
 
 
 def mix_resolution(images: Tensor, highest: int, resolution: int, stage: str, progress: float) -> Tensor:
@@ -91,6 +99,14 @@ def mix_resolution(images: Tensor, highest: int, resolution: int, stage: str, pr
         return high
     low = F.interpolate(_scaled(images, resolution / 2 / highest), scale_factor=2, mode="nearest")
     return (1 - progress) * low + progress * high
+
+
+def images_of_stage(images: Tensor, highest: int, stage: Stage, progress: float) -> Tensor:
+    """Images of the highest resolution as a stage sees them, in the memory format of its networks."""
+    mixed = mix_resolution(images, highest, stage.resolution, stage.kind, progress)
+    if mixed.device.type == "cuda" and mixed.ndim == 4:
+        mixed = mixed.contiguous(memory_format=torch.channels_last)
+    return mixed
 
 
 def effective_resolution(stage: str, resolution: int, progress: float) -> float:

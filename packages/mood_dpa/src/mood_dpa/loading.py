@@ -107,7 +107,7 @@ def _of_images(file: Path, features: str | Path | None, threshold: float | None,
 def _model_file(path: Path) -> Path:
     if path.is_file():
         return path
-    found = next((file for file in (path / MODEL, path / "checkpoints" / MODEL) if file.is_file()), None)
-    if found is None:
+    model = next((file for file in (path / MODEL, path / "checkpoints" / MODEL) if file.is_file()), None)
+    if model is None:
         raise MissingFileError(f"{path} holds no {MODEL}; pass a trained run, its checkpoint_root, or a model file.")
-    return found
+    return model

@@ -18,7 +18,7 @@ from ood_shared.training import Compute, update
 from torch import Tensor, nn
 
 from mood_dpa.checkpoints import Loss, lay_out
-from mood_dpa.growing import Stage, effective_resolution, mix_resolution, plan_stages
+from mood_dpa.growing import Stage, effective_resolution, images_of_stage, plan_of
 from mood_dpa.networks import DecoderFamily, EncoderFamily, StageNet
 from mood_dpa.settings import LoopSettings
 from mood_dpa.state import CHECKPOINT, RESUME, Progress, restore, save_model, save_run
@@ -76,13 +76,7 @@ class Trainer:
         self.listeners, self.compute = list(listeners), compute or Compute(torch.device("cpu"))
         self.loss = loss.to(self.compute.device)
         lay_out(self.loss, self.compute.device)
-        self.plan = plan_stages(
-            settings.initial_image_res,
-            settings.max_image_res,
-            settings.trns_iter,
-            settings.stab_iter,
-            settings.iters_per_res,
-        )
+        self.plan = plan_of(settings)
         self.at = Progress()
         self.scaler = make_scaler(self.compute.device, self.compute.precision)
         self._entered = False
@@ -199,11 +193,7 @@ class Trainer:
             return self.loss(images, self.decoder(self.encoder(images)))
 
     def _mixed(self, images: Tensor) -> Tensor:
-        highest, stage = self.settings.max_image_res, self.stage
-        found = mix_resolution(images, highest, stage.resolution, stage.kind, self.progress)
-        if found.device.type == "cuda" and found.ndim == 4:
-            found = found.contiguous(memory_format=torch.channels_last)
-        return found
+        return images_of_stage(images, self.settings.max_image_res, self.stage, self.progress)
 
     def send_progress(self) -> None:
         """Tell the nets and the loss of a transition how far it is."""
@@ -264,8 +254,8 @@ class Trainer:
 
     def _reconstruct(self, images: Tensor) -> Tensor:
         with autocast(self.compute.device, self.compute.precision):
-            found: Tensor = self.decoder(self.encoder(images))
-        return found.float()
+            rebuilt: Tensor = self.decoder(self.encoder(images))
+        return rebuilt.float()
 
     # -- files ----------------------------------------------------------------------------------------------------
 

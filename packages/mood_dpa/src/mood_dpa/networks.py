@@ -243,11 +243,11 @@ class EncoderFamily(_Family):
         return self._shared(f"res_{res}", make)
 
     def _below(self, res: int) -> list[tuple[str, nn.Module]]:
-        found = []
+        modules = []
         while res >= self.lowest:
-            found.append(self._res(res))
+            modules.append(self._res(res))
             res //= 2
-        return found
+        return modules
 
     def parts(self, stage: str, res: int) -> dict[str, nn.Module]:
         """Modules of a stage in order."""
@@ -292,11 +292,11 @@ class DecoderFamily(_Family):
         return self._shared(f"postprocess_res_{res}", make)
 
     def _upto(self, res: int) -> list[tuple[str, nn.Module]]:
-        found, at = [], self.lowest
+        modules, at = [], self.lowest
         while at <= res:
-            found.append(self._res(at))
+            modules.append(self._res(at))
             at *= 2
-        return found
+        return modules
 
     def parts(self, stage: str, res: int) -> dict[str, nn.Module]:
         """Modules of a stage in order."""

@@ -47,10 +47,10 @@ class Weights:
             InputError: nothing is left.
         """
         image = {IMAGE: self.img_weight} if self.img_weight else {}
-        found = {**image, **{k: w for k, w in self.feature_weights.items() if w}}
-        if not found:
+        weights = {**image, **{k: w for k, w in self.feature_weights.items() if w}}
+        if not weights:
             raise InputError("The loss has no term: img_weight is 0 and feature_weights names no layer.")
-        return found
+        return weights
 
 
 class PerceptualLoss(nn.Module):
@@ -144,11 +144,11 @@ class PerceptualLoss(nn.Module):
             depth, size = turned_x.shape[1], turned_x.shape[2:]
             flat_x, flat_y = (t.reshape(n * depth, 1, *size) for t in (turned_x, turned_y))
             terms = self._terms(flat_x, flat_y, weights)
-            found, here = self._combine(terms, weights, n, depth, size if maps else None)
+            distance, here = self._combine(terms, weights, n, depth, size if maps else None)
             kept = kept & here
             if maps:
-                found = found.reshape(n, depth, *size).transpose(1, axis + 1).unsqueeze(1)
-            total = found if total is None else total + found
+                distance = distance.reshape(n, depth, *size).transpose(1, axis + 1).unsqueeze(1)
+            total = distance if total is None else total + distance
         assert total is not None
         return total / len(self.axes), kept
 
@@ -176,27 +176,27 @@ class PerceptualLoss(nn.Module):
                     numerator = numerator.masked_fill(blank, 0)  # else 0 times a gradient of 1e38
                 numerator = numerator / per_image.clamp_min(TINY).repeat_interleave(depth).view(-1, 1, 1)
             if size is None:
-                found = weight * numerator.view(n, -1).mean(1)
+                term = weight * numerator.view(n, -1).mean(1)
             else:
                 grid = numerator.unsqueeze(1)
-                found = weight * F.interpolate(grid, size=tuple(size), mode="bilinear", align_corners=False)
-            total = found if total is None else total + found
+                term = weight * F.interpolate(grid, size=tuple(size), mode="bilinear", align_corners=False)
+            total = term if total is None else total + term
         assert total is not None
         return total / sum(weights.values()), kept
 
     def _terms(self, x: Tensor, y: Tensor, weights: dict[str, float]) -> dict[str, tuple[Tensor, Tensor]]:
         """For each term the numerator's mean over channels (n, h, w) and the denominator (n,), in float32."""
-        found: dict[str, tuple[Tensor, Tensor]] = {}
+        terms: dict[str, tuple[Tensor, Tensor]] = {}
         if IMAGE in weights:
-            found[IMAGE] = self._compare(x, y)
+            terms[IMAGE] = self._compare(x, y)
         layers = [name for name in weights if name != IMAGE]
         if layers:
             count = images_at_once(x)
             parts = [self._layer_terms(a, b, layers) for a, b in zip(x.split(count), y.split(count), strict=True)]
             for name in layers:
                 numerators, denominators = zip(*(part[name] for part in parts), strict=True)
-                found[name] = torch.cat(numerators), torch.cat(denominators)
-        return found
+                terms[name] = torch.cat(numerators), torch.cat(denominators)
+        return terms
 
     def _layer_terms(self, x: Tensor, y: Tensor, layers: list[str]) -> dict[str, tuple[Tensor, Tensor]]:
         assert self.model is not None

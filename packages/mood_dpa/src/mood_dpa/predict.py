@@ -55,10 +55,10 @@ class OneAxis:
     def predict(self, image: npt.NDArray[Any], device: torch.device) -> tuple[Tensor, float]:
         """As `Ensemble.predict`."""
         volume = on_device(image, device)
-        found = axis_map(volume, self.part.model, self.part.axis, self.part.selection, tuple(volume.shape))
+        voxels = axis_map(volume, self.part.model, self.part.axis, self.part.selection, tuple(volume.shape))
         if self.delete_zero_area:
-            found = found * (volume > 0)
-        return found, reduced(found.cpu().numpy(), self.reduction)
+            voxels = voxels * (volume > 0)
+        return voxels, reduced(voxels.cpu().numpy(), self.reduction)
 
 
 def reduced(voxels: npt.NDArray[np.floating], reduction: str) -> float:

@@ -122,15 +122,15 @@ class Ranking:
     @classmethod
     def merged(cls, states: list[tuple[list[Part], npt.NDArray[np.int64] | None]]) -> "Ranking":
         """One ranking of what several hold."""
-        found = cls()
+        merged = cls()
         for parts, bins in states:
-            found._parts += parts
+            merged._parts += parts
             if bins is not None:
-                found._bins = bins if found._bins is None else found._bins + bins
-        found._held = sum(len(labels) for labels, _ in found._parts)
-        if found._bins is not None or found._held > found.sort_limit:
-            found._count()
-        return found
+                merged._bins = bins if merged._bins is None else merged._bins + bins
+        merged._held = sum(len(labels) for labels, _ in merged._parts)
+        if merged._bins is not None or merged._held > merged.sort_limit:
+            merged._count()
+        return merged
 
     def _count(self) -> None:
         if self._bins is None:

@@ -64,16 +64,16 @@ def axis_map(volume: Tensor, model: Model, axis: int, selection: SliceSelection,
         images = images.contiguous(memory_format=torch.channels_last)
     with autocast(volume.device, selection.precision):
         rebuilt = torch.cat([model.reconstruct(part) for part in images.split(images_at_once(images))]).float()
-        found = volume_map(model, images, rebuilt)  # (k, r, r)
-    whole = found.new_zeros(len(slices), *found.shape[1:])
-    whole[chosen] = found
+        maps = volume_map(model, images, rebuilt)  # (k, r, r)
+    whole = maps.new_zeros(len(slices), *maps.shape[1:])
+    whole[chosen] = maps
     return trilinear(whole.permute(BACK[axis]).contiguous(), target)
 
 
 def volume_map(model: Model, images: Tensor, rebuilt: Tensor) -> Tensor:
     """The map (k, r, r) of slices (k, 1, r, r) as one volume."""
-    found: Tensor = model.loss(images.transpose(0, 1)[None], rebuilt.transpose(0, 1)[None])
-    return found[0, 0].float()
+    maps: Tensor = model.loss(images.transpose(0, 1)[None], rebuilt.transpose(0, 1)[None])
+    return maps[0, 0].float()
 
 
 def combine(maps: list[Tensor], divisor: float = DIVISOR) -> Tensor:
@@ -82,7 +82,7 @@ def combine(maps: list[Tensor], divisor: float = DIVISOR) -> Tensor:
     A voxel that only one axis looked at keeps that axis's value: this is the documented rule of the solution.
     """
     total, count = maps[0].clone(), (maps[0] > 0).to(maps[0].dtype)
-    for found in maps[1:]:
-        total += found
-        count += found > 0
+    for other in maps[1:]:
+        total += other
+        count += other > 0
     return total / count.clamp_min(1) / divisor

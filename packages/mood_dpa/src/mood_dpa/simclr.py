@@ -92,12 +92,12 @@ def view(
     def uniform(low: float = 0.0, high: float = 1.0) -> Tensor:
         return (torch.rand(n, generator=generator) * (high - low) + low).to(device)
 
-    found = _crop(slices, size, uniform)
-    found = torch.where((uniform() < FLIP_PROBABILITY).view(-1, 1, 1, 1), found.flip(-1), found)
-    found = _jitter(found, uniform, strength)
-    blurred = _blur(found, uniform(*BLUR_SIGMA), max(1, int(0.1 * size)) | 1)
-    found = torch.where((uniform() < BLUR_PROBABILITY).view(-1, 1, 1, 1), blurred, found)
-    return found.expand(-1, 3, -1, -1)
+    images = _crop(slices, size, uniform)
+    images = torch.where((uniform() < FLIP_PROBABILITY).view(-1, 1, 1, 1), images.flip(-1), images)
+    images = _jitter(images, uniform, strength)
+    blurred = _blur(images, uniform(*BLUR_SIGMA), max(1, int(0.1 * size)) | 1)
+    images = torch.where((uniform() < BLUR_PROBABILITY).view(-1, 1, 1, 1), blurred, images)
+    return images.expand(-1, 3, -1, -1)
 
 
 def cosine_rates(epochs: int, batches: int, warmup: int, decrease: int, rate: float = 3e-4) -> list[float]:
@@ -155,6 +155,6 @@ def _blur(images: Tensor, sigma: Tensor, kernel: int) -> Tensor:
     at = torch.arange(-half, half + 1, device=images.device)
     weights = torch.exp(-(at**2) / (2 * sigma[:, None] ** 2))
     weights = (weights / weights.sum(1, keepdim=True))[:, None]  # (n, 1, k)
-    found = F.pad(images, (half, half, half, half), mode="reflect").view(1, n, h + 2 * half, w + 2 * half)
-    found = F.conv2d(found, weights[:, :, None, :], groups=n)
-    return F.conv2d(found, weights[:, :, :, None], groups=n).view(n, 1, h, w)
+    padded = F.pad(images, (half, half, half, half), mode="reflect").view(1, n, h + 2 * half, w + 2 * half)
+    padded = F.conv2d(padded, weights[:, :, None, :], groups=n)
+    return F.conv2d(padded, weights[:, :, :, None], groups=n).view(n, 1, h, w)

@@ -41,12 +41,12 @@ class Slices:
         """Slices (n, 1, 2 size, 2 size) in [0, 1]: enough for crops of `size`, and all of one size."""
         from mood_dpa.data.preprocessing import prepare_slices
 
-        found = []
+        batch = []
         for position in order:
             part, i = self.index[position]
             array = torch.from_numpy(self.parts[part].raw(i).copy())[None].to(device)
-            found.append(prepare_slices(array, 2 * self.size, normalised=False))
-        return torch.cat(found).clamp(0, 1)
+            batch.append(prepare_slices(array, 2 * self.size, normalised=False))
+        return torch.cat(batch).clamp(0, 1)
 
 
 def train_simclr(
@@ -163,8 +163,8 @@ def _unit(zi: Tensor, zj: Tensor) -> tuple[Tensor, Tensor]:
 def _batches(n: int, batch: int, generator: torch.Generator, rank: int, world: int) -> Iterator[list[int]]:
     order = torch.randperm(n, generator=generator)
     for start in range(0, n - batch + 1, batch):
-        found: list[int] = order[start : start + batch][rank::world].tolist()
-        yield found
+        own: list[int] = order[start : start + batch][rank::world].tolist()
+        yield own
 
 
 @torch.no_grad()

@@ -61,7 +61,7 @@ class VGG19(nn.Module):
             ValueError: an unknown name, or none.
         """
         missing = check_layers(wanted)
-        found: dict[str, Tensor] = {}
+        outputs: dict[str, Tensor] = {}
         for block, conv in CONVS:
             layer = getattr(self, f"conv{block}_{conv}")
             weight = layer.weight
@@ -71,19 +71,19 @@ class VGG19(nn.Module):
                 x = F.pad(x, (1, 1, 1, 1), mode=PADS[self.pad_type])
             x = F.conv2d(x, weight, layer.bias, padding=layer.padding)
             if f"c{block}{conv}" in missing:
-                found[f"c{block}{conv}"] = x
+                outputs[f"c{block}{conv}"] = x
             x = F.relu(x)
             if f"r{block}{conv}" in missing:
-                found[f"r{block}{conv}"] = x
-            if len(found) == len(missing):
+                outputs[f"r{block}{conv}"] = x
+            if len(outputs) == len(missing):
                 break
             if conv == WIDTHS[block - 1][1]:
                 x = F.max_pool2d(x, 2)
                 if f"p{block}" in missing:
-                    found[f"p{block}"] = x
-                if len(found) == len(missing):
+                    outputs[f"p{block}"] = x
+                if len(outputs) == len(missing):
                     break
-        return found
+        return outputs
 
 
 def images_at_once(images: Tensor) -> int:
@@ -206,14 +206,14 @@ def read_weights(path: Path, names: list[str], network: nn.Module) -> dict[str, 
     if len(chosen) < len(names):
         raise InputError(f"{path} holds {len(chosen)} tensors; VGG19's features have {len(names)}.")
     expected: Mapping[str, Tensor] = network.state_dict()
-    found = dict(zip(names, chosen, strict=True))
-    for name, value in found.items():
+    weights = dict(zip(names, chosen, strict=True))
+    for name, value in weights.items():
         if value.shape != expected[name].shape:
             raise InputError(
                 f"{path} is not of VGG19: `{name}` would be {tuple(value.shape)}, expected "
                 f"{tuple(expected[name].shape)}."
             )
-    return {name: value.float() for name, value in found.items()}
+    return {name: value.float() for name, value in weights.items()}
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""A run folder that an earlier version wrote and left in the middle of a stage is resumed and judged."""
+"""A run folder that an earlier version wrote and left in the middle of a stage is resumed and scored."""
 
 import json
 import re
@@ -52,7 +52,7 @@ TEST_CONFIG = {
 }
 
 
-def write_data(place: Path) -> None:
+def write_data(folder: Path) -> None:
     """Boxes, and the same with a bright cube. Multiples of 1/256, so that they are the same everywhere."""
     draws = np.random.default_rng(0)
 
@@ -66,24 +66,24 @@ def write_data(place: Path) -> None:
         volume[low:high, low:high, low:high] = 100 + draws.integers(0, 30, (high - low,) * 3)
         middle = draws.integers(8, 13)
         volume[middle : middle + 4, 6:18, middle : middle + 6] = 180
-        write(place / f"volumes/{number:05d}.nii.gz", volume / 256)
-        write(place / f"images/{number:05d}.nii.gz", volume / 256)
-        write(place / f"masks/{number:05d}.nii.gz", np.zeros_like(volume))
+        write(folder / f"volumes/{number:05d}.nii.gz", volume / 256)
+        write(folder / f"images/{number:05d}.nii.gz", volume / 256)
+        write(folder / f"masks/{number:05d}.nii.gz", np.zeros_like(volume))
         cube = tuple(slice(at, at + 5) for at in draws.integers(5, 14, 3))
         volume[cube], mask = 250, np.zeros_like(volume)
         mask[cube] = 1
-        write(place / f"images/{number:05d}_anom.nii.gz", volume / 256)
-        write(place / f"masks/{number:05d}_anom.nii.gz", mask)
+        write(folder / f"images/{number:05d}_anom.nii.gz", volume / 256)
+        write(folder / f"masks/{number:05d}_anom.nii.gz", mask)
     rows = [f"{number:05d}.nii.gz,{0 if number < 4 else 1}" for number in range(8)]
-    (place / "folds.csv").write_text("\n".join(["filename,test_fold", *rows]) + "\n")
-    run(place, "save-2d", "-i", "volumes", "-o", "slices", "-a", "0")
+    (folder / "folds.csv").write_text("\n".join(["filename,test_fold", *rows]) + "\n")
+    run(folder, "save-2d", "-i", "volumes", "-o", "slices", "-a", "0")
     for name, config in (("train", TRAIN_CONFIG), ("inference", TEST_CONFIG)):
         text = re.sub(r'"(8|16)":', r"\1:", json.dumps(config, indent=1))
-        (place / f"{name}.yaml").write_text(text + "\n")
+        (folder / f"{name}.yaml").write_text(text + "\n")
 
 
-def run(place: Path, *words: str) -> str:
-    found = commands.finish(commands.start(["-m", "mood_dpa", *words], place))
+def run(folder: Path, *words: str) -> str:
+    found = commands.finish(commands.start(["-m", "mood_dpa", *words], folder))
     assert found.status == 0, found.err
     return found.out
 
@@ -96,10 +96,10 @@ def without_numbers(printed: str) -> list[str]:
     return re.sub(r"\d+([./:]\d+)*", "#", printed).splitlines()
 
 
-def scored(place: Path) -> dict[str, Any]:
+def scored(folder: Path) -> dict[str, Any]:
     """What the inference prints, and numbers of what it writes."""
-    printed = run(place, *TEST)
-    at = place / "output/results"
+    printed = run(folder, *TEST)
+    at = folder / "output/results"
     maps = [nibabel.load(path).get_fdata().ravel() for path in sorted((at / "pixel").iterdir())]
     return {
         "lines": without_numbers(printed),
@@ -109,23 +109,23 @@ def scored(place: Path) -> dict[str, Any]:
     }
 
 
-def unpack(place: Path) -> None:
-    shutil.unpack_archive(OLD / "output.tar.xz", place, filter="data")
+def unpack(folder: Path) -> None:
+    shutil.unpack_archive(OLD / "output.tar.xz", folder, filter="data")
 
 
-def observe(place: Path) -> dict[str, Any]:
+def observe(folder: Path) -> dict[str, Any]:
     """The old folder as it is, by its best model, and after it was resumed."""
-    write_data(place)
-    unpack(place)
-    stopped, before = scored(place), records(place / LOG)
-    printed = run(place, *TRAIN)
+    write_data(folder)
+    unpack(folder)
+    stopped, before = scored(folder), records(folder / LOG)
+    printed = run(folder, *TRAIN)
     return {
         "stopped": stopped,
         "before": before,
         "lines": without_numbers(printed),
         "iterations": re.findall(r"iteration (\d+)", printed),
-        "records": records(place / LOG),
-        "finished": scored(place),
+        "records": records(folder / LOG),
+        "finished": scored(folder),
     }
 
 

@@ -95,10 +95,10 @@ def ellipsoid(
     axis_order: str = "reference",
 ) -> npt.NDArray[np.bool_]:
     """The raster of an ellipsoid in the whole volume; arguments as in `ellipsoid_box`."""
-    found = np.zeros(shape, dtype=bool)
+    raster = np.zeros(shape, dtype=bool)
     box, inside = ellipsoid_box(shape, centre, radii, angles, axis_order)
-    found[box] = inside
-    return found
+    raster[box] = inside
+    return raster
 
 
 def add_anomaly_3d(
@@ -145,10 +145,10 @@ def add_anomaly_2d(image: npt.NDArray[np.floating], draws: np.random.RandomState
     radii = [max(5.0, float(draws.normal(r / 16, r / 16))) for _ in range(count)]
     rows, columns = np.ogrid[: image.shape[0], : image.shape[1]]
     inside = ((rows - x_w) / radii[0]) ** 2 + ((columns - x_h) / radii[-1]) ** 2 < 1
-    found = np.array(image, dtype=np.float64)
-    _blend(found, inside, draws)
+    changed = np.array(image, dtype=np.float64)
+    _blend(changed, inside, draws)
     call = {"centers": [x_h, x_w], "radii": radii, "angles": []}
-    return Anomaly(np.clip(found, 0, 1).astype(np.float32), inside.astype(np.uint8), [call])
+    return Anomaly(np.clip(changed, 0, 1).astype(np.float32), inside.astype(np.uint8), [call])
 
 
 def add_anomalies_2d(image: npt.NDArray[np.floating], draws: np.random.RandomState) -> Anomaly | None:
@@ -158,9 +158,9 @@ def add_anomalies_2d(image: npt.NDArray[np.floating], draws: np.random.RandomSta
     kind = ("circle", "ellipse")[int(draws.randint(0, 2))]
     mask, calls = np.zeros(image.shape, np.uint8), []
     for _ in range(int(draws.randint(1, 4))):
-        found = add_anomaly_2d(image, draws, kind)
-        image, mask = found.image, mask | found.mask
-        calls += found.calls
+        anomaly = add_anomaly_2d(image, draws, kind)
+        image, mask = anomaly.image, mask | anomaly.mask
+        calls += anomaly.calls
     return Anomaly(np.asarray(image, dtype=np.float32), mask, calls)
 
 
@@ -179,5 +179,5 @@ def _rotation(angles: Triple | list[float]) -> npt.NDArray[np.float64]:
     about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
     about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
-    found: npt.NDArray[np.float64] = about_z @ about_y @ about_x
-    return found
+    turn: npt.NDArray[np.float64] = about_z @ about_y @ about_x
+    return turn

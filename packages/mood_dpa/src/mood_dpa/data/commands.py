@@ -123,10 +123,10 @@ def challenge_step(options: argparse.Namespace) -> None:
 
 def _in_fold(paths: list[Path], options: argparse.Namespace) -> list[Path]:
     wanted = _wanted(options)
-    found = paths if wanted is None else [path for path in paths if case_id(path.name) in wanted]
-    if not found:
+    chosen = paths if wanted is None else [path for path in paths if case_id(path.name) in wanted]
+    if not chosen:
         raise InputError(f"No volume of {options.input_dir} belongs to fold {options.fold} of {options.folds_path}.")
-    return found
+    return chosen
 
 
 def _wanted(options: argparse.Namespace) -> set[str] | None:

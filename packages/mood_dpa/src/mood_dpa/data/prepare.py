@@ -88,13 +88,13 @@ def make_synthetic(paths: list[Path], images: Path, masks: Path, seed: int | Non
             _link(by_name[volume.name], images / volume.name)
             write(write_volume, masks / volume.name, np.zeros(volume.data.shape, np.uint8), volume)
             try:
-                found = add_anomaly_3d(volume.data, draws, axis_order)
+                anomaly = add_anomaly_3d(volume.data, draws, axis_order)
             except InputError as error:
                 print(f"warning: {volume.name}: {error} No anomaly is made of it.", file=sys.stderr)
                 continue
             name = f"{base_name(volume.name)}_anom.nii.gz"
-            write(write_volume, images / name, found.image, volume)
-            write(write_volume, masks / name, found.mask, volume)
+            write(write_volume, images / name, anomaly.image, volume)
+            write(write_volume, masks / name, anomaly.mask, volume)
     report_failures(failed, len(paths) - len(failed))
 
 

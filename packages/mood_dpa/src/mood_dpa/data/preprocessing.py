@@ -31,8 +31,8 @@ def resize_slices(slices: Float[Tensor, "n h w"], size: int | None) -> Float[Ten
 
 def prepare_slices(slices: Tensor, size: int | None, normalised: bool = True) -> Float[Tensor, "n 1 r r"]:
     """(n, h, w) of any floating type -> float32 (n, 1, r, r), about [-1, 1] when `normalised`."""
-    found = resize_slices(slices.float(), size)[:, None]
-    return normalise(found) if normalised else found
+    images = resize_slices(slices.float(), size)[:, None]
+    return normalise(images) if normalised else images
 
 
 def prepare_array(
@@ -50,8 +50,8 @@ def prepare_array(
         from PIL import Image
 
         grey = np.asarray(Image.fromarray(grey).resize((size, size), Image.Resampling.BILINEAR))
-    found = torch.from_numpy(grey.astype(np.float32) / 255)[None].repeat(3, 1, 1)
-    return normalise(found) if normalised else found
+    channels = torch.from_numpy(grey.astype(np.float32) / 255)[None].repeat(3, 1, 1)
+    return normalise(channels) if normalised else channels
 
 
 def to_grey_levels(image: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:

@@ -93,8 +93,8 @@ class SliceFolder:
 
 @lru_cache(maxsize=2048)
 def _mapped(path: Path) -> npt.NDArray[Any]:
-    found: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return found
+    stack: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return stack
 
 
 class Images:
@@ -163,10 +163,10 @@ class Images:
     def prepare(self, arrays: list[npt.NDArray[np.floating]], device: torch.device) -> Tensor:
         """Arrays as a batch."""
         if self.volumes:
-            found = [torch.from_numpy(np.asarray(a, np.float32)).to(device)[None, None] for a in arrays]
+            cubes = [torch.from_numpy(np.asarray(a, np.float32)).to(device)[None, None] for a in arrays]
             if self.size is not None:
-                found = [area_resize(volume, [self.size] * 3) for volume in found]
-            batch = torch.cat(found)
+                cubes = [area_resize(volume, [self.size] * 3) for volume in cubes]
+            batch = torch.cat(cubes)
             return normalise(batch) if self.normalised else batch
         if self.channels3:
             return torch.stack([prepare_array(a, self.size, self.normalised, True) for a in arrays]).to(device)
@@ -251,8 +251,8 @@ class Batches:
             self._at = 0
         index = self._order[self._at : self._at + size]
         self._at += size
-        found: list[int] = index[self.rank :: self.count].tolist()
-        return found
+        own: list[int] = index[self.rank :: self.count].tolist()
+        return own
 
     def state_dict(self) -> dict[str, Any]:
         """Where the batches stand."""

@@ -46,9 +46,9 @@ def ensure_subjects(folder: Path, demo: DemoSet) -> None:
     """
     record = folder / RECORD
     if record.is_file():
-        found = json.loads(record.read_text(encoding="utf-8"))
-        if found != asdict(demo):
-            raise InputError(f"{folder} holds other subjects ({found}), not {asdict(demo)}. Choose another.")
+        held = json.loads(record.read_text(encoding="utf-8"))
+        if held != asdict(demo):
+            raise InputError(f"{folder} holds other subjects ({held}), not {asdict(demo)}. Choose another.")
         return
     print(f"making {demo.count} subjects from the MNI152 template in {folder} …", flush=True)
     from mood_dpa.data.prepare import make_synthetic, save_2d
@@ -118,10 +118,10 @@ def make_subject(template: npt.NDArray[np.float32], draws: np.random.Generator) 
     for axis in range(3):
         bend = gaussian_filter(draws.standard_normal(template.shape).astype(np.float32), sigma, mode="wrap")
         where[axis] += bend * (reach / max(float(np.abs(bend).max()), 1e-12))
-    found = map_coordinates(template, where.astype(np.float32), order=1, mode="constant", cval=0.0)
-    inside = found > THRESHOLD
-    found = found ** draws.uniform(0.8, 1.25)
+    subject = map_coordinates(template, where.astype(np.float32), order=1, mode="constant", cval=0.0)
+    inside = subject > THRESHOLD
+    subject = subject ** draws.uniform(0.8, 1.25)
     bias = gaussian_filter(draws.standard_normal(template.shape).astype(np.float32), 24 * unit, mode="wrap")
-    found *= 1 + 0.1 * bias / max(float(np.abs(bias).max()), 1e-12)
-    found += draws.normal(0, 0.01, template.shape)
-    return np.where(inside, np.clip(found, 0, 1), 0).astype(np.float32)
+    subject *= 1 + 0.1 * bias / max(float(np.abs(bias).max()), 1e-12)
+    subject += draws.normal(0, 0.01, template.shape)
+    return np.where(inside, np.clip(subject, 0, 1), 0).astype(np.float32)

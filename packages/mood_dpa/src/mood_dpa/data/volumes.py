@@ -48,10 +48,10 @@ def list_volumes(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise MissingFileError(f"Folder {folder} is missing; it should hold volumes (*.nii.gz).")
-    found = sorted(path for path in folder.iterdir() if is_volume(path.name))
-    if not found:
+    paths = sorted(path for path in folder.iterdir() if is_volume(path.name))
+    if not paths:
         raise InputError(f"{folder} holds no volume (*.nii or *.nii.gz).")
-    return found
+    return paths
 
 
 def base_name(name: str) -> str:
@@ -188,8 +188,8 @@ def rescaled(data: npt.NDArray[Any], low: float = 0.1, high: float = 99.9) -> np
         high: percentile that becomes 1.
     """
     bottom, top = (float(value) for value in np.percentile(data, (low, high)))
-    found = np.clip((data - bottom) / max(top - bottom, 1e-12), 0, 1)
-    return found.astype(np.float32)
+    scaled = np.clip((data - bottom) / max(top - bottom, 1e-12), 0, 1)
+    return scaled.astype(np.float32)
 
 
 def _check_orientation(path: Path, header: Any, affine: npt.NDArray[Any]) -> None:
