@@ -1,0 +1,126 @@
+"""Conformal thresholds and p-values."""
+
+import doctest
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ood_shared import thresholds
+from ood_shared.errors import InputError
+from ood_shared.thresholds import (
+    Threshold,
+    check_batch,
+    class_p_values,
+    fit_threshold,
+    least_calibration,
+    p_values,
+    split_groups,
+)
+
+
+def test_examples_in_the_docstrings() -> None:
+    assert doctest.testmod(thresholds).failed == 0
+
+
+def test_p_values_by_hand() -> None:
+    calibration = np.array([3.0, 1.0, 2.0, 2.0])
+    assert p_values(calibration, np.array([0.0, 1.0, 2.0, 2.5, 3.0, 9.0])).tolist() == [1, 1, 0.8, 0.4, 0.4, 0.2]
+    assert p_values(np.array([1.0]), np.array([0.5, 1.0, 2.0])).tolist() == [1.0, 1.0, 0.5]  # n = 1
+
+
+def test_the_threshold_is_the_order_statistic() -> None:
+    found = fit_threshold(np.arange(1.0, 401.0), 0.05)
+    assert (found.value, found.n, found.k) == (381.0, 400, 381)
+    assert found.expected == pytest.approx(20 / 401)
+    assert fit_threshold(np.arange(1.0, 20.0), 0.05).value == 19.0  # 19 images: none of them is beyond
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=40), st.sampled_from([0.02, 0.05, 0.1, 0.25, 0.5]))
+def test_a_score_is_flagged_by_the_threshold_where_its_p_value_is_at_most_the_rate(values, rate) -> None:
+    calibration = np.array(values, float)
+    if len(calibration) < least_calibration(rate):
+        with pytest.raises(InputError, match="cannot support"):
+            fit_threshold(calibration, rate)
+        return
+    t, scores = fit_threshold(calibration, rate), np.arange(-1, 9) / 1.0
+    assert ((scores > t.value) <= (p_values(calibration, scores) <= rate + 1e-12)).all()
+    strict = np.setdiff1d(scores + 0.5, calibration)  # away from ties the two are the same
+    assert ((strict > t.value) == (p_values(calibration, strict) <= rate + 1e-12)).all()
+
+
+@given(st.lists(st.integers(0, 4), min_size=2, max_size=25))
+def test_p_values_are_super_uniform_under_exchangeability(values) -> None:
+    """Each value in turn is the new one: the exact distribution over the orders of an exchangeable sample."""
+    array = np.array(values, float)
+    p = np.array([p_values(np.delete(array, i), array[i : i + 1])[0] for i in range(len(array))])
+    for level in np.unique(p):
+        assert (p <= level).mean() <= level + 1e-12
+
+
+def test_the_share_that_is_flagged_follows_the_beta_law() -> None:
+    random = np.random.default_rng(0)
+    shares = []
+    for _ in range(400):
+        t = fit_threshold(random.normal(size=200), 0.05).value
+        shares.append(0.5 * math.erfc(t / math.sqrt(2)))
+    threshold = fit_threshold(random.normal(size=200), 0.05)
+    assert np.mean(shares) == pytest.approx(threshold.expected, abs=0.003)
+    assert np.mean(np.array(shares) <= threshold.bound) == pytest.approx(0.95, abs=0.04)
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0, -0.1, float("nan")])
+def test_a_rate_that_is_none_is_refused(rate) -> None:
+    with pytest.raises(InputError, match="share between 0 and 1"):
+        fit_threshold(np.arange(100.0), rate)
+
+
+def test_what_cannot_be_calibrated_with_is_refused() -> None:
+    with pytest.raises(InputError, match=r"18 calibration images cannot support an alarm rate of 0\.05: it needs 19"):
+        fit_threshold(np.arange(18.0), 0.05)
+    with pytest.raises(InputError, match="are NaN"):
+        fit_threshold(np.array([1.0, np.nan]), 0.5)
+    with pytest.raises(InputError, match="expected"):
+        p_values(np.array([]), np.array([1.0]))
+    with pytest.raises(InputError, match="nothing can be said"):
+        p_values(np.array([1.0]), np.array([np.nan]))
+
+
+def test_classes_are_calibrated_by_themselves() -> None:
+    calibration, classes = np.array([1.0, 2.0, 10.0, 20.0]), np.array([0, 0, 1, 1])
+    p = class_p_values(calibration, classes, np.array([3.0, 3.0]), np.array([0, 1]))
+    assert p.tolist() == pytest.approx([1 / 3, 1.0])
+    with pytest.raises(InputError, match="class 2"):
+        class_p_values(calibration, classes, np.array([3.0]), np.array([2]))
+
+
+def test_a_shifted_batch_is_noticed_and_a_like_one_is_not() -> None:
+    random = np.random.default_rng(1)
+    calibration = random.normal(size=1000)
+    like = check_batch(p_values(calibration, random.normal(size=500)), 0.05)
+    shifted = check_batch(p_values(calibration, random.normal(0.7, 1, size=500)), 0.05)
+    assert like.low < 0.05 < like.high
+    assert like.shifted > 0.01
+    assert shifted.low > 0.05
+    assert shifted.shifted < 1e-6
+    assert check_batch(np.array([0.01]), 0.05).flagged == 1
+    with pytest.raises(InputError, match="at least one"):
+        check_batch(np.array([]), 0.05)
+
+
+def test_groups_stay_together() -> None:
+    groups = [f"patient {number // 7}" for number in range(70)]
+    fit, held = split_groups(groups, 0.2, np.random.default_rng(0))
+    assert len(held) == 14
+    assert sorted([*fit, *held]) == list(range(70))
+    assert not {groups[i] for i in fit} & {groups[i] for i in held}
+    with pytest.raises(InputError, match="two or more"):
+        split_groups(["a"] * 5, 0.2, np.random.default_rng(0))
+
+
+def test_the_words_give_the_average_and_the_bound() -> None:
+    words = Threshold(0.0, 0.05, 400, 381).words()
+    assert "at most 5.0 % of images like your calibration images" in words
+    assert "calibration sets of 400" in words
+    assert "95 % confidence at most 6.9 %" in words
