@@ -284,3 +284,13 @@ def test_importing_mood_dpa_does_not_wait_for_torch() -> None:
     code = "import sys, mood_dpa; print('torch' in sys.modules, mood_dpa.__all__)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert re.match(r"False \['fit', 'load'\]", found.stdout), found.stderr
+
+
+def test_the_first_lines_of_the_readme_run(small: None, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a budget of three steps; what is printed has the form of what is pasted there."""
+    text = (PACKAGE / "README.md").read_text(encoding="utf-8")
+    code, pasted = re.search(r"```python\n(.*?)```.*?```\n(.*?)```", text, re.DOTALL).groups()
+    exec(code, {})
+    form = r"\[\d\.\d+ *\d\.\d+ *\] \[\[ *\d+ +\d+ +\d+\]\]\n"
+    assert re.fullmatch(form, pasted)
+    assert re.search(form + r"\Z", capsys.readouterr().out)
