@@ -7,7 +7,9 @@ import sys
 
 from anomaly_detection.forwarding import forward
 
-__getattr__, __dir__ = forward(__name__, "mood_dpa.evaluate", "mood_dpa.commands", "mood_dpa.configuration")
+__getattr__, __dir__ = forward(
+    __name__, "mood_dpa.evaluate", "mood_dpa.commands", "mood_dpa.configuration", "mood_dpa.scores"
+)
 
 if __name__ == "__main__":
     from mood_dpa.cli import COMMANDS

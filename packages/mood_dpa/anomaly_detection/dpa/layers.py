@@ -1,5 +1,5 @@
-"""Building blocks: `mood_dpa.networks`."""
+"""Building blocks: `mood_dpa.layers` and `mood_dpa.networks`."""
 
 from anomaly_detection.forwarding import forward
 
-__getattr__, __dir__ = forward(__name__, "mood_dpa.networks")
+__getattr__, __dir__ = forward(__name__, "mood_dpa.layers", "mood_dpa.networks")

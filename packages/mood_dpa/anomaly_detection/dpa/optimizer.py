@@ -2,4 +2,4 @@
 
 from anomaly_detection.forwarding import forward
 
-__getattr__, __dir__ = forward(__name__, "mood_dpa.loop", "mood_dpa.state")
+__getattr__, __dir__ = forward(__name__, "mood_dpa.loop", "mood_dpa.state", "mood_dpa.growing")

@@ -2,4 +2,4 @@
 
 from anomaly_detection.forwarding import forward
 
-__getattr__, __dir__ = forward(__name__, "mood_dpa.networks")
+__getattr__, __dir__ = forward(__name__, "mood_dpa.networks", "mood_dpa.layers")

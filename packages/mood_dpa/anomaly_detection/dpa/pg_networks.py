@@ -2,4 +2,6 @@
 
 from anomaly_detection.forwarding import forward
 
-__getattr__, __dir__ = forward(__name__, "mood_dpa.networks", "mood_dpa.checkpoints", "mood_dpa.growing")
+__getattr__, __dir__ = forward(
+    __name__, "mood_dpa.networks", "mood_dpa.layers", "mood_dpa.checkpoints", "mood_dpa.growing"
+)

@@ -1,5 +1,5 @@
-"""The same, with weights for each resolution: `mood_dpa.perceptual`."""
+"""The same, with weights for each resolution: `mood_dpa.perceptual` and `mood_dpa.losses`."""
 
 from anomaly_detection.forwarding import forward
 
-__getattr__, __dir__ = forward(__name__, "mood_dpa.perceptual")
+__getattr__, __dir__ = forward(__name__, "mood_dpa.perceptual", "mood_dpa.losses")

@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mood_dpa.networks import DecoderFamily, EncoderFamily, Layers, StageNet
-from mood_dpa.perceptual import PerceptualLoss, PlainLoss, make_loss
+from mood_dpa.layers import Layers
+from mood_dpa.losses import PlainLoss, make_loss
+from mood_dpa.networks import DecoderFamily, EncoderFamily, StageNet
+from mood_dpa.perceptual import PerceptualLoss
 from mood_dpa.standalone import InputError, load_checkpoint
 from mood_dpa.vgg import VGG19
 

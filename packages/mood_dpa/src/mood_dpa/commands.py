@@ -15,7 +15,8 @@ from ood_shared.training import Compute
 from mood_dpa.configuration import read_config
 from mood_dpa.data.paths import with_flags
 from mood_dpa.evaluate import evaluate, inference_evaluate_3d
-from mood_dpa.settings import EvaluationSettings, InferenceSettings, TrainSettings
+from mood_dpa.scoring_settings import EvaluationSettings, InferenceSettings
+from mood_dpa.settings import TrainSettings
 from mood_dpa.simclr_settings import SimclrSettings
 from mood_dpa.simclr_train import train_simclr
 from mood_dpa.standalone import warn_of_slow_bf16

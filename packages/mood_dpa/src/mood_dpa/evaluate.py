@@ -20,7 +20,7 @@ from mood_dpa.figures import write_overlay, write_page
 from mood_dpa.predict import AxisModel, OneAxis, reduced
 from mood_dpa.ranking import Metrics, Ranking, rank_metrics
 from mood_dpa.scores import SliceSelection
-from mood_dpa.settings import EvaluationSettings, InferenceSettings
+from mood_dpa.scoring_settings import EvaluationSettings, InferenceSettings
 from mood_dpa.standalone import autocast
 from mood_dpa.vgg import VGG19
 

@@ -14,7 +14,7 @@ from mood_dpa.detector import ImageDetector, VolumeDetector
 from mood_dpa.evaluate import load_one_axis
 from mood_dpa.predict import Ensemble, OneAxis, load_ensemble
 from mood_dpa.scores import DIVISOR, SMALL_AREA
-from mood_dpa.settings import AxisEntry, InferenceSettings, PredictionSettings, with_found_paths
+from mood_dpa.scoring_settings import AxisEntry, InferenceSettings, PredictionSettings, with_found_paths
 from mood_dpa.standalone import load_checkpoint
 from mood_dpa.state import MODEL
 from mood_dpa.vgg import load_features
@@ -77,8 +77,9 @@ def load(
     )
     if not {entry.axis for entry in models} <= {0, 1, 2}:
         raise InputError(f"axes are {named}; expected 0, 1 or 2.")
-    weights = str(features) if features else None
-    settings = PredictionSettings(models, True, delete_zero_area, cube, DIVISOR, weights)
+    beside = files[0].parent.parent / FEATURES  # of a run of `fit`, whose axes share them
+    weights = features or (beside if stored[0] is not None and beside.is_file() else None)
+    settings = PredictionSettings(models, True, delete_zero_area, cube, DIVISOR, str(weights) if weights else None)
     return VolumeDetector(load_ensemble(settings, on), on, threshold)
 
 

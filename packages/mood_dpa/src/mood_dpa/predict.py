@@ -21,9 +21,10 @@ from mood_dpa.configuration import read_config
 from mood_dpa.data.preprocessing import trilinear
 from mood_dpa.data.volume_queue import Writer, own_share, read_ahead, report_failures
 from mood_dpa.data.volumes import Volume, list_volumes, write_volume
-from mood_dpa.perceptual import PerceptualLoss, uses_layers
+from mood_dpa.losses import uses_layers
+from mood_dpa.perceptual import PerceptualLoss
 from mood_dpa.scores import DIVISOR, SliceSelection, axis_map, combine
-from mood_dpa.settings import PredictionSettings, with_found_paths
+from mood_dpa.scoring_settings import PredictionSettings, with_found_paths
 from mood_dpa.standalone import InputError, MissingFileError, resolve_device, warn_of_slow_bf16, write_text
 from mood_dpa.vgg import VGG19, SharedFeatures
 

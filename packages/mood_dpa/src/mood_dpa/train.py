@@ -15,7 +15,7 @@ from mood_dpa.checkpoints import build_families, note_ignored_options
 from mood_dpa.configuration import Config, write_config
 from mood_dpa.data.slices import Batches, Images
 from mood_dpa.loop import DISPLAYED, Trainer
-from mood_dpa.perceptual import make_loss
+from mood_dpa.losses import make_loss
 from mood_dpa.run_files import Recorder
 from mood_dpa.settings import TrainSettings
 from mood_dpa.standalone import load_checkpoint

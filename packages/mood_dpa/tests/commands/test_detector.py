@@ -120,6 +120,11 @@ def test_trained_features_are_kept_with_the_detector(monkeypatch: pytest.MonkeyP
     np.testing.assert_array_equal(mood_dpa.load(tmp_path / "run", device="cpu").score(images), wanted)
     (tmp_path / "run" / "features.tar").unlink()
     assert not np.array_equal(mood_dpa.load(tmp_path / "run", device="cpu").score(images), wanted)
+    mood_dpa.fit([phantom(0)], volumes=True, output_dir=tmp_path / "volumes", device="cpu")
+    trained = torch.load(tmp_path / "volumes" / "features.tar", weights_only=True)["conv1_1.weight"]
+    for path, number in ((tmp_path / "volumes", 3), (tmp_path / "volumes" / "axis_1", 1)):
+        models = mood_dpa.load(path, device="cpu").scorer.models
+        assert [torch.equal(part.model.loss.model.conv1_1.weight, trained) for part in models] == [True] * number
 
 
 # -- volumes -------------------------------------------------------------------------------------------------------

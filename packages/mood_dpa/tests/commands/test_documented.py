@@ -143,7 +143,7 @@ def test_the_prediction_path_needs_no_ood_shared(prepared: Path, tmp_path: Path)
     assert (found.returncode, len(found.stderr.splitlines())) == (2, 1)
 
 
-def test_training_of_two_processes_equals_one(prepared: Path, tmp_path: Path) -> None:
+def test_training_of_two_processes_equals_one(prepared: Path, tmp_path: Path, run) -> None:
     config = small_train_config(prepared, checkpoint_root=str(tmp_path / "two/c"), log_root=str(tmp_path / "two/l"))
     write_config(tmp_path / "two.yaml", config)
     script = str(PACKAGE / "anomaly_detection" / "main.py")
@@ -155,6 +155,10 @@ def test_training_of_two_processes_equals_one(prepared: Path, tmp_path: Path) ->
     )
     for key, value in one.items():
         assert torch.allclose(two[key], value, atol=1e-4), key
+    words = ["train", str(tmp_path / "two.yaml"), "--device", "cpu", "--resume"]
+    assert "was written by 2 processes, now there is 1" in run(*words).error
+    for rank in run_ranks([script, *words], cwd=tmp_path):
+        assert rank.status == 0, rank.err
 
 
 def test_inference_of_two_processes_equals_one(prepared: Path, tmp_path: Path, done) -> None:

@@ -10,7 +10,7 @@ from mood_dpa.configuration import read_config, write_config
 from mood_dpa.data.volumes import write_volume
 from mood_dpa.perceptual import PerceptualLoss
 from mood_dpa.predict import load_ensemble
-from mood_dpa.settings import PredictionSettings
+from mood_dpa.scoring_settings import PredictionSettings
 from mood_dpa.standalone import warn_of_slow_bf16
 from mood_dpa.vgg import VGG19, load_features, random_weights
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 from mood_dpa.growing import mix_resolution
-from mood_dpa.networks import DecoderFamily, EncoderFamily, Layers
+from mood_dpa.layers import Layers
+from mood_dpa.networks import DecoderFamily, EncoderFamily
 from ood_shared.testing.golden import Golden, names
 
 from .conftest import GOLDEN, fill

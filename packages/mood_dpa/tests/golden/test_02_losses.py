@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from mood_dpa.perceptual import PerceptualLoss, make_loss
+from mood_dpa.losses import make_loss
+from mood_dpa.perceptual import PerceptualLoss
 from mood_dpa.vgg import random_weights
 from ood_shared.testing.golden import names
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from mood_dpa.checkpoints import build_families
 from mood_dpa.loop import Trainer
-from mood_dpa.perceptual import make_loss
+from mood_dpa.losses import make_loss
 from mood_dpa.settings import LoopSettings
 
 from .conftest import fill, rule_features

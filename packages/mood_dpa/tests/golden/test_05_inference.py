@@ -9,7 +9,7 @@ import pytest
 import torch
 from mood_dpa.checkpoints import Model, build_families
 from mood_dpa.data.preprocessing import trilinear
-from mood_dpa.perceptual import make_loss
+from mood_dpa.losses import make_loss
 from mood_dpa.predict import AxisModel, Ensemble, reduced
 from mood_dpa.ranking import Ranking, rank_metrics
 from mood_dpa.scores import SliceSelection, axis_map

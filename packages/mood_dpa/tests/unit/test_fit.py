@@ -10,7 +10,7 @@ from mood_dpa.checkpoints import build_families, load_model
 from mood_dpa.configuration import write_config
 from mood_dpa.data.slices import Batches, Images
 from mood_dpa.loop import Trainer
-from mood_dpa.perceptual import make_loss
+from mood_dpa.losses import make_loss
 from mood_dpa.settings import ImageSet, LoopSettings, TrainSettings
 from mood_dpa.standalone import load_checkpoint
 from mood_dpa.state import CHECKPOINT, MODEL, RESUME

@@ -11,8 +11,10 @@ from mood_dpa.configuration import merge
 from mood_dpa.data.anomalies import add_anomaly_3d, ellipsoid
 from mood_dpa.data.preprocessing import prepare_slices
 from mood_dpa.growing import Stage, mix_resolution, plan_stages
-from mood_dpa.networks import DecoderFamily, EncoderFamily, Layers
-from mood_dpa.perceptual import PerceptualLoss, make_loss
+from mood_dpa.layers import Layers
+from mood_dpa.losses import make_loss
+from mood_dpa.networks import DecoderFamily, EncoderFamily
+from mood_dpa.perceptual import PerceptualLoss
 from mood_dpa.ranking import Ranking, rank_metrics
 from mood_dpa.scores import SliceSelection, axis_map, combine
 from mood_dpa.simclr import cosine_rates, nt_xent, view
