@@ -65,12 +65,12 @@ class SmallResNet(nn.Module):
 
     def maps(self, images: Float[Tensor, "batch channels height width"]) -> list[Tensor]:
         """Feature maps after the first convolution and after each stage; the last one normalised and activated."""
-        found = [self.conv(images)]
+        maps = [self.conv(images)]
         for stage in range(len(WIDTHS)):
             first = stage * self.per_stage
-            found.append(self.blocks[first : first + self.per_stage](found[-1]))
-        found[-1] = F.relu(self.bn(found[-1]))
-        return found
+            maps.append(self.blocks[first : first + self.per_stage](maps[-1]))
+        maps[-1] = F.relu(self.bn(maps[-1]))
+        return maps
 
     def features(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch features"]:
         """Penultimate features, 64 of them, not negative."""

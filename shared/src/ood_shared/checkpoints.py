@@ -93,9 +93,9 @@ def load_weights(module: nn.Module, weights: Mapping[str, Any], source: object) 
     missing = [key for key in expected if key not in weights]
     extra = [key for key in weights if key not in expected]
     if missing or extra:
-        found = f"lacks `{missing[0]}`" if missing else f"has `{extra[0]}`, which the network does not have"
+        difference = f"lacks `{missing[0]}`" if missing else f"has `{extra[0]}`, which the network does not have"
         raise InputError(
-            f"{source} does not fit this network: it {found} ({len(missing)} keys missing, {len(extra)} too many)."
+            f"{source} does not fit this network: it {difference} ({len(missing)} keys missing, {len(extra)} too many)."
         )
     for key, tensor in expected.items():
         value = weights[key]

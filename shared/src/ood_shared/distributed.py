@@ -174,9 +174,9 @@ def wait_for_all() -> None:
 
 
 def _all(rows: Tensor) -> list[Tensor]:
-    found = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(world_size())]
-    dist.all_gather(found, rows.contiguous())
-    return found
+    parts = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(world_size())]
+    dist.all_gather(parts, rows.contiguous())
+    return parts
 
 
 def _own_gpu() -> torch.device:

@@ -151,8 +151,8 @@ def accuracy_interval(
 def _evaluate(ranking: Ranking) -> dict[str, float]:
     """The data set itself is the resample that draws every score once."""
     id_once, ood_once = np.ones((1, ranking.n_id), dtype=np.intp), np.ones((1, ranking.n_ood), dtype=np.intp)
-    found = metrics_of_counts((ood_side(ranking), id_side(ranking)), id_once, ood_once)
-    return {name: float(found[name][0]) for name in NAMES}
+    metrics_by_name = metrics_of_counts((ood_side(ranking), id_side(ranking)), id_once, ood_once)
+    return {name: float(metrics_by_name[name][0]) for name in NAMES}
 
 
 def on_cpu(values: npt.ArrayLike | torch.Tensor) -> npt.NDArray[np.generic]:

@@ -203,7 +203,7 @@ def side_metrics(
     precision = _dot(gained, after / (after + false))
     precision_before = _dot(gained, before / (before + false_before))
     advantage = (after * n_negative - false * n_positive).max(axis=1)  # TPR - FPR, times the pairs
-    found = {
+    values = {
         "auroc": (2 * pairs - lost - lost_before) / (2 * pairs),
         "average_precision": precision / n_positive,
         "trapezoid": (precision + precision_before) / (2 * n_positive),
@@ -211,8 +211,8 @@ def side_metrics(
     }
     for name, level in LEVELS.items():
         step = np.count_nonzero(after < positives_needed(level, n_positive), axis=1)
-        found[name] = false[np.arange(len(step)), step] / n_negative
-    return found
+        values[name] = false[np.arange(len(step)), step] / n_negative
+    return values
 
 
 def positives_needed(level: float, n_positive: int) -> int:

@@ -193,8 +193,8 @@ def _key(cell: str | Cell) -> float | None:
     """What a cell of numbers sorts by; None where it has no number."""
     if isinstance(cell, Cell):
         return cell.key
-    found = LEADING.match(cell)
-    return float(re.sub("[−–]", "-", found.group(1))) if found else None
+    match = LEADING.match(cell)
+    return float(re.sub("[−–]", "-", match.group(1))) if match else None
 
 
 def _prepare_picture(picture: Picture, gallery: Gallery) -> dict[str, object]:

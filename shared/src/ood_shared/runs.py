@@ -102,8 +102,8 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 def read_settings(folder: Path) -> dict[str, Any]:
     """The settings of a run folder's `config.json`; empty when there is none yet."""
     path = folder / CONFIG
-    found = files.read_json(path) if path.is_file() else {}
-    settings = found.get("settings", {}) if isinstance(found, dict) else None
+    content = files.read_json(path) if path.is_file() else {}
+    settings = content.get("settings", {}) if isinstance(content, dict) else None
     if not isinstance(settings, dict):
         raise InputError(f"{path} does not hold the settings of a run. Restore it, or start anew without --resume.")
     return settings

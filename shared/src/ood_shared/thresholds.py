@@ -131,13 +131,13 @@ def class_p_values(
     Raises:
         InputError: an image was taken for a class that no calibration image was taken for.
     """
-    found = np.empty(len(scores))
+    p = np.empty(len(scores))
     for number in np.unique(predicted):
         own = calibration[classes == number]
         if not len(own):
             raise InputError(f"No calibration image was taken for class {number}; expected some of every class.")
-        found[predicted == number] = p_values(own, scores[predicted == number])
-    return found
+        p[predicted == number] = p_values(own, scores[predicted == number])
+    return p
 
 
 @dataclass(frozen=True)

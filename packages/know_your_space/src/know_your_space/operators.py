@@ -61,9 +61,9 @@ def apply_operators(
     """
     signed = torch.where(negative, -1.0, 1.0).double()
     family = torch.tensor([next(i for i, (names, _) in enumerate(FAMILIES) if name in names) for name in OPERATORS])
-    found = family[operators]
+    numbers = family[operators]
     for number, (_, function) in enumerate(FAMILIES):
-        rows = (found == number).nonzero().squeeze(1)
+        rows = (numbers == number).nonzero().squeeze(1)
         if len(rows):
             images = pixels.index_select(0, rows.to(pixels.device))
             yield rows, function(images, operators[rows], magnitudes[rows], signed[rows], canvas)

@@ -150,7 +150,7 @@ def test_lines_name_samples_progress_sets_and_method(place: Path, run: Run) -> N
 def test_each_set_is_loaded_and_scored_once(place: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     scored, read = [], []
     real_score, real_read = detect.score, layout.read_images
-    monkeypatch.setattr(detect, "score", lambda n, i, name, o: scored.append(name) or real_score(n, i, name, o))
+    monkeypatch.setattr(detect, "score", lambda n, i, name, *o: scored.append(name) or real_score(n, i, name, *o))
     monkeypatch.setattr(layout, "read_images", lambda folder: read.append(folder.name) or real_read(folder))
     run()
     assert scored == ["bloodmnist", "bloodmnist-novel", *EIGHT[1:]]

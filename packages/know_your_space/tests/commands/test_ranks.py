@@ -136,4 +136,4 @@ def test_one_process_does_not_go_on_with_a_run_of_two(ended, runs, monkeypatch, 
     monkeypatch.chdir(ended[0])
     monkeypatch.setattr(runs, "TINY", tuple(FLAGS[2:-1]))
     error = runs.train("--dist", epochs=EPOCHS + 1).error
-    assert "was written by 2 processes, now there are 1" in error
+    assert "was written by 2 processes, now there is 1" in error

@@ -95,11 +95,11 @@ def _words(text: str) -> list[str]:
 
 def _seeds(text: str) -> list[int]:
     """A number of seeds, or the seeds themselves."""
-    found = [parse_seed_number(word) for word in _words(text)]
-    if len(found) > 1:
-        return found
-    if not 1 <= found[0] <= MOST_SEEDS:
+    seeds = [parse_seed_number(word) for word in _words(text)]
+    if len(seeds) > 1:
+        return seeds
+    if not 1 <= seeds[0] <= MOST_SEEDS:
         raise argparse.ArgumentTypeError(
             f"`{text}` is not a number of seeds from 1 to {MOST_SEEDS}. --seed {text} runs once with that seed"
         )
-    return list(range(found[0]))
+    return list(range(seeds[0]))

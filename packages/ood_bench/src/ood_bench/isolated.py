@@ -43,10 +43,10 @@ def own_interpreters(chosen: Sequence[Source]) -> FindInterpreter:
         name = run.source.name
         if name not in made:
             made[name] = _make(run, uv, root, requests[name])
-        found = made[name]
-        if isinstance(found, NoInterpreterError):
-            raise found
-        return found
+        interpreter = made[name]
+        if isinstance(interpreter, NoInterpreterError):
+            raise interpreter
+        return interpreter
 
     return find
 

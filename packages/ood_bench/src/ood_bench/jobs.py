@@ -139,15 +139,15 @@ def is_asked(run: Run) -> bool:
 
 def finished(run: Run) -> Ended | None:
     """The results in a folder of this request, when all are whole."""
-    found = _results_of(run, read_outcome(run).seconds)
-    return found if found.results else None
+    ended = _results_of(run, read_outcome(run).seconds)
+    return ended if ended.results else None
 
 
 def read_outcome(run: Run) -> Outcome:
     """How the last process ended well; without a duration when that is not known."""
     path = run.folder / OUTCOME
-    found = files.read_json(path) if path.is_file() else {}
-    return Outcome(0, found.get("seconds") if found.get("status") == 0 else None)
+    outcome = files.read_json(path) if path.is_file() else {}
+    return Outcome(0, outcome.get("seconds") if outcome.get("status") == 0 else None)
 
 
 def execute(run: Run, interpreter: Interpreter, lock: int, tick: Callable[[float], None] | None) -> Outcome:
@@ -212,7 +212,7 @@ def say(*lines: str) -> None:
 
 def _results_of(run: Run, seconds: float | None, attempts: int = 1) -> Ended:
     """The results in the run's folder, when all are whole and are this run's."""
-    found = []
+    results = []
     try:
         for method, folder in run.folders().items():
             record, scores = read_result(folder)
@@ -221,10 +221,10 @@ def _results_of(run: Run, seconds: float | None, attempts: int = 1) -> Ended:
                     f"{folder / RESULT} is of {record['method']}, seed {record['seed']}; "
                     f"expected {method}, seed {run.seed}."
                 )
-            found.append((record, scores))
+            results.append((record, scores))
     except InputError as error:
         return Ended(run, seconds, (), explain(run, f"no valid result: {error}"), attempts)
-    return Ended(run, seconds, tuple(found), (), attempts)
+    return Ended(run, seconds, tuple(results), (), attempts)
 
 
 def _request(run: Run) -> dict[str, Any]:

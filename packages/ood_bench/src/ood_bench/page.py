@@ -165,15 +165,16 @@ def _pictures(result: Result, pictures: Pictures | None, near: Collection[str], 
 
 
 def _strip(name: str, shown: Sequence[Shown], classes: Sequence[str]) -> list[Picture]:
-    found = []
+    pictures = []
     for number, picture in enumerate(shown, 1):
         own, taken = (_class(position, classes) for position in (picture.label, picture.prediction))
         about = own if taken in ("", own) else f"{own} → {taken}".strip()
         words = [f"class {own}"] if own else []
         words += [f"taken for {taken}"] if taken and taken != own else []
         spoken = ", ".join([f"{name}, image {number}: score {picture.score:.4g}", *words])
-        found.append(Picture(png_of(picture.image), "\n".join(filter(None, [f"{picture.score:.4g}", about])), spoken))
-    return found
+        below = "\n".join(filter(None, [f"{picture.score:.4g}", about]))
+        pictures.append(Picture(png_of(picture.image), below, spoken))
+    return pictures
 
 
 def _class(position: int, classes: Sequence[str]) -> str:

@@ -48,12 +48,12 @@ def read_options(words: Sequence[str], budget: str) -> dict[str, Any]:
     """
     given: dict[str, Any] = {}
     for word in words:
-        found = re.fullmatch(r"(?:--)?([a-z][a-z0-9-]+)(?:=(.+))?", word)
-        if found is None:
+        option = re.fullmatch(r"(?:--)?([a-z][a-z0-9-]+)(?:=(.+))?", word)
+        if option is None:
             raise InputError(f"--slurm `{word}` is not an option of sbatch by its long name, such as mem=8G.")
-        if found[1] in OURS:
-            raise InputError(f"--slurm `{word}`: ood-bench settles {found[1]} itself. Leave it out.")
-        given[found[1]] = True if found[2] is None else found[2]
+        if option[1] in OURS:
+            raise InputError(f"--slurm `{word}`: ood-bench settles {option[1]} itself. Leave it out.")
+        given[option[1]] = True if option[2] is None else option[2]
     limit = _minutes(given.pop("time")) if "time" in given else MINUTES[budget]
     again = {} if "no-requeue" in given else {"requeue": True}
     return {"time": limit, "additional_parameters": {"cpus-per-task": CPUS, **again, **given}}

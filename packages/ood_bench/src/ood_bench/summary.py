@@ -66,21 +66,21 @@ class MethodRow:
 
 def rows(records: Sequence[Record]) -> list[Row]:
     """One row per method and OOD set, in the order of the records; seeds are brought together."""
-    found = []
+    rows_of_sets = []
     for method, runs in _by_method(records).items():
         for ood in dict.fromkeys(name for run in runs for name in run["ood_datasets"]):
             entries = [run["metrics"][ood] for run in runs if ood in run["metrics"]]
             together = {name: _combine([entry[name] for entry in entries]) for name in metrics.NAMES}
-            found.append(Row(method, ood, entries[0]["n_id"], entries[0]["n_ood"], together))
-    return found
+            rows_of_sets.append(Row(method, ood, entries[0]["n_id"], entries[0]["n_ood"], together))
+    return rows_of_sets
 
 
 def method_rows(records: Sequence[Record]) -> list[MethodRow]:
     """One row per method, in the order of the records."""
-    found = []
+    lines = []
     for method, runs in _by_method(records).items():
         accuracies = [run["id_accuracy"] for run in runs if run["id_accuracy"] is not None]
-        found.append(
+        lines.append(
             MethodRow(
                 method=method,
                 paper=runs[0]["paper"],
@@ -91,7 +91,7 @@ def method_rows(records: Sequence[Record]) -> list[MethodRow]:
                 peak_memory_bytes=_largest([run["peak_memory_bytes"] for run in runs]),
             )
         )
-    return found
+    return lines
 
 
 def means(table: Sequence[Row], name: str = "auroc") -> dict[str, float]:
@@ -149,7 +149,7 @@ def shorten(name: str, width: int = SET_WIDTH) -> str:
 
 def as_json(records: Sequence[Record]) -> list[dict[str, Any]]:
     """The rows for programs: shares in [0, 1]; `span` says what low and high are."""
-    found = []
+    lines = []
     for row in rows(records):
         together: dict[str, Any] = {
             name: {"value": value.value, "low": value.low, "high": value.high} for name, value in row.metrics.items()
@@ -157,8 +157,8 @@ def as_json(records: Sequence[Record]) -> list[dict[str, Any]]:
         seeds = next(iter(row.metrics.values())).seeds
         span = "95 % bootstrap interval" if seeds == 1 else "lowest and highest over seeds"
         about = {"method": row.method, "ood_dataset": row.ood, "seeds": seeds, "span": span}
-        found.append({**about, "n_id": row.n_id, "n_ood": row.n_ood, "metrics": together})
-    return found
+        lines.append({**about, "n_id": row.n_id, "n_ood": row.n_ood, "metrics": together})
+    return lines
 
 
 def _by_method(records: Sequence[Record]) -> dict[str, list[Record]]:

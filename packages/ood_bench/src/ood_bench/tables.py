@@ -69,18 +69,18 @@ def every_set(places: Sequence[Entry], table: Sequence[Row], near: Collection[st
     """Every metric on every OOD set, and the mean over the far ones; for one method without headings."""
     names = _sets_of(places)
     sets = ordered(names, near)
-    found = []
+    cells_by_set = []
     for ood in sets:
         heading = f"{labelled(ood, names, near)}\n{_counts([row for row in table if row.ood == ood])}"
-        found += [(heading, entry.method, entry.sets[ood]) for entry in places if ood in entry.sets]
+        cells_by_set += [(heading, entry.method, entry.sets[ood]) for entry in places if ood in entry.sets]
     for group in ("near", "far", "all"):
         own = {"near": len(set(sets) & set(near)), "far": len(set(sets) - set(near)), "all": len(sets)}[group]
         means = [entry for entry in places if group in entry.means] if own > 1 else []
         heading = f"mean of {'all ' if group == 'all' else ''}{own} {'' if group == 'all' else group + ' '}sets"
-        found += [(heading, entry.method, entry.means[group]) for entry in means]
+        cells_by_set += [(heading, entry.method, entry.means[group]) for entry in means]
     several = len(places) > 1
     rows: list[list[str | Cell]] = [
-        [heading, *([method] if several else []), *map(_share, _main(cells))] for heading, method, cells in found
+        [heading, *([method] if several else []), *map(_share, _main(cells))] for heading, method, cells in cells_by_set
     ]
     return Table(
         "Every OOD set",

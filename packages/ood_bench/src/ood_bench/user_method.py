@@ -113,15 +113,15 @@ def load_class(path: Path, kind: str) -> type:
     sys.modules[path.stem] = module  # dataclasses and pickles look there for their module
     sys.path.insert(0, str(path.parent.resolve()))
     spec.loader.exec_module(module)
-    found = getattr(module, kind, None)
-    if not isinstance(found, type):
+    user_class = getattr(module, kind, None)
+    if not isinstance(user_class, type):
         classes = [name for name, value in vars(module).items() if isinstance(value, type)]
         raise InputError(f"{path} has no class `{kind}`. It has: {', '.join(classes) or 'none'}.")
-    lacking = [name for name in NEEDED if not callable(getattr(found, name, None))]
+    lacking = [name for name in NEEDED if not callable(getattr(user_class, name, None))]
     if lacking:
         needs = "it needs fit(images, labels) and score(images)"
         raise InputError(f"{path}: class `{kind}` has no method `{lacking[0]}`; {needs}.")
-    return found
+    return user_class
 
 
 if __name__ == "__main__":

@@ -124,9 +124,9 @@ def read_configuration(folder: Path, in_data: str) -> Trained:
         made_by = command(step, in_data=in_data, save_path=folder.parent)
         raise MissingFileError(f"{folder} is missing. Train it with: {made_by}")
     path = folder / CONFIGURATION
-    found = files.read_json(path) if path.is_file() else {}
+    content = files.read_json(path) if path.is_file() else {}
     try:
-        return _trained(found, in_data)
+        return _trained(content, in_data)
     except (AttributeError, TypeError, ValueError) as error:
         raise InputError(
             f"{path} does not hold the settings of a training ({error}). Restore it, or train again."
@@ -240,14 +240,14 @@ def load_vae(path: Path, trained: Trained) -> ConditionalVAE:
         InputError: the file was written for another latent size or number of classes.
     """
     weights = checkpoints.load(path)
-    found = {key: tuple(getattr(weights.get(key), "shape", ())) for key in ("fc12.weight", "fc11.weight")}
-    latent = found["fc12.weight"][:1]
+    shapes = {key: tuple(getattr(weights.get(key), "shape", ())) for key in ("fc12.weight", "fc11.weight")}
+    latent = shapes["fc12.weight"][:1]
     if latent and latent != (trained.latent_dim,):
         raise InputError(
             f"{path} was written for latent dimension {latent[0]}, {CONFIGURATION} beside it says "
             f"{trained.latent_dim}. Put the matching file there or train again."
         )
-    condition = found["fc11.weight"][1:]
+    condition = shapes["fc11.weight"][1:]
     if condition and condition[0] - 64 * 7 * 7 != trained.n_classes:
         raise InputError(
             f"{path} was written for {condition[0] - 64 * 7 * 7} classes, {CONFIGURATION} beside it says "

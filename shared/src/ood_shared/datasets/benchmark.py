@@ -80,9 +80,9 @@ def read_benchmark(
         train, test, held = hold_out(train, test, request.novel_classes.split(","))
     sets = [held] if held is not None else []
     limits = [test_limit] * len(sets) + [train_limit, test_limit]
-    found = [_cut(s, side, channels, limit, generator) for s, limit in zip([*sets, train, test], limits, strict=True)]
-    (train_images, train_labels), (test_images, test_labels) = found[-2:]
-    ood = {NOVEL: found[0][0]} if held is not None else {}
+    parts = [_cut(s, side, channels, limit, generator) for s, limit in zip([*sets, train, test], limits, strict=True)]
+    (train_images, train_labels), (test_images, test_labels) = parts[-2:]
+    ood = {NOVEL: parts[0][0]} if held is not None else {}
     drawn = {}
     for name in set_names(request.ood):
         if name in NOISE:

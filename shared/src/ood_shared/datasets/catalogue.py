@@ -81,20 +81,20 @@ def load_array_set(name: str, split: str, root: Path) -> ImageSet:
     entry = ARRAY_SETS[name]
     if split not in entry.files:
         raise missing_split(f"`{name}`", split, list(entry.files))
-    found = _open(name, split, root, download=False) or _open(name, split, root / name, download=False)
-    if found is None:
+    opened = _open(name, split, root, download=False) or _open(name, split, root / name, download=False)
+    if opened is None:
         file = entry.files[split]
         absent = f"`{name}` lacks {file}, or its checksum is wrong. Get it from {entry.source} and put it into {root}."
         download_into(root, lambda place: _open(name, split, place, download=True), absent)
-        found = _open(name, split, root, download=False)
-    if found is None:
+        opened = _open(name, split, root, download=False)
+    if opened is None:
         raise InputError(f"The files of `{name}` in {root} cannot be read. Delete them and run again.")
-    images = np.asarray(found.data)
+    images = np.asarray(opened.data)
     if name in ("svhn", "stl10"):
         images = images.transpose(0, 2, 3, 1)  # torchvision keeps these two with channels first
     images = np.ascontiguousarray(images.reshape(-1, *entry.shape))
-    labels = np.asarray(found.labels if hasattr(found, "labels") else found.targets, dtype=np.int64)
-    classes = entry.classes or tuple(found.classes)
+    labels = np.asarray(opened.labels if hasattr(opened, "labels") else opened.targets, dtype=np.int64)
+    classes = entry.classes or tuple(opened.classes)
     return ImageSet(images, labels, classes, entry.licence, name)
 
 

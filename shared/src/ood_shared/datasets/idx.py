@@ -133,9 +133,9 @@ def _read(file: io.BufferedIOBase, path: Path) -> npt.NDArray[Any]:
         raise InputError(f"{path} claims {shape} numbers, {expected} bytes; its header is damaged.")
     data = file.read(expected)
     if len(data) < expected or file.read(1):
-        found = f"{len(data)}" if len(data) < expected else "more than that"
+        length = f"{len(data)}" if len(data) < expected else "more than that"
         raise InputError(
-            f"{path} should hold {expected} bytes for {' x '.join(map(str, shape))}, found {found}. "
+            f"{path} should hold {expected} bytes for {' x '.join(map(str, shape))}, found {length}. "
             "Delete it and fetch it again."
         )
     return np.frombuffer(data, dtype=kind).reshape(shape).astype(kind.newbyteorder("="))

@@ -42,23 +42,23 @@ def resize(
         InputError: for another number of channels, or a size below 1.
     """
     if isinstance(images, np.ndarray):
-        found = images.shape[3]
+        own_channels = images.shape[3]
         pixels = torch.from_numpy(np.array(np.moveaxis(images, 3, 1), order="C"))  # (n, c, h, w), always a fresh copy
     else:
-        found, pixels = images.shape[1], images
-    if channels not in (1, 3) or found not in (1, 3):
-        raise InputError(f"Images have 1 (grey) or 3 (RGB) channels; found {found}, asked for {channels}.")
+        own_channels, pixels = images.shape[1], images
+    if channels not in (1, 3) or own_channels not in (1, 3):
+        raise InputError(f"Images have 1 (grey) or 3 (RGB) channels; found {own_channels}, asked for {channels}.")
     for pair in (size, native or size):
         if min(pair) < 1:
             raise InputError(f"An image size is at least 1 x 1 pixels, got {pair[0]} x {pair[1]}.")
 
-    if found == 3 and channels == 1:
+    if own_channels == 3 and channels == 1:
         pixels = luma(pixels)
     height, width = pixels.shape[2:]
     if native is not None and (native[0] < size[0] or native[1] < size[1]):
         pixels = _interpolate(pixels, (min(height, native[0]), min(width, native[1])))
     pixels = _interpolate(pixels, size)
-    if found == 1 and channels == 3:
+    if own_channels == 1 and channels == 3:
         pixels = pixels.expand(-1, 3, -1, -1)
     return pixels.contiguous()
 
@@ -71,15 +71,15 @@ def luma(images: UInt8[Tensor, "n 3 h w"]) -> UInt8[Tensor, "n 1 h w"]:
 
 def fit(images: ImageSet, size: int | None, channels: int | None) -> ImageSet:
     """The set at `size` x `size` (centre square, then resized) with `channels` channels; None leaves either alone."""
-    height, width, found = images.images.shape[1:]
+    height, width, own_channels = images.images.shape[1:]
     size = size or (height if height == width else None)
-    if (size is None or height == width == size) and channels in (None, found):
+    if (size is None or height == width == size) and channels in (None, own_channels):
         return images
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     square = images.images[:, top : top + side, left : left + side] if size else images.images
     target = (size, size) if size else (height, width)
-    pixels = resize(square, target, channels or found)
+    pixels = resize(square, target, channels or own_channels)
     return replace(images, images=np.ascontiguousarray(pixels.permute(0, 2, 3, 1).numpy()))
 
 

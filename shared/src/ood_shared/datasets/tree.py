@@ -57,20 +57,20 @@ def list_split(tree: Tree, split: str, where: str) -> Listing:
         InputError: no images, an empty class folder, images beside class folders, or the split is missing.
     """
     root = _look_through(tree)
-    found = _split_folders(tree, root)
-    if found and split not in found:
-        raise missing_split(where, split, list(found), f"Expected a folder `{split}`.")
-    base = found.get(split, root)
+    folders = _split_folders(tree, root)
+    if folders and split not in folders:
+        raise missing_split(where, split, list(folders), f"Expected a folder `{split}`.")
+    base = folders.get(split, root)
     shown = f"{where}/{base}" if base else where
     paths = tree.walk(base)
     if not paths:
         raise InputError(f"{shown} holds no images. Extensions that are read: {', '.join(EXTENSIONS)}.")
-    if not found and split != "test":
+    if not folders and split != "test":
         hint = f"Nothing in it is named after a split, so all of it is `test`; make folders `{split}` and `test`."
         raise missing_split(where, split, ["test"], hint)
 
     own, loose = tree.folders(base), tree.images(base)
-    classes = sorted({name for folder in (list(found.values()) or [root]) for name in tree.folders(folder)})
+    classes = sorted({name for folder in (list(folders.values()) or [root]) for name in tree.folders(folder)})
     if not own and classes:
         raise InputError(
             f"{shown} holds images without class folders, and another split has the class {classes[0]}. "
@@ -111,13 +111,13 @@ class FolderTree:
 
     def walk(self, at: str) -> list[str]:
         """See `Tree`."""
-        found = []
+        entries = []
         for folder, inner, files in os.walk(self.root / at, followlinks=True):
             inner[:] = [name for name in inner if visible(name)]
             relative = Path(folder).relative_to(self.root).as_posix()
             prefix = "" if relative == "." else f"{relative}/"
-            found += [prefix + name for name in files if visible(name) and is_image(name)]
-        return sorted(found)
+            entries += [prefix + name for name in files if visible(name) and is_image(name)]
+        return sorted(entries)
 
 
 class NameTree:
@@ -145,10 +145,10 @@ class NameTree:
     def walk(self, at: str) -> list[str]:
         """See `Tree`."""
         prefix = f"{at}/" if at else ""
-        found = [prefix + name for name in self._files.get(at, ())]
+        names = [prefix + name for name in self._files.get(at, ())]
         for folder in self._folders.get(at, ()):
-            found += self.walk(prefix + folder)
-        return sorted(found)
+            names += self.walk(prefix + folder)
+        return sorted(names)
 
     def _add_folder(self, folder: str) -> None:
         if folder in self._files or not visible(folder):

@@ -49,9 +49,9 @@ def call(main: Callable[[list[str]], int], *argv: str) -> Outcome:
 
 def succeed(main: Callable[[list[str]], int], *argv: str) -> Outcome:
     """As `call`, for a command that must succeed."""
-    found = call(main, *argv)
-    assert found.status == 0, found.err
-    return found
+    outcome = call(main, *argv)
+    assert outcome.status == 0, outcome.err
+    return outcome
 
 
 def clean_environment(**changed: str) -> dict[str, str]:

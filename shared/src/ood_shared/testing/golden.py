@@ -74,8 +74,8 @@ class Golden:
     def _path(self, name: str) -> Path:
         path = self.folder / name
         if not path.is_file():
-            found = ", ".join(sorted(p.name for p in self.folder.iterdir())) or "nothing"
-            raise MissingFileError(f"Golden file {path} is missing. The folder holds: {found}.")
+            present_files = ", ".join(sorted(p.name for p in self.folder.iterdir())) or "nothing"
+            raise MissingFileError(f"Golden file {path} is missing. The folder holds: {present_files}.")
         return path
 
 
@@ -102,10 +102,10 @@ def names(keys: Iterable[str], *patterns: str) -> list[str]:
         for key in present
         if key.startswith(head) and key.endswith(tail) and len(key) > len(head) + len(tail)
     }
-    found = sorted(name for name in candidates if all(f"{a}{name}{b}" in present for a, b in parts))
-    if not found:
+    names = sorted(name for name in candidates if all(f"{a}{name}{b}" in present for a, b in parts))
+    if not names:
         raise InputError(f"No key fits {patterns}. Keys: {', '.join(sorted(present)) or 'none'}.")
-    return found
+    return names
 
 
 def fan_in_normal(key: str, shape: tuple[int, ...], salt: int) -> npt.NDArray[np.float32]:

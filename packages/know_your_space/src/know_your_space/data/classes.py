@@ -34,14 +34,14 @@ def recode(
     >>> recode([5, 2, 9]).tolist(), recode([9, 9], known=[5, 2, 9]).tolist()
     ([1, 0, 2], [2, 2])
     """
-    found = np.asarray(raw)
-    ids = np.unique(found if known is None else np.asarray(known))
-    position = np.searchsorted(ids, found).clip(max=max(len(ids) - 1, 0))
-    unknown = np.ones(found.shape, dtype=bool) if not len(ids) else ids[position] != found
+    labels = np.asarray(raw)
+    ids = np.unique(labels if known is None else np.asarray(known))
+    position = np.searchsorted(ids, labels).clip(max=max(len(ids) - 1, 0))
+    unknown = np.ones(labels.shape, dtype=bool) if not len(ids) else ids[position] != labels
     if unknown.any():
         where = int(unknown.argmax())
         raise InputError(
-            f"Class id {found[where]} at row {where} is not one of the training part's "
+            f"Class id {labels[where]} at row {where} is not one of the training part's "
             f"({', '.join(map(str, ids))}). Move its images to the novel classes, or add it to the training part."
         )
     return position.astype(np.int64)

@@ -60,8 +60,8 @@ def read_images(folder: Path) -> npt.NDArray[np.uint8]:
     content = load_arrays(path)
     if not isinstance(content, dict) or "images" not in content:
         keys = ", ".join(str(key)[:20] for key in list(content)[:8]) if isinstance(content, dict) else ""
-        found = f"a {type(content).__name__}" + (f" with {keys}" if keys else "")
-        raise InputError(f"{path} holds {found}; expected a dictionary with `images`.")
+        content_words = f"a {type(content).__name__}" + (f" with {keys}" if keys else "")
+        raise InputError(f"{path} holds {content_words}; expected a dictionary with `images`.")
     images = content["images"]
     if not isinstance(images, np.ndarray):
         raise InputError(f"{path}: `images` is a {type(images).__name__}; expected a uint8 array.")

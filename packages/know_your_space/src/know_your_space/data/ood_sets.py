@@ -69,15 +69,15 @@ def planned(id_word: str, given: str | None = None) -> list[OodSet]:
         words = [id_word, *EIGHT]
     else:
         words = [id_word, *EMBEDDED_OOD]
-    found = [OodSet(id_word, True) if _same(word, id_word) else OodSet(word) for word in words]
-    folders = [ood.folder for ood in found]
-    for ood in found:
+    sets = [OodSet(id_word, True) if _same(word, id_word) else OodSet(word) for word in words]
+    folders = [ood.folder for ood in sets]
+    for ood in sets:
         if folders.count(ood.folder) > 1 or (not ood.novel and ood.folder == set_name(id_word)):
             raise InputError(
                 f"--out_test_dataset: `{ood.word}` would be written to the folder {ood.folder}, as another set would. "
                 "Name each set once, or rename one of the files."
             )
-    return found
+    return sets
 
 
 def check(wanted: list[OodSet], options: DataOptions) -> tuple[dict[OodSet, Source], dict[OodSet, str]]:

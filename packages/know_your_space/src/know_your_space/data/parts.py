@@ -162,7 +162,7 @@ def _layout_parts(source: Source, parts: Sequence[str]) -> dict[str, _Raw]:
         raise InputError(f"{folder} is in the authors' layout, which has no test part; use the validation part.")
     images = layout.read_images(folder)
     known = tuple(np.unique(layout.read_rows(folder, "train").labels).tolist())
-    found = {}
+    raw_parts = {}
     for part in parts:
         if part == "novel" and not layout.has_rows(folder, part):
             continue
@@ -174,8 +174,8 @@ def _layout_parts(source: Source, parts: Sequence[str]) -> dict[str, _Raw]:
                 f"{layout.csv_path(folder, part)} lists class {both} as novel, the training file as known."
             )
         names = tuple(str(number) for number in classes)
-        found[part] = _Raw(part, images[rows.rows], rows.labels, classes, names, f"{layout.CSV_PARTS[part]}.csv")
-    return found
+        raw_parts[part] = _Raw(part, images[rows.rows], rows.labels, classes, names, f"{layout.CSV_PARTS[part]}.csv")
+    return raw_parts
 
 
 def _split_parts(source: Source, parts: Sequence[str], rule: Rule, word: str, as_id: bool) -> dict[str, _Raw]:

@@ -76,11 +76,11 @@ def arrange(
 
 def _all_splits(source: Source) -> dict[str, ImageSet]:
     sets = Splits(source)
-    found = {split: sets.get(split)[0] for split in SPLITS if sets.has(split)}
-    if "train" not in found or len(found) < 2:
+    by_split = {split: sets.get(split)[0] for split in SPLITS if sets.has(split)}
+    if "train" not in by_split or len(by_split) < 2:
         sets.get("train")  # says what is missing
         raise InputError(f"{source.words} has only a training split; a validation part needs a split val or test.")
-    return found
+    return by_split
 
 
 def _manifest(

@@ -50,13 +50,13 @@ class _ArrayUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         """One of the few names that NumPy's pickles contain."""
-        found = _allowed(module, name)
-        if found is None:
+        allowed = _allowed(module, name)
+        if allowed is None:
             raise RefusedPickleError(
                 f"{self._where} holds `{module}.{name}`, which could run code; only NumPy arrays are read. "
                 "Save plain arrays, or write the set anew with `know_your_space prepare`."
             )
-        return found
+        return allowed
 
     def persistent_load(self, pid: Any) -> Any:
         """Nothing is stored outside the file."""

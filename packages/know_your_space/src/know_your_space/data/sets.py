@@ -97,24 +97,24 @@ def rule_of(word: str, options: DataOptions, as_id: bool) -> Rule:
     medical = parse_name(name)
     base = medical[0] if medical is not None else name
     in_file = read_split_file(Path(options.split_file)) if options.split_file is not None else {}
-    found = in_file.get(name, in_file.get(base))
-    if found is None and as_id and in_file and options.novel_classes is None:
+    entry = in_file.get(name, in_file.get(base))
+    if entry is None and as_id and in_file and options.novel_classes is None:
         raise InputError(f"{options.split_file} has no entry `{name}`. {did_you_mean(name, in_file)}")
-    if found is None:
-        found = RULES.get(base) if word.lower() == name else None  # own data has no rule of ours, whatever its name
-        if found is not None and base == "pathmnist":
-            found = Rule(
-                found.novel, None, found.n_known, "bgr" if options.path_channels == "bgr" else "stored", ASSUMED
+    if entry is None:
+        entry = RULES.get(base) if word.lower() == name else None  # own data has no rule of ours, whatever its name
+        if entry is not None and base == "pathmnist":
+            entry = Rule(
+                entry.novel, None, entry.n_known, "bgr" if options.path_channels == "bgr" else "stored", ASSUMED
             )
     if as_id and options.novel_classes is not None:
-        colour = found.colour if found is not None else "stored"
+        colour = entry.colour if entry is not None else "stored"
         return Rule(_listed(options.novel_classes), colour=colour, origin=CHOSEN)
-    if found is None and as_id and base in MEDICAL and word.lower() == name:
+    if entry is None and as_id and base in MEDICAL and word.lower() == name:
         raise InputError(
             f"--in_dataset {word}: which of its {len(MEDICAL[base].classes)} classes are novel is not known. Pass "
             "--novel_classes with their ids or `none`, or --split_file."
         )
-    return found or Rule()
+    return entry or Rule()
 
 
 def resolve(rule: Rule, names: Sequence[str], where: str, present: Sequence[int] | None = None) -> Classes:

@@ -113,16 +113,16 @@ class Splits:
         Raises:
             InputError: no such split.
         """
-        found = self._load(split)
-        if found is None and split == "val" and self.has("test"):
+        images = self._load(split)
+        if images is None and split == "val" and self.has("test"):
             return self.get("test")
-        if found is None:
+        if images is None:
             present = [name for name in SPLITS if self.has(name)]
             raise MissingSplitError(
                 f"{self.source.words} has no `{split}` split. Present: {', '.join(present)}. Own data is sorted into "
                 "train and val (or test)."
             )
-        return found, split
+        return images, split
 
     def train_ids(self) -> list[int] | None:
         """Class ids with training images, where finding out costs little (an npz); None: all classes of the set."""

@@ -88,9 +88,9 @@ def read_id(in_data: str, classes: str = "all") -> tuple[Pixels, Pixels, Pixels 
     """
     root = Path(in_data)
     if not root.is_dir():
-        found = "a file" if root.exists() else "missing"
+        is_what = "a file" if root.exists() else "missing"
         raise MissingFileError(
-            f"In-distribution folder {in_data} is {found}; expected {in_data}/train/<class>/*.png and "
+            f"In-distribution folder {in_data} is {is_what}; expected {in_data}/train/<class>/*.png and "
             f"{in_data}/test/<class>/*.png. `oodgen prepare NAME {shlex.quote(in_data)}` writes such a tree from a "
             "known set."
         )
@@ -122,15 +122,15 @@ def read_generated(in_data: str, split: str, types: str = "both", model_path: st
         MissingFileError: there are none; quotes the command that makes them.
     """
     root = Path(in_data) / "ood" / split
-    found = _images_below(root)
+    paths = _images_below(root)
     if types != "both":
-        found = [path for path in found if path.stem.endswith(f"_{types}")]
-    if not found:
+        paths = [path for path in paths if path.stem.endswith(f"_{types}")]
+    if not paths:
         what = "generated outliers" if types == "both" else f"generated outliers of type {types}"
         where = {} if model_path is None else {"model_path": model_path}
         made_by = command("gen_ood.py", data=in_data, dataset=split, **where)
         raise MissingFileError(f"{root} has no {what}. Make them with: {made_by}")
-    return as_pixels(_unlabelled(found, str(root)), str(root)).images
+    return as_pixels(_unlabelled(paths, str(root)), str(root)).images
 
 
 def write_generated(in_data: str, split: str, outliers: Tensor, names: list[str], settings: Mapping[str, Any]) -> Path:
@@ -195,10 +195,10 @@ def read_outlier_folder(out_data: str) -> Pixels:
     root = Path(out_data) / "test"
     if not root.is_dir():
         raise MissingFileError(f"Outlier folder {out_data} has no folder test; expected {out_data}/test/<class>/*.png.")
-    found = _images_below(root)
-    if not found:
+    paths = _images_below(root)
+    if not paths:
         raise MissingFileError(f"{root} has no images; expected files ending in {', '.join(EXTENSIONS)}.")
-    return as_pixels(_unlabelled(found, str(root)), str(root))
+    return as_pixels(_unlabelled(paths, str(root)), str(root))
 
 
 def _write_pngs(folder: Path, names: list[str], images: Tensor) -> None:
