@@ -22,7 +22,7 @@ from ood_shared.datasets.benchmark import Benchmark, read_benchmark
 from ood_shared.errors import InputError
 from ood_shared.images import Images, image_batches
 from ood_shared.results.record import facts_of, make_result, measure, pack_scores, print_metrics, write_result
-from ood_shared.results.schema import ScoreArrays
+from ood_shared.results.schema import Record, ScoreArrays
 from ood_shared.results.thumbnails import write_pictures
 from ood_shared.training import Compute
 
@@ -107,6 +107,7 @@ class Trained:
         extra_data: what was trained on beyond the ID images; None for nothing.
         others: further detectors of the same training by the name of their score, measured under `other_scores`.
         backbone: words for a method without a classifier; None takes that of the request.
+        entries: further entries of the result, from it and its scores; called before anything is written.
     """
 
     detector: Detector
@@ -118,6 +119,7 @@ class Trained:
     extra_data: str | None = None
     others: Mapping[str, Detector] = field(default_factory=dict)
     backbone: str | None = None
+    entries: Callable[[Record, ScoreArrays], Mapping[str, Any]] | None = None
 
 
 def as_benchmark(
@@ -213,7 +215,9 @@ def run_within_budget(
     )
     if distributed.is_main():
         write_pictures(folder, arrays, benchmark.scored(request.id), benchmark.classes)
-        write_result(folder, result | ({"other_scores": others} if others else {}), arrays)
+        result |= {"other_scores": others} if others else {}
+        result |= trained.entries(result, arrays) if trained.entries is not None else {}
+        write_result(folder, result, arrays)
         print_metrics(result)
 
 

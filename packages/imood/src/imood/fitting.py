@@ -5,19 +5,20 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Int64
-from ood_shared import distributed
 from ood_shared.contract import BACKBONES, Request, epochs_of
 from ood_shared.datasets.benchmark import Benchmark
 from ood_shared.detector import Method, Trained, run_within_budget
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError
 from ood_shared.images import Images, image_batches, one_by_one
-from ood_shared.results.record import read_result, write_result
+from ood_shared.results.schema import Record, ScoreArrays
 from ood_shared.runs import CHECKPOINT
 from ood_shared.training import Compute
 from torch import Tensor
@@ -115,22 +116,18 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
     asked = Asked(request, schedule, options.ood_metric, ratio)
 
     def train(benchmark: Benchmark, generator: torch.Generator, compute: Compute, folder: Path) -> Trained:
-        return trained_for_bench(asked, benchmark, compute, folder)
+        return replace(trained_for_bench(asked, benchmark, compute, folder), entries=partial(_published, folder))
 
     run_within_budget(WHO, request, (limits.train_images, limits.test_images), train, compute, options.output_dir)
-    if distributed.is_main():
-        _add_published(Path(options.output_dir))
 
 
-def _add_published(folder: Path) -> None:
-    """The entries and tables of the published code, from the scores of a bench."""
-    record, arrays = read_result(folder)
-    counts, id_name = record["config"]["class_counts"], record["id_dataset"]
+def _published(folder: Path, record: Record, arrays: ScoreArrays) -> dict[str, Any]:
+    """The entries of the published code, and its tables beside the result, from the scores of a bench."""
+    counts = record["config"]["class_counts"]
     id_test, outliers = of_arrays(arrays)
     summary = summarise(id_test, outliers, counts)
     write_tables(folder, summary, "own")
-    entries = published_entries(summary, id_name, id_test, outliers, counts)
-    write_result(folder, {"other_scores": {}, **record, **entries}, arrays)
+    return {"other_scores": {}, **record} | published_entries(summary, record["id_dataset"], id_test, outliers, counts)
 
 
 def trained_for_bench(asked: Asked, benchmark: Benchmark, compute: Compute, folder: Path) -> Trained:
