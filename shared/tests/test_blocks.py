@@ -36,3 +36,11 @@ def test_blocks_are_of_one_size_and_say_how_many_rows_count() -> None:
     assert [(len(chunk), n) for chunk, n in found] == [(BLOCK, BLOCK), (BLOCK, BLOCK), (BLOCK, 3)]
     assert torch.equal(torch.cat([chunk[:n] for chunk, n in found]), rows)
     assert list(blocks(rows[:0], 10, CPU)) == []
+
+
+@torch.inference_mode()
+def test_one_channel_laid_out_either_way_gives_the_same_bits() -> None:
+    net, rows = network(), torch.randn(40, 1, 28, 28, generator=torch.Generator().manual_seed(3))
+    other = rows.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    assert other.stride() != rows.stride()
+    assert torch.equal(map_rows(net, other, 250, CPU), map_rows(net, rows, 250, CPU))

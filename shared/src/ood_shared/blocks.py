@@ -26,7 +26,8 @@ def blocks(rows: Tensor, batch_size: int, device: torch.device) -> Iterator[tupl
         n = len(chunk)
         if n < size and device.type == "cpu":
             chunk = torch.cat([chunk, chunk[-1:].expand(size - n, *chunk.shape[1:])])
-        yield chunk.to(device, non_blocking=True), n
+        # of one channel there are two valid patterns of strides, and kernels are chosen by them, too
+        yield chunk.clone(memory_format=torch.contiguous_format).to(device, non_blocking=True), n
 
 
 def map_rows(function: Callable[[Tensor], Tensor], rows: Tensor, batch_size: int, device: torch.device) -> Tensor:

@@ -131,6 +131,8 @@ def as_benchmark(
 ) -> Benchmark:
     """A user's images as a training of a package takes them: without OOD sets, and with themselves for validation.
 
+    `native` of the result is their own size, where they have one and it is smaller than the network's.
+
     Args:
         images: to train on; all of them are.
         labels: whole numbers (n,), 0..classes-1; None for one class.
@@ -141,7 +143,16 @@ def as_benchmark(
     Raises:
         InputError: labels of another number or kind, or a class without images.
     """
-    pixels = torch.cat(list(image_batches(images, prepare)))
+    sizes: set[tuple[int, ...]] = set()
+
+    def noted(own: Tensor) -> Tensor:
+        sizes.add(tuple(own.shape[2:]))
+        return prepare(own)
+
+    pixels = torch.cat(list(image_batches(images, noted)))
+    native = side = (pixels.shape[2], pixels.shape[3])
+    if len(sizes) == 1 and min(own := sizes.pop()) < min(side):
+        native = (own[0], own[1])
     numbers = np.zeros(len(pixels), np.int64) if labels is None else np.asarray(labels)
     if numbers.shape != (len(pixels),) or numbers.dtype.kind not in "iu":
         raise InputError(
@@ -154,7 +165,7 @@ def as_benchmark(
         raise InputError(f"The labels are {present[:10].tolist()}; expected each of 0 to {n_classes - 1}.")
     names = tuple(map(str, range(n_classes))) if classes is None else tuple(classes)
     targets = torch.from_numpy(numbers.astype(np.int64))
-    return Benchmark(pixels, targets, pixels, targets, names, {}, (pixels.shape[2], pixels.shape[3]), mirror)
+    return Benchmark(pixels, targets, pixels, targets, names, {}, native, mirror)
 
 
 Train = Callable[[Benchmark, torch.Generator, Compute, Path], Trained]

@@ -25,6 +25,8 @@ class KnowYourSpaceDetector:
         threshold: energy above which an image is called OOD.
         reversed: whether red and blue are swapped first, as the original does with pathmnist.
         precision: of the passes.
+        native: height and width of the training images; larger images are reduced to it first, so that their sharpness
+            does not give them away.
     """
 
     network: nn.Module
@@ -33,6 +35,7 @@ class KnowYourSpaceDetector:
     threshold: float | None = None
     reversed: bool = False
     precision: str = "fp32"
+    native: tuple[int, int] | None = None
 
     def score(self, images: Images, batch_size: int = BATCH) -> Float[np.ndarray, " n"]:
         """The energy of each image, higher = more OOD; see `ood_shared.detector.Detector`."""
@@ -50,4 +53,4 @@ class KnowYourSpaceDetector:
     def prepare(self, pixels: UInt8[Tensor, "k c h w"]) -> UInt8[Tensor, "k 3 32 32"]:
         """Images of any size and colour as the commands store them, and then as the network takes them."""
         rgb = pixels.expand(-1, 3, -1, -1).contiguous()
-        return resize(at_stored_size(rgb.flip(1) if self.reversed else rgb))
+        return resize(at_stored_size(rgb.flip(1) if self.reversed else rgb, self.native))

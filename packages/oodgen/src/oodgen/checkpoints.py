@@ -37,6 +37,7 @@ class Trained:
     latent_dim: int
     loss: str
     normalize: tuple[float, float]
+    native: tuple[int, int] | None = None  # size of the training images before they were enlarged, where it is known
     named: bool = True  # whether the class names are known; a published folder only has their number
 
     @property
@@ -142,7 +143,9 @@ def _trained(found: dict[str, Any], in_data: str) -> Trained:
     architecture = found.get("architecture", "doc")
     if architecture not in ("doc", "paper", *NETWORKS):
         raise ValueError(f"architecture is {architecture!r}, expected doc or paper")
+    native = found.get("native")
     return Trained(
+        native=None if native is None else (int(native[0]), int(native[1])),
         architecture=architecture,
         classes=str(found.get("classes") or "all"),
         class_names=tuple(str(name) for name in names),

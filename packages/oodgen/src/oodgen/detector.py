@@ -26,6 +26,8 @@ class OodgenDetector:
         kind: of the score: `one_minus_ood`, `max_in` or `max_all`.
         threshold: score above which an image is called OOD.
         precision: of the passes.
+        native: height and width of the training images where they were enlarged; larger images are reduced to it
+            first, so that their sharpness does not give them away.
     """
 
     network: OutlierClassifier
@@ -35,21 +37,26 @@ class OodgenDetector:
     kind: str = KINDS[0]
     threshold: float | None = None
     precision: str = "fp32"
+    native: tuple[int, int] | None = None
 
     def score(self, images: Images, batch_size: int = BATCH) -> Float[np.ndarray, " n"]:
         """The score of each image, higher = more OOD; see `ood_shared.detector.Detector`."""
-        return outputs_of(self, images, prepare, batch_size)[0]
+        return outputs_of(self, images, self.prepare, batch_size)[0]
 
     def predict(self, images: Images, batch_size: int = BATCH) -> Int64[np.ndarray, " n"]:
         """The class of each image, an index into `classes`; -1 beyond the threshold."""
-        return within_threshold(*outputs_of(self, images, prepare, batch_size), self.threshold)
+        return within_threshold(*outputs_of(self, images, self.prepare, batch_size), self.threshold)
 
     def outputs(self, images: Tensor, batch_size: int = BATCH) -> Outputs:
         """Scores and classes of (n, 1, 28, 28), uint8 or floats in the scale of [0, 1]; on the CPU."""
         logits = logits_of(self.network, images, self.mean, self.std, self.precision, batch_size)
         return ood_score(logits, self.kind), predicted_classes(logits)
 
+    def prepare(self, pixels: UInt8[Tensor, "k c h w"]) -> UInt8[Tensor, "k 1 28 28"]:
+        """Images of any size and colour as 28 x 28 grey, as `oodgen prepare --resize` makes them."""
+        return as_grey(pixels, self.native)
 
-def prepare(pixels: UInt8[Tensor, "k c h w"]) -> UInt8[Tensor, "k 1 28 28"]:
-    """Images of any size and colour as 28 x 28 grey, as `oodgen prepare --resize` makes them."""
-    return resize(pixels, (SIDE, SIDE), channels=1)
+
+def as_grey(pixels: UInt8[Tensor, "k c h w"], native: tuple[int, int] | None = None) -> UInt8[Tensor, "k 1 28 28"]:
+    """Images as 28 x 28 grey; those larger than `native` by way of it."""
+    return resize(pixels, (SIDE, SIDE), channels=1, native=native)

@@ -25,7 +25,7 @@ from oodgen.bench import SCHEDULES, Schedule
 from oodgen.checkpoints import CLASSIFIER_FOLDERS, CONFIGURATION
 from oodgen.classifier import OutlierClassifier, ood_weight_from_counts
 from oodgen.data.folders import SIDE, Pixels
-from oodgen.detector import OodgenDetector, prepare
+from oodgen.detector import OodgenDetector, as_grey
 from oodgen.outliers import GenerationSettings, make_outliers
 from oodgen.reconstructions import with_reconstructions
 from oodgen.scores import METHOD, PAPER
@@ -98,12 +98,12 @@ def fit(
     """
     request = Request("images", "none", budget=budget, backbone=backbone, seed=seed)
     compute = Compute(resolve_device(device))
-    benchmark = as_benchmark(images, labels, prepare, classes, mirror)
+    benchmark = as_benchmark(images, labels, as_grey, classes, mirror)
     generator = torch.Generator().manual_seed(seed)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(output_dir or temporary)
         run = train_within_budget(benchmark, generator, compute, folder, request, SCHEDULES[budget], id_recon)
-    return _detector_of(run, benchmark.classes, compute)
+    return _detector_of(run, benchmark, compute)
 
 
 def bench(options: argparse.Namespace, schedule: Schedule) -> None:
@@ -130,14 +130,15 @@ def _train(
         "classifier": asdict(run.settings),
         "n_train": len(benchmark.train),
     }
-    detector = _detector_of(run, benchmark.classes, compute)
+    detector = _detector_of(run, benchmark, compute)
     networks = [run.vae, run.network]
     return Trained(detector, networks, run.settings.epochs, run.checkpoint, run.step_seconds, config)
 
 
-def _detector_of(run: BudgetRun, classes: tuple[str, ...], compute: Compute) -> OodgenDetector:
+def _detector_of(run: BudgetRun, benchmark: Benchmark, compute: Compute) -> OodgenDetector:
     settings = run.settings
-    return OodgenDetector(run.network, classes, settings.mean, settings.std, precision=compute.precision)
+    scale, names = (settings.mean, settings.std), benchmark.classes
+    return OodgenDetector(run.network, names, *scale, precision=compute.precision, native=benchmark.native)
 
 
 def train_within_budget(
@@ -194,14 +195,15 @@ def train_within_budget(
     mixed, mixed_test = shown.with_outliers(made.images), test.with_outliers(made_test.images)
     target = folder / CLASSIFIER_FOLDERS[0]
     network, history = train_classifier(mixed, mixed_test, settings, target, compute)
-    _write_configuration(target, settings, train.classes)
+    _write_configuration(target, settings, benchmark)
     steps = max(1, len(mixed) // batch_size)
     return BudgetRun(vae, vae_settings, generation, network, settings, _fastest(history, steps), target / MODEL)
 
 
-def _write_configuration(folder: Path, settings: ClassifierSettings, classes: tuple[str, ...]) -> None:
+def _write_configuration(folder: Path, settings: ClassifierSettings, benchmark: Benchmark) -> None:
     """What `load` and the later steps need to know of the classifier in a folder."""
-    content = {**asdict(settings), "class_names": list(classes), "normalize_used": [settings.mean, settings.std]}
+    content = {**asdict(settings), "class_names": list(benchmark.classes), "native": list(benchmark.native)}
+    content["normalize_used"] = [settings.mean, settings.std]
     files.write_json(folder / CONFIGURATION, content)
 
 

@@ -63,4 +63,4 @@ def load(
     if len(names) != trained.n_classes:
         raise InputError(f"{file} knows {trained.n_classes} classes, classes= names {len(names)}.")
     network = conf.load_classifier(file, trained).to(resolve_device(device))
-    return OodgenDetector(network, names, *trained.normalize, score, threshold)
+    return OodgenDetector(network, names, *trained.normalize, score, threshold, native=trained.native)
