@@ -17,11 +17,12 @@ from ood_shared.augment import common_views
 from ood_shared.backbone import SmallResNet, build_common
 from ood_shared.contract import LR, Common, Request
 from ood_shared.datasets.benchmark import Benchmark, read_benchmark
-from ood_shared.devices import autocast, maybe_compile, resolve_device, seed_everything
+from ood_shared.devices import autocast, maybe_compile, seed_everything
 from ood_shared.errors import InputError, unknown
 from ood_shared.loaders import DeviceLoader
 from ood_shared.results.record import facts_of, make_result, pack_scores, print_metrics, write_result
 from ood_shared.results.thumbnails import write_pictures
+from ood_shared.training import Compute
 from torch import Tensor
 
 from ood_bench.baselines import DETECTORS
@@ -51,7 +52,8 @@ def bench(options: argparse.Namespace, schedule: Common) -> None:
         if word not in DETECTORS:
             raise unknown("--detectors", word, DETECTORS)
     _need_library()
-    device = resolve_device(options.device)
+    compute = Compute.from_options(options)
+    device = compute.device
     generator = torch.Generator().manual_seed(options.seed)
     benchmark = read_benchmark(
         Request.from_options(options), SIDE, CHANNELS, generator, schedule.train_images, schedule.test_images
@@ -59,7 +61,7 @@ def bench(options: argparse.Namespace, schedule: Common) -> None:
     folder = Path(options.output_dir)
 
     started = time.perf_counter()
-    network = train(benchmark, schedule, options, device, generator)
+    network = train(benchmark, schedule, options.seed, compute, generator)
     train_seconds = time.perf_counter() - started
     checkpoints.save(folder / CHECKPOINT, network.state_dict())
 
@@ -100,15 +102,16 @@ def bench(options: argparse.Namespace, schedule: Common) -> None:
 def train(
     benchmark: Benchmark,
     schedule: Common,
-    options: argparse.Namespace,
-    device: torch.device,
+    seed: int,
+    compute: Compute,
     generator: torch.Generator,
 ) -> SmallResNet:
     """A classifier by cross-entropy: Adam, a rate that falls along a cosine, the common views."""
-    seed_everything(options.seed)
+    device = compute.device
+    seed_everything(seed)
     network = build_common(schedule.network, len(benchmark.classes), CHANNELS).to(device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    forward = maybe_compile(network, options.compile)
+    forward = maybe_compile(network, compute.compile)
     optimizer = torch.optim.Adam(network.parameters(), lr=LR)
     epochs = schedule.epochs(len(benchmark.train))
     batches = DeviceLoader(
@@ -126,7 +129,7 @@ def train(
     for _ in range(epochs):
         for images, labels, _ in batches:
             x = normalised(common_views(images, generator, benchmark.mirror))
-            with autocast(device, options.precision):
+            with autocast(device, compute.precision):
                 loss = F.cross_entropy(forward(x).float(), labels)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -236,5 +239,5 @@ def _need_library() -> None:
         import pytorch_ood  # noqa: F401
     except ImportError:
         raise InputError(
-            "The baselines need the package `pytorch-ood`. Install ood-shared[baselines], or choose --methods."
+            "The baselines need the package `pytorch-ood`. pip install 'ood-bench[baselines]', or choose --methods."
         ) from None

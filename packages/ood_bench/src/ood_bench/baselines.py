@@ -4,7 +4,7 @@
 
 One classifier is trained and every image passes it once; `out/<detector>/` then holds `result.json` and `scores.npz` of
 each detector. The detectors are those of pytorch-ood. The classifier is the common one, also with `--backbone paper`:
-none of these papers is here. `baseline_runs` does the work.
+none of these papers is here. `baseline_detectors` does the work.
 """
 
 import sys

@@ -95,6 +95,8 @@ def _request(source: Source, root: Path, members: Sequence[str]) -> tuple[str, .
     """What `uv sync --package` gets."""
     if source.group:
         return (BENCH, "--extra", "baselines")
+    if source.module.startswith("ood_bench."):
+        return (BENCH,)
     points = metadata.entry_points(group=GROUP)
     names = [_normal(point.dist.name) for point in points if point.name == source.name and point.dist is not None]
     if not names or names[0] not in members:

@@ -3,8 +3,8 @@
     [project.entry-points."ood_shared.bench"]
     oodgen = "oodgen.bench"
 
-Nothing else of a package is known here, and none is imported. Beside them stand a user's own file (`user_method`), and
-the baselines of `baselines`, which share one process, as they share one classifier.
+Nothing else of a package is known here, and none is imported. Beside them stand the fused detector (`fused_bench`), a
+user's own file (`user_method`), and the baselines of `baselines`, which share one process and one classifier.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from importlib import metadata, util
 
 from ood_shared.errors import InputError, unknown
 
-from ood_bench import user_method
+from ood_bench import fused_bench, user_method
 from ood_bench.baselines import DETECTORS
 
 BASELINES = "baselines"
@@ -51,8 +51,11 @@ class Source:
         return self.name == BASELINES
 
 
+FUSED = Source(fused_bench.NAME, fused_bench.MODULE, (fused_bench.NAME,))
+
+
 def choose(requested: Sequence[str] | None) -> list[Source]:
-    """The requested methods, in the order of the request; when None all packages installed, then the baselines.
+    """The requested methods, in the order of the request; when None all packages, the fused detector, the baselines.
 
     Args:
         requested: names of packages and of baselines; `baselines` stands for all of these.
@@ -64,13 +67,16 @@ def choose(requested: Sequence[str] | None) -> list[Source]:
     if requested is None:
         if not built:
             raise InputError(f"No method is installed: no package has an entry point in the group `{GROUP}`.")
-        return [*(_package(name, built) for name in built), *([_baselines(DETECTORS)] if _has_library() else [])]
+        packages = [_package(name, built) for name in built]
+        return [*packages, FUSED, *([_baselines(DETECTORS)] if _has_library() else [])]
     chosen: dict[str, Source] = {}
     plain: list[str] = []
     for word in requested:
         name = word if word in built else word.replace("-", "_")
         if name in built:
             chosen[name] = _package(name, built)
+        elif name == FUSED.name:
+            chosen[name] = FUSED
         elif name == BASELINES or name in DETECTORS:
             plain += DETECTORS if name == BASELINES else (name,)
             chosen[BASELINES] = _baselines(tuple(dict.fromkeys(plain)))
@@ -78,7 +84,7 @@ def choose(requested: Sequence[str] | None) -> list[Source]:
             own = user_method.name_of(word)
             chosen[own] = Source(own, user_method.MODULE, (own,), user_method.arguments_of(word))
         else:
-            raise unknown("--methods", word, dict.fromkeys((*built, BASELINES, *DETECTORS)))
+            raise unknown("--methods", word, dict.fromkeys((*built, FUSED.name, BASELINES, *DETECTORS)))
     return list(chosen.values())
 
 

@@ -1,0 +1,99 @@
+"""`ood-detect`: one calibrated detector for your own images.
+
+    ood-detect fit ./my_images --output model.ood             # no OOD images needed
+    ood-detect score model.ood ./new_images --csv out.csv     # a row for each image
+    ood-detect check model.ood ./last_week                    # is a whole batch shifted?
+
+Here are the flags; `detect` does the work and brings torch.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from ood_shared.cli import Parser, add_shared_flags, deferred, dispatch, parse_seed_number, run_command
+from ood_shared.contract import BUDGETS
+
+ALARM_RATE = 0.05
+SKIPPED = ("resume", "output-dir", "log-to", "precision", "compile")
+
+
+def share(text: str) -> float:
+    """A share between 0 and 1, both left out."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"`{text}` is not a share between 0 and 1, such as 0.05")
+    return value
+
+
+def fit_parser() -> Parser:
+    """Flags of `ood-detect fit`."""
+    parser = Parser(prog="ood-detect fit", description="Train and calibrate a detector on ID images; none are OOD.")
+    parser.add_argument("id", metavar="NAME|PATH", help="ID images: a known name, a folder, tar, npz or image list")
+    parser.add_argument("--output", required=True, metavar="FILE", help="the detector, such as model.ood")
+    parser.add_argument(
+        "--alarm-rate",
+        type=share,
+        default=ALARM_RATE,
+        metavar="A",
+        help=f"share of images like yours that may be flagged (default: {ALARM_RATE})",
+    )
+    parser.add_argument("--budget", choices=BUDGETS, default="quick", help="length of the training (default: quick)")
+    parser.add_argument("--mirror", action="store_true", help="a mirrored image still shows its class: photographs")
+    add_shared_flags(parser, seed=parse_seed_number, seed_default=0, skip=SKIPPED)
+    return parser
+
+
+def score_parser() -> Parser:
+    """Flags of `ood-detect score`."""
+    parser = Parser(prog="ood-detect score", description="Score images; one row of a CSV for each.")
+    _add_images(parser)
+    parser.add_argument("--csv", required=True, metavar="FILE", help="the rows; - is standard output")
+    parser.add_argument("--resume", action="store_true", help="go on after the last whole row of the CSV")
+    add_shared_flags(parser, seed=None, skip=(*SKIPPED, "seed", "data-dir"))
+    return parser
+
+
+def check_parser() -> Parser:
+    """Flags of `ood-detect check`."""
+    parser = Parser(prog="ood-detect check", description="Compare a batch's alarms with the promised rate.")
+    _add_images(parser)
+    add_shared_flags(parser, seed=None, skip=(*SKIPPED, "seed", "data-dir"))
+    return parser
+
+
+def _add_images(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a file that `ood-detect fit` wrote")
+    parser.add_argument(
+        "images", nargs="+", metavar="PATH", help="files and folders; - reads a list from standard input"
+    )
+
+
+def fit_main(argv: Sequence[str] | None = None) -> int:
+    """`ood-detect fit`."""
+    return run_command(deferred("ood_bench.detect", "fit_step"), fit_parser(), argv)
+
+
+def score_main(argv: Sequence[str] | None = None) -> int:
+    """`ood-detect score`."""
+    return run_command(deferred("ood_bench.detect", "score_step"), score_parser(), argv)
+
+
+def check_main(argv: Sequence[str] | None = None) -> int:
+    """`ood-detect check`."""
+    return run_command(deferred("ood_bench.detect", "check_step"), check_parser(), argv)
+
+
+COMMANDS = {"fit": fit_main, "score": score_main, "check": check_main}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The console command `ood-detect`."""
+    return dispatch("ood-detect", COMMANDS, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

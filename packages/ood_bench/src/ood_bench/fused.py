@@ -1,0 +1,209 @@
+"""The fused detector F: four distances of one forward pass, as smooth conformal p-values, averaged. No OOD images.
+
+With m_0..m_3 the feature maps after the first convolution and each stage, over the fit images:
+
+    s = [mean and deviation over the places of m_0..m_3], each column over its deviation                  (256)
+    v = mean of the last map over its Euclidean norm                                                      (64)
+    w = [m_1, m_2, m_3 averaged to 8 x 8, each channel over its deviation]                                (7168)
+
+    joint          d1 = min_c (s - mu_c)^T S_W^-1 (s - mu_c)        S_W = mean (s - mu_y)(s - mu_y)^T + 0.01 tr/256 I
+    relative       d2 = d1 - (s - mu)^T S_B^-1 (s - mu)             S_B likewise about the mean of all
+    neighbour      d3 = |v - its 10th nearest fit image|
+    residual       d4 = |w - mean without its 64 principal components|
+
+    q_k = -log p, p = (1 + n - (#{c < d} + #{c <= d}) / 2) / (n + 1), of the calibration values c of d_k; above their
+          90 % quantile u: q_k = log 10 + (d_k - u) / b, b the mean excess of the calibration values above u
+    F   = mean_k g(q_k),  g(q) = q below 30, else 30 + log(q - 29)
+
+The tail is smooth because ranks saturate: all far images would tie. g keeps one distance from overruling the others.
+`relative` is left out with one class or fewer than 1000 fit images. Sources: Lee et al., NeurIPS 2018 (Mahalanobis);
+Ren et al., arXiv 2106.09022 (relative); Sun et al., ICML 2022 (neighbours); Magesh et al., arXiv 2206.09522 (fusing
+conformal p-values). Everything after the pass is float64.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from ood_shared.backbone import SmallResNet
+from ood_shared.errors import InputError
+from sklearn.utils.extmath import randomized_svd
+from torch import Tensor
+
+MEMBERS = ("joint", "relative", "neighbour", "residual")
+SHRINKAGE, NEIGHBOUR, COMPONENTS, PLACES = 0.01, 10, 64, 8
+LEAST_RELATIVE = 1000  # fit images, below which the class-free Gaussian is too rough
+TAIL, CAP = 0.9, 30.0
+MOST_FIT = 4000
+TINY = 1e-9
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one forward pass gives, float64 but for the logits.
+
+    Attributes:
+        pooled: (n, 256), mean and deviation of the maps; not yet scaled.
+        direction: (n, 64), of unit length.
+        places: (n, 7168), the maps of the stages at 8 x 8; not yet scaled.
+        logits: (n, classes), float32.
+    """
+
+    pooled: Float[Tensor, "n s"]
+    direction: Float[Tensor, "n v"]
+    places: Float[Tensor, "n w"]
+    logits: Float[Tensor, "n classes"]
+
+
+def pass_of(network: SmallResNet, x: Float[Tensor, "n c h w"]) -> Pass:
+    """The pass of normalised images through the network, in eval mode."""
+    maps = network.maps(x)
+    last = maps[-1].mean(dim=(2, 3))
+    pooled = torch.cat([part for m in maps for part in (m.mean(dim=(2, 3)), m.std(dim=(2, 3)))], dim=1)
+    places = torch.cat([F.adaptive_avg_pool2d(m, PLACES).flatten(1) for m in maps[1:]], dim=1)
+    return Pass(pooled.double(), F.normalize(last.double(), dim=1), places.double(), network.fc(last))
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What is fitted on ID images; tensors only, so that it can be kept in a file.
+
+    Attributes:
+        scale: (256,), deviations of the pooled statistics.
+        class_means: (classes, 256).
+        within: (256, 256), whitening of S_W.
+        mean: (256,).
+        total: (256, 256), whitening of S_B; empty where `relative` is left out.
+        bank: (m, 64), directions of the fit images.
+        place_scale: (7168,), deviations of the channels, at each of their places.
+        place_mean: (7168,), of the scaled places.
+        components: (7168, 64), principal.
+    """
+
+    scale: Tensor
+    class_means: Tensor
+    within: Tensor
+    mean: Tensor
+    total: Tensor
+    bank: Tensor
+    place_scale: Tensor
+    place_mean: Tensor
+    components: Tensor
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Names of the distances that are fused."""
+        return tuple(name for name in MEMBERS if name != "relative" or len(self.total))
+
+
+def fit_statistics(fit: Pass, labels: Int64[Tensor, " n"], n_classes: int) -> Statistics:
+    """The Gaussians, the bank and the components of the fit images.
+
+    Args:
+        fit: pass of the fit images; more than ten.
+        labels: their classes; each has images.
+        n_classes: number of classes, 1 or more.
+
+    Raises:
+        InputError: too few images.
+    """
+    n = len(fit.pooled)
+    if n <= NEIGHBOUR:
+        raise InputError(f"{n} images to fit on; expected more than {NEIGHBOUR}, of which one is the 10th neighbour.")
+    scale = fit.pooled.std(dim=0, correction=0) + TINY
+    s = fit.pooled / scale
+    class_means = torch.stack([s[labels == c].mean(dim=0) for c in range(n_classes)])
+    mean = s.mean(dim=0)
+    relative = n_classes > 1 and n >= LEAST_RELATIVE
+    channels = fit.places.unflatten(1, (-1, PLACES * PLACES))  # (n, channels, places)
+    deviation = channels.std(dim=(0, 2), correction=0) + TINY
+    place_scale = deviation.repeat_interleave(PLACES * PLACES)
+    w = fit.places / place_scale
+    place_mean = w.mean(dim=0)
+    return Statistics(
+        scale,
+        class_means,
+        _whitening(s - class_means[labels]),
+        mean,
+        _whitening(s - mean) if relative else s.new_empty(0, 0),
+        fit.direction.half().double(),  # as a file keeps them, so that a detector and its file agree
+        place_scale,
+        place_mean,
+        _principal(w - place_mean),
+    )
+
+
+def distances(statistics: Statistics, images: Pass) -> Float[Tensor, "members n"]:
+    """d_k of each image, in the order of `statistics.members`; each row of the pass by itself."""
+    s = images.pooled / statistics.scale
+    centred = (s[:, None] - statistics.class_means) @ statistics.within  # (n, classes, 256)
+    joint = centred.square().sum(dim=2).amin(dim=1)
+    values = {"joint": joint}
+    if len(statistics.total):
+        values["relative"] = joint - ((s - statistics.mean) @ statistics.total).square().sum(dim=1)
+    apart = torch.cdist(images.direction, statistics.bank, compute_mode="donot_use_mm_for_euclid_dist")
+    values["neighbour"] = apart.kthvalue(NEIGHBOUR, dim=1).values
+    w = images.places / statistics.place_scale - statistics.place_mean
+    inside = w @ statistics.components
+    values["residual"] = (w.square().sum(dim=1) - inside.square().sum(dim=1)).clamp_min(0).sqrt()
+    return torch.stack([values[name] for name in statistics.members])
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Sorted distances of the calibration images, (members, n)."""
+
+    values: Float[np.ndarray, "members n"]
+
+    @classmethod
+    def of(cls, values: Float[np.ndarray, "members n"]) -> "Calibration":
+        """From the distances of ID images that nothing was fitted on; two or more."""
+        if values.shape[1] < 2:
+            raise InputError(f"{values.shape[1]} calibration images; expected 2 or more.")
+        return cls(np.sort(values, axis=1))
+
+    def evidence(self, values: Float[np.ndarray, "members n"]) -> Float[np.ndarray, "members n"]:
+        """q_k: minus the logarithm of the smooth p-value of each distance."""
+        return np.stack([_smooth(own, row) for own, row in zip(self.values, values, strict=True)])
+
+    def fuse(self, values: Float[np.ndarray, "members n"]) -> Float[np.ndarray, " n"]:
+        """F, higher = more OOD."""
+        return capped(self.evidence(values)).mean(axis=0)
+
+
+def capped(q: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """g(q): q below 30, then as its logarithm; keeps the order."""
+    return np.where(q < CAP, q, CAP + np.log1p(np.maximum(q - CAP, 0)))
+
+
+def drivers(members: Sequence[str], evidence: Float[np.ndarray, "members n"]) -> list[str]:
+    """The member with the largest q_k for each image: what drove its score."""
+    return [members[row] for row in evidence.argmax(axis=0)]
+
+
+def _smooth(calibration: Float[np.ndarray, " c"], values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    n, u = len(calibration), calibration[int(TAIL * len(calibration))]
+    excess = calibration[calibration > u] - u
+    b = max(float(excess.mean()), TINY) if len(excess) else 1.0
+    below = np.searchsorted(calibration, values, side="left") + np.searchsorted(calibration, values, side="right")
+    p = (1 + n - below / 2) / (n + 1)
+    return np.where(values > u, math.log(1 / (1 - TAIL)) + (values - u) / b, -np.log(p))
+
+
+def _whitening(centred: Float[Tensor, "n d"]) -> Float[Tensor, "d d"]:
+    """A with A A^T = (covariance + shrinkage)^-1, so that |x A|^2 is the squared distance."""
+    covariance = centred.T @ centred / len(centred)
+    covariance.diagonal().add_(SHRINKAGE * covariance.diagonal().mean() + TINY)
+    inverse = torch.linalg.cholesky(covariance)
+    return torch.linalg.solve_triangular(inverse, torch.eye(len(inverse), dtype=inverse.dtype), upper=False).T
+
+
+def _principal(centred: Float[Tensor, "n d"]) -> Float[Tensor, "d k"]:
+    """The leading principal directions, by scikit-learn's randomised decomposition with fixed draws."""
+    k = min(COMPONENTS, len(centred) - 1, centred.shape[1])
+    _, _, rows = randomized_svd(centred.numpy(), k, n_iter=4, random_state=0)
+    return torch.from_numpy(np.ascontiguousarray(rows.T)).float().double()  # as a file keeps them

@@ -1,0 +1,96 @@
+"""The fused detector as a method of `ood-bench`: `python -m ood_bench.fused_bench …`; its members stand beside it."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ood_shared.contract import COMMON, Common, Request, bench_parser, run_bench
+
+if TYPE_CHECKING:
+    import torch
+    from ood_shared.datasets.benchmark import Benchmark
+    from ood_shared.detector import Outputs, Trained
+    from ood_shared.training import Compute
+    from torch import Tensor
+
+    from ood_bench.fused_detector import FusedDetector
+
+NAME, MODULE = "fused", "ood_bench.fused_bench"
+ABOUT = "Fused distances over the maps of the common network (this project; sources in ood_bench.fused)"
+ALARM_RATE = 0.05
+FILE = "model.ood"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`python -m ood_bench.fused_bench`."""
+    return run_bench(MODULE, COMMON, bench_parser("ood_bench.fused_bench"), argv)
+
+
+def bench(options: argparse.Namespace, schedule: Common) -> None:
+    """Train, calibrate, score; leaves what every bench leaves, and the detector as `model.ood`."""
+    from ood_shared.detector import Method, run_within_budget
+    from ood_shared.training import Compute
+
+    from ood_bench.baseline_detectors import CHANNELS, SIDE
+
+    request, compute = Request.from_options(options), Compute.from_options(options)
+    limits = (schedule.train_images, schedule.test_images)
+    work = partial(_train, request=request, schedule=schedule)
+    run_within_budget(Method(NAME, ABOUT, SIDE, CHANNELS), request, limits, work, compute, options.output_dir)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One distance of the fused detector, as a detector.
+
+    Attributes:
+        fused: whose it is.
+        position: among the members.
+    """
+
+    fused: "FusedDetector"
+    position: int
+
+    def outputs(self, images: "Tensor", batch_size: int = 250) -> "Outputs":
+        """Its distances, and the classes."""
+        import torch
+
+        values, classes = self.fused.distances(images, batch_size)
+        return torch.from_numpy(values[self.position].copy()), classes
+
+
+def _train(
+    benchmark: "Benchmark",
+    generator: "torch.Generator",
+    compute: "Compute",
+    folder: Path,
+    request: Request,
+    schedule: Common,
+) -> "Trained":
+    from ood_shared.detector import Trained
+
+    from ood_bench import model_file
+    from ood_bench.fused_detector import fit_detector
+
+    detector = fit_detector(benchmark, compute, generator, schedule=schedule, seed=request.seed)
+    detector = detector.with_alarm_rate(ALARM_RATE)
+    model_file.save(folder / FILE, detector, {"id": request.id, "budget": request.budget, "seed": request.seed})
+    n_calibration = len(detector.calibration_scores)
+    config: dict[str, Any] = {
+        "n_train": len(benchmark.train) - n_calibration,
+        "n_calibration": n_calibration,
+        "members": list(detector.statistics.members),
+        "promise": "" if detector.limit is None else detector.limit.words(),
+        "mirror": benchmark.mirror,
+    }
+    epochs = schedule.epochs(len(benchmark.train) - n_calibration)
+    others: dict[str, Any] = {name: Member(detector, at) for at, name in enumerate(detector.statistics.members)}
+    return Trained(detector, [detector.network], epochs, folder / FILE, None, config, others=others)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
