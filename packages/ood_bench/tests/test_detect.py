@@ -100,7 +100,7 @@ def test_a_shifted_batch_is_noticed(made, capsys):
         (("fit", "digitss", "--output", "m.ood"), "Did you mean `digits`"),
         (("fit", "digits", "--output", "."), "is a folder"),
         (("fit", "digits", "--output", "m.ood", "--alarm-rate", "2"), "not a share"),
-        (("fit", "digits", "--output", "m.ood", "--alarm-rate", "0.001", "--budget", "smoke"), "cannot support"),
+        (("fit", "digits", "--output", "m.ood", "--alarm-rate", "0.001", "--budget", "smoke"), "needs 999"),
         (("score", "none.ood", "x.png", "--csv", "o.csv"), "none.ood is missing"),
         (("check", "none.ood", "x.png"), "none.ood is missing"),
     ],

@@ -20,13 +20,13 @@ from ood_shared.datasets.benchmark import Benchmark
 from ood_shared.datasets.decode import Encoded, decode, is_image
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError, MissingFileError, MissingSplitError
-from ood_shared.thresholds import check_batch
+from ood_shared.thresholds import check_batch, least_calibration
 from ood_shared.training import Compute
 from torch import Tensor
 
 from ood_bench import model_file
 from ood_bench.baseline_detectors import CHANNELS, SIDE
-from ood_bench.fused_detector import FEW, FusedDetector, fit_detector
+from ood_bench.fused_detector import FEW, FusedDetector, calibration_count, fit_detector
 
 COLUMNS = ("file", "score", "p_value", "decision", "class", "driver", "problem")
 BATCH = 256  # images in memory at a time
@@ -40,6 +40,12 @@ def fit_step(options: argparse.Namespace) -> None:
     if output.is_dir():
         raise InputError(f"--output {output} is a folder; name a file, such as {output / 'model.ood'}.")
     images = _id_images(options.id, options.data_dir)
+    held = calibration_count(len(images))
+    if held < least_calibration(options.alarm_rate):  # before minutes of training
+        raise InputError(
+            f"{options.id} has {len(images)} images, of which {held} are held out; an alarm rate of "
+            f"{options.alarm_rate:g} needs {least_calibration(options.alarm_rate)}. Give more images or a higher rate."
+        )
     height, width = images.images.shape[1:3]
     native = (height, width) if min(height, width) < SIDE else (SIDE, SIDE)
     pixels, labels = resize(images.images, (SIDE, SIDE), channels=CHANNELS), torch.from_numpy(images.labels)

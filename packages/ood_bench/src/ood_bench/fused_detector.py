@@ -165,6 +165,11 @@ def fit_detector(
     return replace(detector, calibration=calibration, calibration_scores=calibration.fuse(values))
 
 
+def calibration_count(n: int) -> int:
+    """How many of n images are held out for calibration, about: a tenth, at least 100, at most 2000."""
+    return int(min(MOST, max(LEAST, round(SHARE * n))))
+
+
 def held_out(
     labels: Int64[np.ndarray, " n"], groups: Sequence[str] | None, generator: np.random.Generator
 ) -> Int64[np.ndarray, " m"]:
@@ -173,8 +178,7 @@ def held_out(
     Raises:
         InputError: fewer than twice as many images as are held out.
     """
-    n = len(labels)
-    wanted = int(min(MOST, max(LEAST, round(SHARE * n))))
+    n, wanted = len(labels), calibration_count(len(labels))
     if n < 2 * wanted:
         raise InputError(f"{n} images; expected {2 * LEAST} or more, of which {LEAST} are held out for the threshold.")
     if groups is not None:
