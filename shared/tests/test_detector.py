@@ -9,7 +9,16 @@ import torch
 from ood_shared.adapters import as_pytorch_ood, as_sklearn
 from ood_shared.contract import Request
 from ood_shared.datasets import load, resize
-from ood_shared.detector import Method, Trained, outputs_of, run_within_budget, within_threshold
+from ood_shared.detector import (
+    Method,
+    Trained,
+    as_benchmark,
+    as_labels,
+    fitting_in,
+    outputs_of,
+    run_within_budget,
+    within_threshold,
+)
 from ood_shared.errors import InputError
 from ood_shared.results.record import read_result
 from ood_shared.training import Compute
@@ -128,3 +137,92 @@ def benchmark(x, y):
             return [torch.utils.data.TensorDataset(x, y)]
 
     return Letters()
+
+
+@dataclass(frozen=True)
+class Broken(Darkness):
+    """Of a network whose weights are NaN."""
+
+    def outputs(self, images, batch_size=250):
+        scores, classes = super().outputs(images)
+        return scores * float("nan"), classes
+
+
+def test_what_is_no_number_never_passes_for_id() -> None:
+    for call in (Broken().score, replace(Broken(), threshold=0.1).predict):
+        with pytest.raises(InputError, match="2 of 2 scores are NaN, the first at image 0"):
+            call(shades(0, 9))
+    for threshold in (float("nan"), "0.5"):
+        with pytest.raises(InputError, match="expected a number"):
+            replace(Darkness(), threshold=threshold).predict(shades(0))
+    for size in (0, -1, 2.5, True):
+        with pytest.raises(InputError, match="batch size"):
+            Darkness().score(shades(0), batch_size=size)
+    nan = torch.full((2, 1, 8, 8), float("nan"))
+    pytest.importorskip("pytorch_ood", reason="pytorch-ood is not installed")
+    for batch in (nan, nan[:0], nan.numpy()):
+        with pytest.raises(InputError, match="The batch"):
+            as_pytorch_ood(Darkness())(batch)
+    with pytest.raises(InputError, match="rows of features"):
+        as_sklearn(Darkness()).fit(shades(0, 9).reshape(2, -1))
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "message"),
+    [
+        ([0, 1, 10**9], None, r"expected each of 0 to 2"),
+        ([0.9, 1.7, 0.2], None, "float64"),
+        ([True, False, True], None, "bool"),
+        (["a", "b", "a"], None, "whole numbers"),
+        ([[0], [0, 1], [2]], None, "differ|lengths"),
+        ([0, 2, 2], None, "expected each of 0 to 1"),
+        ([0, 1, 1], ["a", "b", "c"], "expected each of 0 to 2"),
+        ([0, 1, 1], "ab", "a list of names"),
+        ([0, 1, 1], 2, "a list of names"),
+        (None, None, "whole numbers"),
+    ],
+)
+def test_labels_that_are_none_are_refused(labels, classes, message) -> None:
+    with pytest.raises(InputError, match=message):
+        as_labels(labels, 3, classes)
+
+
+def test_labels_come_with_their_names() -> None:
+    numbers, names = as_labels(torch.tensor([1, 0, 1]).requires_grad_(False), 3)
+    assert (numbers.tolist(), names) == ([1, 0, 1], ("0", "1"))
+    assert as_labels(np.array([0, 1, 1], np.uint64), 3, ["a", "b"])[1] == ("a", "b")
+
+
+def test_a_fit_needs_a_folder_of_its_own_and_leaves_the_caller_s_generators(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    with fitting_in(tmp_path / "new") as folder:
+        torch.manual_seed(99)
+        (folder / "weights").write_bytes(b"")
+    assert torch.equal(torch.rand(2), expected)
+    for used in (tmp_path / "new", tmp_path / "new/weights"):
+        with pytest.raises(InputError, match="not an empty folder"), fitting_in(used):
+            pass
+    with pytest.raises(InputError, match="cannot be made"), fitting_in(tmp_path / "new/weights/below"):
+        pass
+    with fitting_in(None) as temporary:
+        assert temporary.is_dir()
+    assert not temporary.exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [{"budget": "smok"}, {"backbone": "comon"}, {"mirror": "maybe"}, {"seed": -1}, {"seed": 1.5}, {"seed": 2**70}],
+)
+def test_a_request_of_unknown_words_is_refused(words) -> None:
+    with pytest.raises(InputError, match=f"{next(iter(words))}"):
+        Request("digits", "letters", **words)
+
+
+def test_a_user_s_own_size_is_the_native_one_where_it_is_smaller() -> None:
+    small = as_benchmark(shades(0, 9).repeat(2, axis=0)[:, :5, :6], [0, 0, 1, 1], prepare)
+    assert small.native == (5, 6)
+    assert as_benchmark(shades(0, 9), [0, 1], prepare).native == (8, 8)
+    with pytest.raises(InputError, match="True or False"):
+        as_benchmark(shades(0, 9), [0, 1], prepare, mirror="no")

@@ -43,7 +43,13 @@ class SklearnDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def score_samples(self, X: Images) -> Float[np.ndarray, " n"]:
-        """Minus the score: lower = more abnormal."""
+        """Minus the score: lower = more abnormal.
+
+        Raises:
+            InputError: rows of features in place of images.
+        """
+        if isinstance(X, np.ndarray | Tensor) and X.ndim == 2:
+            raise InputError(f"X is {tuple(X.shape)}, rows of features; expected images (n, height, width).")
         return -self.detector.score(X)
 
     def decision_function(self, X: Images) -> Float[np.ndarray, " n"]:
@@ -93,13 +99,17 @@ def as_pytorch_ood(detector: Detector) -> Any:
 
 
 def _as_uint8(x: Tensor) -> Tensor:
+    if not isinstance(x, Tensor) or not x.numel():
+        raise InputError("The batch is no tensor, or has no images; expected (batch, 1 or 3, height, width).")
     if x.ndim != 4 or x.shape[1] not in (1, 3):
         raise InputError(f"The batch is {tuple(x.shape)}; expected (batch, 1 or 3, height, width).")
     if x.dtype == torch.uint8:
         return x
     levels = LEVELS * x.float()
     nearest = levels.round()
-    if not x.is_floating_point() or (levels - nearest).abs().max() > TOLERANCE or x.min() < 0 or x.max() > 1:
+    if not x.is_floating_point() or not bool(
+        ((levels - nearest).abs() <= TOLERANCE).all() and x.min() >= 0 and x.max() <= 1
+    ):
         raise InputError(
             f"The batch is {x.dtype} from {float(x.min()):.3g} to {float(x.max()):.3g}; expected uint8, or floats "
             "k/255 as ToTensor makes them. Leave normalisation to the detector."

@@ -11,8 +11,10 @@ from dataclasses import dataclass, fields
 from importlib import import_module
 
 from ood_shared.cli import Parser, add_shared_flags, parse_seed_number, run_command
+from ood_shared.errors import InputError, unknown
 
 BUDGETS = ("smoke", "quick", "full")
+MOST_SEED = 2**63
 NOVEL = "novel"  # name of the OOD set of classes that are kept out of training
 BACKBONES = ("common", "paper")
 MIRRORS = ("auto", "yes", "no")
@@ -87,6 +89,22 @@ class Request:
     def from_options(cls, options: argparse.Namespace) -> "Request":
         """Of the flags of `bench_parser`."""
         return cls(**{name.name: getattr(options, name.name) for name in fields(cls)})
+
+    def __post_init__(self) -> None:
+        """Refuse words that are none: another one would train something else without a word.
+
+        Raises:
+            InputError: an unknown budget, backbone or mirror, or a seed that is no whole number from 0 on.
+        """
+        for what, word, known in (
+            ("budget", self.budget, BUDGETS),
+            ("backbone", self.backbone, BACKBONES),
+            ("mirror", self.mirror, MIRRORS),
+        ):
+            if word not in known:
+                raise unknown(what, str(word), known)
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < MOST_SEED:
+            raise InputError(f"The seed is {self.seed!r}; expected a whole number from 0 to 2**63 - 1.")
 
     @property
     def common(self) -> Common | None:

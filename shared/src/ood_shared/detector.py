@@ -5,8 +5,10 @@ scores = detector.score(images)        # (n,), higher = more OOD
 classes = detector.predict(images)     # (n,), -1 beyond the threshold
 """
 
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,7 +18,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from ood_shared import distributed
+from ood_shared import checkpoints, distributed
 from ood_shared.contract import Request
 from ood_shared.datasets.benchmark import Benchmark, read_benchmark
 from ood_shared.errors import InputError
@@ -63,8 +65,16 @@ def outputs_of(
     detector: Detector, images: Images, prepare: Callable[[Tensor], Tensor], batch_size: int
 ) -> tuple[Float[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
     """Scores and classes of a user's images, some hundred in memory at a time; class -1 where none is predicted."""
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise InputError(f"The batch size is {batch_size!r}; expected a whole number from 1 on.")
     parts = [detector.outputs(batch, batch_size) for batch in image_batches(images, prepare)]
     scores = torch.cat([scores for scores, _ in parts])
+    if scores.isnan().any():
+        first = int(scores.isnan().int().argmax())
+        raise InputError(
+            f"{int(scores.isnan().sum())} of {len(scores)} scores are NaN, the first at image {first}: the weights of "
+            "the detector are broken. Train it again."
+        )
     classes = [torch.full((len(s),), -1) if found is None else found for s, found in parts]
     return scores.numpy(), torch.cat(classes).numpy()
 
@@ -72,7 +82,13 @@ def outputs_of(
 def within_threshold(
     scores: Float[np.ndarray, " n"], classes: Int64[np.ndarray, " n"], threshold: float | None
 ) -> Int64[np.ndarray, " n"]:
-    """The classes, -1 where the score lies above the threshold."""
+    """The classes, -1 where the score lies above the threshold.
+
+    Raises:
+        InputError: a threshold that is no number.
+    """
+    if threshold is not None and not (isinstance(threshold, int | float | np.number) and threshold == threshold):
+        raise InputError(f"The threshold is {threshold!r}; expected a number, or None for none.")
     return classes if threshold is None else np.where(scores > threshold, -1, classes)
 
 
@@ -122,6 +138,63 @@ class Trained:
     entries: Callable[[Record, ScoreArrays], Mapping[str, Any]] | None = None
 
 
+def as_labels(
+    labels: Sequence[int] | np.ndarray | Tensor, n: int, classes: Sequence[str] | None = None
+) -> tuple[Int64[Tensor, " n"], tuple[str, ...]]:
+    """A user's labels on the CPU, and the names of their classes.
+
+    Args:
+        labels: whole numbers (n,), each of 0..classes-1 at least once.
+        n: number of images.
+        classes: names; the numbers when None.
+
+    Raises:
+        InputError: labels of another number or kind, a class without images, or as many names as there are not classes.
+    """
+    try:
+        numbers = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    except ValueError:
+        raise InputError(
+            f"The labels are lists of different lengths; expected ({n},) whole numbers from 0 on."
+        ) from None
+    if numbers.shape != (n,) or numbers.dtype.kind not in "iu":
+        found = f"{numbers.dtype} {numbers.shape}"
+        raise InputError(f"The labels are {found} for {n} images; expected ({n},) whole numbers from 0 on.")
+    if classes is not None and (isinstance(classes, str) or not isinstance(classes, Sequence)):
+        raise InputError(f"classes is {classes!r}; expected a list of names.")
+    present = np.unique(numbers)
+    last = len(present) - 1 if classes is None else len(classes) - 1
+    if (present[0], present[-1], len(present)) != (0, last, last + 1):
+        raise InputError(f"The labels are {present[:10].tolist()}; expected each of 0 to {last}.")
+    names = tuple(map(str, range(last + 1))) if classes is None else tuple(map(str, classes))
+    return torch.from_numpy(numbers.astype(np.int64)), names
+
+
+@contextmanager
+def fitting_in(output_dir: str | Path | None) -> Iterator[Path]:
+    """The folder of a `fit`: a new or empty one, or a temporary one. The caller's generators are left as they were.
+
+    Raises:
+        InputError: the folder holds something: half of a new run and half of an old one would pass for a whole.
+    """
+    before = checkpoints.rng_state()
+    try:
+        if output_dir is None:
+            with tempfile.TemporaryDirectory() as temporary:
+                yield Path(temporary)
+            return
+        folder = Path(output_dir)
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise InputError(f"output_dir {folder} is there and not an empty folder. Name a new one, or empty it.")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"output_dir {folder} cannot be made: {error.strerror}. Name another one.") from None
+        yield folder
+    finally:
+        checkpoints.restore_rng_state(before)
+
+
 def as_benchmark(
     images: Images,
     labels: Sequence[int] | np.ndarray | Tensor | None,
@@ -153,18 +226,9 @@ def as_benchmark(
     native = side = (pixels.shape[2], pixels.shape[3])
     if len(sizes) == 1 and min(own := sizes.pop()) < min(side):
         native = (own[0], own[1])
-    numbers = np.zeros(len(pixels), np.int64) if labels is None else np.asarray(labels)
-    if numbers.shape != (len(pixels),) or numbers.dtype.kind not in "iu":
-        raise InputError(
-            f"The labels are {numbers.dtype} {numbers.shape} for {len(pixels)} images; expected ({len(pixels)},) whole "
-            "numbers from 0 on."
-        )
-    n_classes = int(numbers.max()) + 1 if classes is None else len(classes)
-    present = np.unique(numbers)
-    if present.tolist() != list(range(n_classes)):
-        raise InputError(f"The labels are {present[:10].tolist()}; expected each of 0 to {n_classes - 1}.")
-    names = tuple(map(str, range(n_classes))) if classes is None else tuple(classes)
-    targets = torch.from_numpy(numbers.astype(np.int64))
+    if not isinstance(mirror, bool):
+        raise InputError(f"mirror is {mirror!r}; expected True or False.")
+    targets, names = as_labels([0] * len(pixels) if labels is None else labels, len(pixels), classes)
     return Benchmark(pixels, targets, pixels, targets, names, {}, native, mirror)
 
 

@@ -40,6 +40,9 @@ def image_batches(
     rest, some = one_by_one(images), False
     while found := list(islice(rest, chunk)):
         some = True
+        empty = next((pixels.shape for pixels in found if not pixels.size), None)
+        if empty is not None:
+            raise InputError(f"An image has {empty[1]} x {empty[0]} pixels; expected at least 1 x 1.")
         runs = [list(run) for _, run in groupby(found, key=lambda pixels: pixels.shape)]
         stacked = (torch.from_numpy(np.stack(run)).permute(0, 3, 1, 2).contiguous() for run in runs)
         yield torch.cat([prepare(pixels) for pixels in stacked])

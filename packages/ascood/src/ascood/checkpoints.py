@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from ood_shared import checkpoints, files
+from ood_shared.detector import as_labels
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError
 from ood_shared.images import Images, image_batches
@@ -26,7 +27,7 @@ from ascood.data.preprocessing import Chain, normalisation
 from ascood.data.sources import Source, Suite
 from ascood.data.splits import DatasetSettings
 from ascood.data.suites import id_suite, make_suite
-from ascood.detector import AscoodDetector, as_labels, at_size
+from ascood.detector import AscoodDetector, at_size
 from ascood.evaluator import Evaluator, features_for
 from ascood.in_memory import SIZE, samples_of
 from ascood.networks import make_backbone
@@ -240,7 +241,7 @@ def _rule_of(told: Told, folder: Path | None, sha256: str) -> AnyScore:
 def _source(split: str, images: tuple[Images, Any], prepare: Any) -> Source:
     """A set of a user's images, as the network sees them."""
     pixels = torch.cat(list(image_batches(images[0], prepare)))
-    labels = torch.full((len(pixels),), -1) if images[1] is None else as_labels(images[1], len(pixels))
+    labels = torch.full((len(pixels),), -1) if images[1] is None else as_labels(images[1], len(pixels))[0]
     samples = samples_of(split, pixels, labels)
     return Source(split, lambda: samples, raw=True)
 

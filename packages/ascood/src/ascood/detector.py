@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -11,12 +10,22 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Int64, UInt8
-from ood_shared import checkpoints, distributed
+from ood_shared import distributed
 from ood_shared.blocks import BLOCK
 from ood_shared.contract import BACKBONES, Request
 from ood_shared.datasets import resize
 from ood_shared.datasets.benchmark import Benchmark, as_uint8
-from ood_shared.detector import BATCH, Method, Outputs, Trained, outputs_of, run_within_budget, within_threshold
+from ood_shared.detector import (
+    BATCH,
+    Method,
+    Outputs,
+    Trained,
+    as_labels,
+    fitting_in,
+    outputs_of,
+    run_within_budget,
+    within_threshold,
+)
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError, unknown
 from ood_shared.images import Images, image_batches
@@ -124,7 +133,7 @@ def detectors_of(trained: TrainedNetwork, names: Sequence[str], native: tuple[in
         rule = make_score(name)
         with torch.no_grad():
             if isinstance(rule, FeatureScore):
-                rule.fit(features_for(trained.network, lambda split: trained.features[split]))
+                rule.fit(features_for(trained.network, trained.features.__getitem__))
             rule.prepare()
         made.append(
             AscoodDetector(
@@ -182,37 +191,21 @@ def fit(
     whole = torch.cat(list(image_batches(images, at_side)))
     (height, width) = next(iter(sizes)) if len(sizes) == 1 else (SIZE, SIZE)
     native = (height, width) if min(height, width) < SIZE else (SIZE, SIZE)
-    numbers = as_labels(labels, len(whole))
-    names = tuple(classes) if classes is not None else tuple(str(number) for number in range(int(numbers.max()) + 1))
-    if len(names) <= int(numbers.max()):
-        raise InputError(f"There are {len(names)} names of classes, but a label {int(numbers.max())}.")
+    numbers, names = as_labels(labels, len(whole), classes)
+    if not isinstance(mirror, bool):
+        raise InputError(f"mirror is {mirror!r}; expected True or False.")
     request = Request("images", "", budget=budget, backbone=backbone, seed=seed)
     plan = Plan.of(request, SCHEDULES[budget], ood_type, mirror)
     compute = Compute(resolve_device(device))
     with contextlib.ExitStack() as stack:
-        folder = Path(output_dir or stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = stack.enter_context(fitting_in(output_dir))
         stack.enter_context(contextlib.redirect_stdout(None))  # the lines of main.py
-        stack.callback(checkpoints.restore_rng_state, checkpoints.rng_state())  # the caller's, which a training seeds
         generator = torch.Generator().manual_seed(seed)
         trained = train_within(plan, whole, numbers, names, generator, compute, folder)
         (detector,) = detectors_of(trained, [score], native)
         if output_dir is not None:
             _save(folder, trained, detector.rule, native)
     return replace(detector, kept=None)
-
-
-def as_labels(labels: Sequence[int] | np.ndarray | Tensor, n: int) -> Int64[Tensor, " n"]:
-    """Labels as a tensor on the CPU.
-
-    Raises:
-        InputError: another number than images, or something else than whole numbers from 0 on.
-    """
-    numbers = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
-    if numbers.shape != (n,):
-        raise InputError(f"There are labels {numbers.shape} for {n} images; expected one each.")
-    if numbers.dtype.kind not in "iu" or numbers.min() < 0:
-        raise InputError(f"The labels are {numbers.dtype}, {numbers[:3].tolist()} …; expected whole numbers from 0 on.")
-    return torch.from_numpy(numbers.astype(np.int64))
 
 
 def bench(options: argparse.Namespace, schedule: Schedule) -> None:

@@ -1,9 +1,8 @@
 """A training within a budget: what `imood.fit` and `python -m imood.bench` do, with the same code."""
 
 import argparse
-import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,7 @@ import torch
 from jaxtyping import Int64
 from ood_shared.contract import BACKBONES, Request, epochs_of
 from ood_shared.datasets.benchmark import Benchmark
-from ood_shared.detector import Method, Trained, run_within_budget
+from ood_shared.detector import Method, Trained, as_labels, fitting_in, run_within_budget
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError
 from ood_shared.images import Images, image_batches, one_by_one
@@ -100,10 +99,8 @@ def fit(
     aux = None if outliers is None else torch.cat(list(image_batches(outliers, side.prepare)))
     compute = Compute(resolve_device(device))
     asked = Asked(request, SCHEDULES[budget], ood_metric, None)
-    if output_dir is not None:
-        return _train_within(asked, benchmark, compute, Path(output_dir), aux)[0]
-    with tempfile.TemporaryDirectory() as folder:
-        return _train_within(asked, benchmark, compute, Path(folder), aux)[0]
+    with fitting_in(output_dir) as folder:
+        return _train_within(asked, benchmark, compute, folder, aux)[0]
 
 
 def bench(options: argparse.Namespace, schedule: Schedule) -> None:
@@ -218,14 +215,14 @@ def _benchmark(
     mirror: bool,
 ) -> Benchmark:
     """A user's images; the evaluation after each epoch is on the training images, there are no others."""
-    numbers = torch.as_tensor(np.asarray(labels)).to(torch.int64)
+    if isinstance(images, Iterator):  # it is read twice
+        images = list(images)
+    if not isinstance(mirror, bool):
+        raise InputError(f"mirror is {mirror!r}; expected True or False.")
     sizes = {tuple(pixels.shape[:2]) for pixels in one_by_one(images)}
     native = next(iter(sizes)) if len(sizes) == 1 else (WHO.side, WHO.side)
     pixels = torch.cat(list(image_batches(images, Inputs(native=native).prepare)))
-    if numbers.shape != (len(pixels),) or (len(numbers) and int(numbers.min()) < 0):
-        raise InputError(f"labels has shape {tuple(numbers.shape)}; expected {len(pixels)} numbers from 0 on.")
-    n_classes = int(numbers.max()) + 1 if classes is None else len(classes)
-    if n_classes < 2 or int(numbers.max()) >= n_classes:
-        raise InputError(f"labels go up to {int(numbers.max())}, there are {n_classes} classes; expected at least 2.")
-    names = tuple(map(str, range(n_classes) if classes is None else classes))
+    numbers, names = as_labels(labels, len(pixels), classes)
+    if len(names) < 2:
+        raise InputError("The labels name 1 class; expected at least 2.")
     return Benchmark(pixels, numbers, pixels, numbers, names, {}, native, mirror)

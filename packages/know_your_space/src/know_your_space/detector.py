@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
+from ood_shared import datasets
 from ood_shared.detector import BATCH, Outputs, outputs_of, within_threshold
 from ood_shared.images import Images
 from ood_shared.scores import energy
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from know_your_space.data.pixels import at_stored_size
 from know_your_space.scores import logits_of
-from know_your_space.transforms import resize
+from know_your_space.transforms import SIDE, resize
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class KnowYourSpaceDetector:
         precision: of the passes.
         native: height and width of the training images; larger images are reduced to it first, so that their sharpness
             does not give them away.
+        stored: whether other sizes are brought to that in which the commands keep images; else, after a fit on images
+            in memory, to the network's at once.
     """
 
     network: nn.Module
@@ -36,6 +39,7 @@ class KnowYourSpaceDetector:
     reversed: bool = False
     precision: str = "fp32"
     native: tuple[int, int] | None = None
+    stored: bool = True
 
     def score(self, images: Images, batch_size: int = BATCH) -> Float[np.ndarray, " n"]:
         """The energy of each image, higher = more OOD; see `ood_shared.detector.Detector`."""
@@ -52,5 +56,7 @@ class KnowYourSpaceDetector:
 
     def prepare(self, pixels: UInt8[Tensor, "k c h w"]) -> UInt8[Tensor, "k 3 32 32"]:
         """Images of any size and colour as the commands store them, and then as the network takes them."""
+        if not self.stored:
+            return datasets.resize(pixels, (SIDE, SIDE), channels=3, native=self.native)
         rgb = pixels.expand(-1, 3, -1, -1).contiguous()
         return resize(at_stored_size(rgb.flip(1) if self.reversed else rgb, self.native))

@@ -5,7 +5,6 @@ for the lines that are printed on the way.
 """
 
 import argparse
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
@@ -16,7 +15,7 @@ import torch
 from ood_shared.contract import Common, Request
 from ood_shared.datasets import resize
 from ood_shared.datasets.benchmark import Benchmark
-from ood_shared.detector import Method, Trained, as_benchmark, run_within_budget
+from ood_shared.detector import Method, Trained, as_benchmark, fitting_in, run_within_budget
 from ood_shared.devices import resolve_device
 from ood_shared.images import Images
 from ood_shared.training import Compute
@@ -66,8 +65,7 @@ def fit(
     request = Request("images", "none", budget=budget, backbone=backbone, seed=seed)
     benchmark = as_benchmark(images, labels, prepare, classes, mirror)
     generator = torch.Generator().manual_seed(seed)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(output_dir or temporary)
+    with fitting_in(output_dir) as folder:
         compute = Compute(resolve_device(device))
         detector = _train(benchmark, generator, compute, folder, request, SCHEDULES[budget]).detector
     assert isinstance(detector, KnowYourSpaceDetector)
@@ -100,7 +98,14 @@ def _train(
     network, seconds = train(_data(benchmark, request.id), settings, files, compute, resume=compute.resume)
     steps = -(-len(benchmark.train) // settings.batch_size)
     return Trained(
-        KnowYourSpaceDetector(network, benchmark.classes, settings.temperature, precision=compute.precision),
+        KnowYourSpaceDetector(
+            network,
+            benchmark.classes,
+            settings.temperature,
+            precision=compute.precision,
+            native=benchmark.native,
+            stored=False,
+        ),
         [network],
         settings.epochs,
         files.last,
@@ -141,8 +146,10 @@ def settings_for(schedule: Schedule, common: Common | None, benchmark: Benchmark
 def _data(benchmark: Benchmark, name: str) -> TrainingData:
     def part(images: Tensor, labels: Tensor, split: str) -> Part:
         ids = tuple(range(len(benchmark.classes)))
-        return Part(images, labels, ids, benchmark.classes, name, split, f"{name}, split {split}", (SIDE, SIDE))
+        return Part(images, labels, ids, benchmark.classes, name, split, f"{name}, split {split}", benchmark.native)
 
     return TrainingData(
-        part(benchmark.train, benchmark.train_labels, "train"), part(benchmark.test, benchmark.test_labels, "test")
+        part(benchmark.train, benchmark.train_labels, "train"),
+        part(benchmark.test, benchmark.test_labels, "test"),
+        stored=False,
     )

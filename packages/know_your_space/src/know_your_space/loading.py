@@ -52,7 +52,10 @@ def load(
     if temperature is None:
         temperature = float(settings.get("temperature", 1.0))
     swap = file.parent.parent.name in REVERSED_SETS if reversed is None else reversed
-    return KnowYourSpaceDetector(network.to(resolve_device(device)), names, temperature, threshold, swap)
+    native, stored = settings.get("native"), bool(settings.get("stored", True))
+    size = None if native is None else (int(native[0]), int(native[1]))
+    network.to(resolve_device(device))
+    return KnowYourSpaceDetector(network, names, temperature, threshold, swap, native=size, stored=stored)
 
 
 def _only(folder: Path, checkpoint: str) -> Path:

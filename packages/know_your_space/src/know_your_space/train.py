@@ -36,7 +36,13 @@ from know_your_space.validation import say, validate
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MAY_DIFFER = ("epochs", "class_names", "data_crc32")  # on resuming; the last has a message of its own
+MAY_DIFFER = (
+    "epochs",
+    "class_names",
+    "native",
+    "stored",
+    "data_crc32",
+)  # on resuming; the last has a message of its own
 PRINT_FREQ = 10  # batches
 SAMPLES, MAP = "samples.png", "latent_map.png"
 BETAS, WEIGHT_DECAY = (0.9, 0.98), 5e-4
@@ -82,7 +88,7 @@ def train(
         InputError: the data, the settings or the files of the earlier run do not fit.
     """
     record = {**_plain(settings), "precision": compute.precision, "data_crc32": data.crc32()}
-    record["class_names"] = list(data.train.names)
+    record |= {"class_names": list(data.train.names), "native": list(data.train.native), "stored": data.stored}
     fresh = _fresh(files, resume)
     if not fresh and (files.folder / CHECKPOINT).is_file():
         _refuse_other_run(files, record)

@@ -1,6 +1,5 @@
 """`mood_dpa.fit`: a detector trained on images or volumes in memory, by the code of the bench."""
 
-import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -9,7 +8,7 @@ import numpy as np
 import torch
 from ood_shared.contract import BACKBONES
 from ood_shared.datasets import resize
-from ood_shared.detector import as_benchmark
+from ood_shared.detector import as_benchmark, fitting_in
 from ood_shared.devices import resolve_device
 from ood_shared.errors import unknown
 from ood_shared.images import Images
@@ -56,9 +55,8 @@ def fit(
             raise unknown(what, word, known)
     compute, schedule = Compute(resolve_device(device)), SCHEDULES[budget]
     generator = torch.Generator().manual_seed(seed)
-    with tempfile.TemporaryDirectory() as temporary, torch.random.fork_rng():
+    with fitting_in(output_dir) as folder:
         torch.manual_seed(seed)
-        folder = Path(output_dir or temporary)
         if are_volumes(images) if volumes is None else volumes:
             given = [volume.data for volume in volumes_of(images)]
             ensemble, _, _ = train_on_volumes(given, given[0].shape, schedule, generator, compute, folder)

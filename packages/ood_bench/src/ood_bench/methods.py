@@ -82,6 +82,8 @@ def choose(requested: Sequence[str] | None) -> list[Source]:
             chosen[BASELINES] = _baselines(tuple(dict.fromkeys(plain)))
         elif user_method.is_file(word):
             own = user_method.name_of(word)
+            if own in chosen:
+                raise InputError(f"--methods names two files with {own}; rename one of the classes.")
             chosen[own] = Source(own, user_method.MODULE, (own,), user_method.arguments_of(word))
         else:
             raise unknown("--methods", word, dict.fromkeys((*built, FUSED.name, BASELINES, *DETECTORS)))

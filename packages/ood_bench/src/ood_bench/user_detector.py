@@ -59,6 +59,9 @@ class UserDetector:
                 f"{kind}.predict returned {classes.dtype} {classes.shape} for {len(arrays)} images; "
                 f"expected ({len(arrays)},) class numbers."
             )
+        if self.classes and len(classes) and not 0 <= classes.min() <= classes.max() < len(self.classes):
+            ends = f"{classes.min()} to {classes.max()}"
+            raise InputError(f"{kind}.predict returned classes {ends}; expected 0 to {len(self.classes) - 1}.")
         return values, torch.from_numpy(classes.astype(np.int64))
 
 

@@ -106,11 +106,11 @@ def load_class(path: Path, kind: str) -> type:
     Raises:
         InputError: the file lacks it, or it lacks a method.
     """
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(f"user_method_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise InputError(f"{path} is no Python file.")
     module: ModuleType = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # dataclasses and pickles look there for their module
+    sys.modules[spec.name] = module  # dataclasses and pickles look there for their module
     sys.path.insert(0, str(path.parent.resolve()))
     spec.loader.exec_module(module)
     user_class = getattr(module, kind, None)

@@ -1,7 +1,6 @@
 """`oodgen.fit` and the bench: a VAE, outliers made with it, and the classifier, within a budget."""
 
 import argparse
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -12,7 +11,7 @@ import torch
 from ood_shared import files
 from ood_shared.contract import Request, epochs_of
 from ood_shared.datasets.benchmark import Benchmark
-from ood_shared.detector import Method, Trained, as_benchmark, run_within_budget
+from ood_shared.detector import Method, Trained, as_benchmark, fitting_in, run_within_budget
 from ood_shared.devices import module_device, resolve_device
 from ood_shared.errors import InputError
 from ood_shared.images import Images
@@ -100,8 +99,7 @@ def fit(
     compute = Compute(resolve_device(device))
     benchmark = as_benchmark(images, labels, as_grey, classes, mirror)
     generator = torch.Generator().manual_seed(seed)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(output_dir or temporary)
+    with fitting_in(output_dir) as folder:
         run = train_within_budget(benchmark, generator, compute, folder, request, SCHEDULES[budget], id_recon)
     return _detector_of(run, benchmark, compute)
 

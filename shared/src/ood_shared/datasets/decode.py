@@ -114,7 +114,12 @@ def to_pixels(image: Image.Image, name: str) -> npt.NDArray[np.uint8]:
     Raises:
         InputError: more than 8 bits per channel.
     """
-    return _channels_last(grey_or_rgb(image, name))
+    try:
+        return _channels_last(grey_or_rgb(image, name))
+    except InputError:
+        raise
+    except _BROKEN as error:  # a file that is opened late, and is cut short
+        raise InputError(f"{name} is not readable ({_reason(error)}). Replace it.") from error
 
 
 def _channels_last(image: Image.Image) -> npt.NDArray[np.uint8]:

@@ -12,10 +12,17 @@ from know_your_space.data.source import locate
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """The two parts that a run sees."""
+    """The two parts that a run sees.
+
+    Attributes:
+        train: to train on.
+        val: to validate on.
+        stored: whether images were brought to the size in which the commands keep them; else to the network's at once.
+    """
 
     train: Part
     val: Part
+    stored: bool = True
 
     def __post_init__(self) -> None:
         """Refuse parts that the network could not tell apart or take.
