@@ -257,11 +257,11 @@ def test_what_fit_leaves_is_loaded_to_the_same_scores(place, monkeypatch, capsys
 @pytest.mark.parametrize(
     ("labels", "words", "says"),
     [
-        ([0] * 5, {}, "labels (5,) for 6 images"),
+        ([0] * 5, {}, "(5,) for 6 images"),
         ([0.0] * 6, {}, "whole numbers from 0 on"),
         (["a"] * 6, {}, "whole numbers from 0 on"),
-        ([0, 0, 0, 1, 1, -1], {}, "whole numbers from 0 on"),
-        ([0, 0, 0, 1, 1, 1], {"classes": ("a",)}, "1 names of classes, but a label 1"),
+        ([0, 0, 0, 1, 1, -1], {}, "expected each of 0 to 2"),
+        ([0, 0, 0, 1, 1, 1], {"classes": ("a",)}, "The labels are [0, 1]; expected each of 0 to 0"),
         ([0, 0, 0, 1, 1, 1], {"budget": "smok"}, "Did you mean `smoke`?"),
         ([0, 0, 0, 1, 1, 1], {"score": "scal"}, "Did you mean `scale`?"),
         ([0, 0, 0, 1, 1, 1], {"ood_type": "shufle"}, "Did you mean `shuffle`?"),

@@ -210,9 +210,9 @@ def test_fit_takes_outliers_and_refuses_labels_that_do_not_fit(short):
     images, labels = digits.images[:64], digits.labels[:64]
     assert imood.fit(images, labels, outliers=faces, device="cpu").score(faces).shape == (30,)
     for wrong, words in (
-        (labels[:3], "expected 64 numbers"),
+        (labels[:3], "for 64 images"),
         (labels * 0, "expected at least 2"),
-        (labels - 1, "0 on"),
+        (labels - 1, "expected each of 0"),
     ):
         with pytest.raises(InputError, match=words):
             imood.fit(images, wrong, device="cpu")

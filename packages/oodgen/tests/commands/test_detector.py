@@ -131,7 +131,7 @@ def test_a_fitted_detector_knows_its_classes_and_is_loaded_to_the_same_scores(fi
     ("labels", "message"),
     [
         ([0, 1], "labels are int64 (2,) for 3 images"),
-        ([0, 0, 2], "expected each of 0 to 2"),
+        ([0, 0, 2], "expected each of 0 to 1"),
         ([0.0, 1.0, 1.0], "float64"),
     ],
 )
