@@ -216,7 +216,7 @@ def test_fit_takes_outliers_and_refuses_labels_that_do_not_fit(short):
     ):
         with pytest.raises(InputError, match=words):
             imood.fit(images, wrong, device="cpu")
-    with pytest.raises(InputError, match="known: smoke"):
+    with pytest.raises(InputError, match="budget `tiny` is not known"):
         imood.fit(images, labels, budget="tiny")
 
 
