@@ -6,7 +6,7 @@ cd "$(dirname "$0")"
 out=${1:-gpu-checks}
 mkdir -p "$out"
 packages="oodgen know_your_space imood ascood mood_dpa"
-PYTHONPATH=$PWD/shared/src
+PYTHONPATH=$PWD/shared/src:$PWD/packages/ood_bench/src
 for package in $packages; do PYTHONPATH=$PYTHONPATH:$PWD/packages/$package/src; done
 export PYTHONPATH
 python3 -c "import torch; assert torch.cuda.is_available(), 'no CUDA device'; print(torch.cuda.get_device_name())"

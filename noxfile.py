@@ -114,6 +114,12 @@ def bench(session: nox.Session, package: str) -> None:
 
 
 @nox.session(default=False, venv_backend="none")
+def gpu(session: nox.Session) -> None:
+    """The checks that need a CUDA device, with the torch of this machine; the argument is a folder for results."""
+    session.run("bash", "gpu_checks.sh", *session.posargs, external=True)
+
+
+@nox.session(default=False, venv_backend="none")
 def pins(session: nox.Session) -> None:
     """Resolve anew and rewrite the pin list of pyproject.toml: every package, direct or not."""
     text = (ROOT / "pyproject.toml").read_text()

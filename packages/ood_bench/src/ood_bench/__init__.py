@@ -7,9 +7,9 @@ cluster with `slurm`, `slurm_job` on its nodes and `slurm_queue` for its own wor
 results together, `page` with `tables` shows them, `conclusion` writes it all down. `baselines` are plain detectors to
 compare with.
 
-`ood-detect` is the second command: `detect_command` and `detect` fit, score and check one calibrated detector, the fused
-one (`fused` has its equations, `fused_detector` the object, `fused_bench` its row in a comparison), kept in one file by
-`model_file`:
+`ood-detect` is the second command: `detect_command` and `detect` fit, score and check one calibrated detector, the
+fused one (`fused` has its equations, `fused_detector` the object, `fused_bench` its row in a comparison), kept in one
+file by `model_file`:
 
     detector = ood_bench.load("model.ood")
     scores, classes = detector.score(images), detector.predict(images)      # -1 beyond the threshold
