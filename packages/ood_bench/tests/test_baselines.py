@@ -13,6 +13,7 @@ from ood_shared.datasets.benchmark import Benchmark
 from ood_shared.errors import InputError
 from ood_shared.results.record import read_result
 from ood_shared.scores import energy, max_logit, msp
+from ood_shared.training import Compute
 
 SMALL = Common(120, 40, 20, 24, "smallresnet10")
 OPTIONS = argparse.Namespace(seed=0, precision="fp32", compile=False)
@@ -84,7 +85,9 @@ def test_the_classifier_learns_what_can_be_learnt():
     labels = torch.arange(120) % 2
     images = (labels * 200)[:, None, None, None].expand(-1, 3, 32, 32).to(torch.uint8).contiguous()
     benchmark = Benchmark(images, labels, images, labels, ("dark", "bright"), {})
-    network = baseline_detectors.train(benchmark, SMALL, OPTIONS, torch.device("cpu"), torch.Generator().manual_seed(0))
+    network = baseline_detectors.train(
+        benchmark, SMALL, 0, Compute(torch.device("cpu")), torch.Generator().manual_seed(0)
+    )
     predicted = baseline_detectors.one_pass(network, images, "fp32")[1].argmax(dim=1)
     assert torch.equal(predicted, labels)
 
@@ -108,7 +111,7 @@ def test_an_unknown_detector_comes_with_the_nearest_name(small, capsys):
 def test_a_missing_library_is_named_with_the_extra_that_brings_it(small, capsys, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pytorch_ood", None)
     assert baselines.main(["--id", "digits", "--ood", "letters", "--output-dir", "out"]) == 2
-    assert "ood-shared[baselines]" in capsys.readouterr().err
+    assert "ood-bench[baselines]" in capsys.readouterr().err
 
 
 def test_all_baselines_and_some_are_one_process():
@@ -122,7 +125,7 @@ def test_all_baselines_and_some_are_one_process():
 def test_without_the_library_the_default_is_the_packages_alone(monkeypatch):
     monkeypatch.setattr(methods, "installed", lambda: {"own": "own.bench"})
     monkeypatch.setattr(methods, "_has_library", lambda: False)
-    assert [source.name for source in methods.choose(None)] == ["own"]
+    assert [source.name for source in methods.choose(None)] == ["own", "fused"]
 
 
 def test_an_unknown_method_comes_with_baselines_among_the_known():

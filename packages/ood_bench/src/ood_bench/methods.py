@@ -52,6 +52,7 @@ class Source:
 
 
 FUSED = Source(fused_bench.NAME, fused_bench.MODULE, (fused_bench.NAME,))
+OURS = (FUSED,)  # beside the packages when none is named
 
 
 def choose(requested: Sequence[str] | None) -> list[Source]:
@@ -68,7 +69,7 @@ def choose(requested: Sequence[str] | None) -> list[Source]:
         if not built:
             raise InputError(f"No method is installed: no package has an entry point in the group `{GROUP}`.")
         packages = [_package(name, built) for name in built]
-        return [*packages, FUSED, *([_baselines(DETECTORS)] if _has_library() else [])]
+        return [*packages, *OURS, *([_baselines(DETECTORS)] if _has_library() else [])]
     chosen: dict[str, Source] = {}
     plain: list[str] = []
     for word in requested:
