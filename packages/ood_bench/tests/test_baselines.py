@@ -1,6 +1,5 @@
 """The plain detectors on one classifier, alone and in `ood-bench`."""
 
-import argparse
 import json
 
 import numpy as np
@@ -16,7 +15,6 @@ from ood_shared.scores import energy, max_logit, msp
 from ood_shared.training import Compute
 
 SMALL = Common(120, 40, 20, 24, "smallresnet10")
-OPTIONS = argparse.Namespace(seed=0, precision="fp32", compile=False)
 
 
 @pytest.fixture
