@@ -113,3 +113,17 @@ def test_the_generators_go_on_where_they_stood(tmp_path):
 def test_sha256_is_the_published_one_of_abc(tmp_path):
     (tmp_path / "x").write_bytes(b"abc")
     assert checkpoints.sha256(tmp_path / "x").startswith("ba7816bf8f01cfea")
+
+
+def test_generators_are_left_as_they_were() -> None:
+    @checkpoints.kept_generators()
+    def draw() -> float:
+        torch.manual_seed(1)
+        return float(torch.rand(1))
+
+    torch.manual_seed(5)
+    expected = torch.rand(2)
+    torch.manual_seed(5)
+    first = draw()
+    assert torch.equal(torch.rand(2), expected)
+    assert draw() == first

@@ -4,7 +4,8 @@ import hashlib
 import pickle
 import random
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,16 @@ def restore_rng_state(state: Mapping[str, Any]) -> None:
     torch.set_rng_state(state["torch"])
     if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["cuda"])
+
+
+@contextmanager
+def kept_generators() -> Iterator[None]:
+    """Leave the global generators as they were before the block; also a decorator: `@kept_generators()`."""
+    before = rng_state()
+    try:
+        yield
+    finally:
+        restore_rng_state(before)
 
 
 def sha256(path: Path) -> str:

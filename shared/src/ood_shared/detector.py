@@ -177,8 +177,7 @@ def fitting_in(output_dir: str | Path | None) -> Iterator[Path]:
     Raises:
         InputError: the folder holds something: half of a new run and half of an old one would pass for a whole.
     """
-    before = checkpoints.rng_state()
-    try:
+    with checkpoints.kept_generators():
         if output_dir is None:
             with tempfile.TemporaryDirectory() as temporary:
                 yield Path(temporary)
@@ -191,8 +190,6 @@ def fitting_in(output_dir: str | Path | None) -> Iterator[Path]:
         except OSError as error:
             raise InputError(f"output_dir {folder} cannot be made: {error.strerror}. Name another one.") from None
         yield folder
-    finally:
-        checkpoints.restore_rng_state(before)
 
 
 def as_benchmark(

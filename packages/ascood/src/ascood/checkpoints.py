@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from ood_shared import checkpoints, files
+from ood_shared.checkpoints import kept_generators
 from ood_shared.detector import as_labels
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError
@@ -55,6 +56,7 @@ class Told:
     val: tuple[Images, Any] | None
 
 
+@kept_generators()
 def load(
     path: str | Path,
     *,

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Int64
 from ood_shared import checkpoints, files
+from ood_shared.checkpoints import kept_generators
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError, MissingFileError
 from ood_shared.images import Images, image_batches
@@ -57,6 +58,7 @@ class Stored:
     score: str | None = None
 
 
+@kept_generators()
 def load(
     path: str | Path,
     *,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ood_shared.checkpoints import kept_generators
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError, MissingFileError
 from ood_shared.runs import read_settings
@@ -15,6 +16,7 @@ from know_your_space.transforms import REVERSED_SETS
 LAST, BEST = "-ckpt_last.pth.tar", "-ckpt.pth.tar"
 
 
+@kept_generators()
 def load(
     path: str | Path,
     *,

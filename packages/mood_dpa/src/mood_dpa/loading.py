@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from ood_shared.checkpoints import kept_generators
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError, MissingFileError
 
@@ -21,6 +22,7 @@ from mood_dpa.vgg import load_features
 from mood_dpa.within_budget import AXIS, FEATURES, NATIVE, PREDICTION
 
 
+@kept_generators()
 def load(
     path: str | Path | Sequence[str | Path],
     *,

@@ -15,6 +15,7 @@ import safetensors.torch
 import torch
 from ood_shared import checkpoints, runs
 from ood_shared.backbone import NETWORKS, build_common
+from ood_shared.checkpoints import kept_generators
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError, MissingFileError
 from ood_shared.files import atomic_path
@@ -70,6 +71,7 @@ def save(path: Path, detector: FusedDetector, about: Mapping[str, Any]) -> None:
             archive.writestr(zipfile.ZipInfo(name, DATE), data)
 
 
+@kept_generators()
 def load(path: str | Path, device: str = "auto") -> FusedDetector:
     """The detector in a file.
 

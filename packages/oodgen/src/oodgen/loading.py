@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ood_shared import checkpoints
+from ood_shared.checkpoints import kept_generators
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError, unknown
 
@@ -14,6 +15,7 @@ from oodgen.detector import OodgenDetector
 from oodgen.scores import KINDS
 
 
+@kept_generators()
 def load(
     path: str | Path,
     *,
