@@ -51,11 +51,6 @@ COMMON = {
 }
 
 
-def common_of(options: argparse.Namespace) -> Common | None:
-    """The training of the budget that `options` name; None with `--backbone paper`."""
-    return COMMON[options.budget] if options.backbone == "common" else None
-
-
 def epochs_of(steps: int, n_images: int, batch_size: int) -> int:
     """Whole epochs of full batches that come to about so many steps; at least one."""
     return max(1, round(steps / max(1, n_images // batch_size)))

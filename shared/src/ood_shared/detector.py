@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ood_shared import checkpoints, distributed
 from ood_shared.contract import Request
-from ood_shared.datasets.benchmark import Benchmark, read_benchmark
+from ood_shared.datasets.benchmark import Benchmark, native_size, read_benchmark
 from ood_shared.errors import InputError
 from ood_shared.images import Images, image_batches
 from ood_shared.results.record import facts_of, make_result, measure, pack_scores, print_metrics, write_result
@@ -213,16 +213,15 @@ def as_benchmark(
     Raises:
         InputError: labels of another number or kind, or a class without images.
     """
-    sizes: set[tuple[int, ...]] = set()
+    sizes: set[tuple[int, int]] = set()
 
     def noted(own: Tensor) -> Tensor:
-        sizes.add(tuple(own.shape[2:]))
+        sizes.add((own.shape[2], own.shape[3]))
         return prepare(own)
 
     pixels = torch.cat(list(image_batches(images, noted)))
-    native = side = (pixels.shape[2], pixels.shape[3])
-    if len(sizes) == 1 and min(own := sizes.pop()) < min(side):
-        native = (own[0], own[1])
+    side = pixels.shape[2]
+    native = native_size(sizes.pop(), side) if len(sizes) == 1 else (side, side)
     if not isinstance(mirror, bool):
         raise InputError(f"mirror is {mirror!r}; expected True or False.")
     targets, names = as_labels([0] * len(pixels) if labels is None else labels, len(pixels), classes)

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from ood_shared import distributed
 from ood_shared.blocks import BLOCK
-from ood_shared.contract import BACKBONES, Request
+from ood_shared.contract import Request
 from ood_shared.datasets import resize
 from ood_shared.datasets.benchmark import Benchmark, as_uint8
 from ood_shared.detector import (
@@ -20,7 +20,7 @@ from ood_shared.detector import (
     Method,
     Outputs,
     Trained,
-    as_labels,
+    as_benchmark,
     fitting_in,
     outputs_of,
     run_within_budget,
@@ -28,7 +28,7 @@ from ood_shared.detector import (
 )
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError, unknown
-from ood_shared.images import Images, image_batches
+from ood_shared.images import Images
 from ood_shared.loaders import to_float
 from ood_shared.training import Compute
 from torch import Tensor, nn
@@ -175,26 +175,12 @@ def fit(
     Raises:
         InputError: images, labels or words that cannot be used.
     """
-    if budget not in SCHEDULES:
-        raise unknown("budget", budget, SCHEDULES)
-    if backbone not in BACKBONES:
-        raise unknown("backbone", backbone, BACKBONES)
+    request = Request("images", "", budget=budget, backbone=backbone, seed=seed)
     if ood_type not in OOD_TYPES:
         raise unknown("ood_type", ood_type, OOD_TYPES)
     make_score(score)  # a misspelt name shows before any work
-    sizes: set[tuple[int, int]] = set()
-
-    def at_side(pixels: Tensor) -> Tensor:
-        sizes.add((pixels.shape[2], pixels.shape[3]))
-        return resize(pixels, (SIZE, SIZE), 3)
-
-    whole = torch.cat(list(image_batches(images, at_side)))
-    (height, width) = next(iter(sizes)) if len(sizes) == 1 else (SIZE, SIZE)
-    native = (height, width) if min(height, width) < SIZE else (SIZE, SIZE)
-    numbers, names = as_labels(labels, len(whole), classes)
-    if not isinstance(mirror, bool):
-        raise InputError(f"mirror is {mirror!r}; expected True or False.")
-    request = Request("images", "", budget=budget, backbone=backbone, seed=seed)
+    benchmark = as_benchmark(images, labels, partial(resize, size=(SIZE, SIZE), channels=3), classes, mirror)
+    whole, numbers, names = benchmark.train, benchmark.train_labels, benchmark.classes
     plan = Plan.of(request, SCHEDULES[budget], ood_type, mirror)
     compute = Compute(resolve_device(device))
     with contextlib.ExitStack() as stack:
@@ -202,9 +188,9 @@ def fit(
         stack.enter_context(contextlib.redirect_stdout(None))  # the lines of main.py
         generator = torch.Generator().manual_seed(seed)
         trained = train_within(plan, whole, numbers, names, generator, compute, folder)
-        (detector,) = detectors_of(trained, [score], native)
+        (detector,) = detectors_of(trained, [score], benchmark.native)
         if output_dir is not None:
-            _save(folder, trained, detector.rule, native)
+            _save(folder, trained, detector.rule, benchmark.native)
     return replace(detector, kept=None)
 
 

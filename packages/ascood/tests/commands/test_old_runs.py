@@ -44,26 +44,14 @@ def write_data(place):
     (place / "small.yml").write_text("dataset:\n  train:\n    batch_size: 6\n")
 
 
-def run(place, *words):
-    found = commands.finish(commands.start(["-m", "ascood", *words], place))
-    assert found.status == 0, found.err
-    return found.out
-
-
 def without_numbers(printed):
     """The lines, with numbers as `#` and columns a space apart."""
     return re.sub(r" +", " ", re.sub(r"\d+([./:]\d+)*", "#", printed)).splitlines()
 
 
-def records(folder):
-    """The rows of `metrics.jsonl` without the time."""
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
-
-
 def scored(place):
     """What the test command prints, and numbers of what it writes."""
-    printed = run(place, *TEST)
+    printed = commands.printed_by("ascood", place, *TEST)
     found = {"lines": without_numbers(printed), "auroc": {}, "scores": {}}
     for name in ("msp", "ebo", "knn"):
         folder = place / RUN / "results" / name
@@ -83,14 +71,14 @@ def observe(place):
     """The old folder as it is, by its best epoch, and after it was resumed."""
     write_data(place)
     unpack(place)
-    stopped, before = scored(place), records(place / RUN)
-    printed = run(place, *TRAIN)
+    stopped, before = scored(place), commands.rows_without_time(place / RUN)
+    printed = commands.printed_by("ascood", place, *TRAIN)
     return {
         "stopped": stopped,
         "before": before,
         "lines": without_numbers(printed),
         "epochs": re.findall(r"Epoch (\d+)", printed),
-        "records": records(place / RUN),
+        "records": commands.rows_without_time(place / RUN),
         "finished": scored(place),
     }
 

@@ -2,7 +2,7 @@
 
 import argparse
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Int64
-from ood_shared.contract import BACKBONES, Request, epochs_of
+from ood_shared.contract import Request, epochs_of
 from ood_shared.datasets.benchmark import Benchmark
-from ood_shared.detector import Method, Trained, as_labels, fitting_in, run_within_budget
+from ood_shared.detector import Method, Trained, as_benchmark, fitting_in, run_within_budget
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError
-from ood_shared.images import Images, image_batches, one_by_one
+from ood_shared.images import Images, image_batches
 from ood_shared.results.schema import Record, ScoreArrays
 from ood_shared.runs import CHECKPOINT
 from ood_shared.training import Compute
@@ -92,9 +92,9 @@ def fit(
         InputError: labels that do not fit the images, fewer than two classes, or unknown words.
     """
     request = Request("images", "", budget=budget, backbone=backbone, seed=seed)
-    if budget not in SCHEDULES or backbone not in BACKBONES:
-        raise InputError(f"budget `{budget}`, backbone `{backbone}`; known: smoke, quick, full; common, paper.")
-    benchmark = _benchmark(images, labels, classes, mirror)
+    benchmark = as_benchmark(images, labels, Inputs().prepare, classes, mirror)
+    if len(benchmark.classes) < 2:
+        raise InputError("The labels name 1 class; expected at least 2.")
     side = Inputs(native=benchmark.native)
     aux = None if outliers is None else torch.cat(list(image_batches(outliers, side.prepare)))
     compute = Compute(resolve_device(device))
@@ -206,23 +206,3 @@ def _settings(asked: Asked, task: Task, precision: str) -> Settings:
         precision=precision,
         channels_last=True,
     )
-
-
-def _benchmark(
-    images: Images,
-    labels: Sequence[int] | Int64[np.ndarray, " n"] | Tensor,
-    classes: Sequence[str] | None,
-    mirror: bool,
-) -> Benchmark:
-    """A user's images; the evaluation after each epoch is on the training images, there are no others."""
-    if isinstance(images, Iterator):  # it is read twice
-        images = list(images)
-    if not isinstance(mirror, bool):
-        raise InputError(f"mirror is {mirror!r}; expected True or False.")
-    sizes = {tuple(pixels.shape[:2]) for pixels in one_by_one(images)}
-    native = next(iter(sizes)) if len(sizes) == 1 else (WHO.side, WHO.side)
-    pixels = torch.cat(list(image_batches(images, Inputs(native=native).prepare)))
-    numbers, names = as_labels(labels, len(pixels), classes)
-    if len(names) < 2:
-        raise InputError("The labels name 1 class; expected at least 2.")
-    return Benchmark(pixels, numbers, pixels, numbers, names, {}, native, mirror)

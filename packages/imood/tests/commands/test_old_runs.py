@@ -18,25 +18,13 @@ TRAIN = (
 TEST = ("test", "--gpu", "cpu", "--ckpt_path", "run")
 
 
-def run(place, *words):
-    found = commands.finish(commands.start(["-m", "imood", *words], place))
-    assert found.status == 0, found.err
-    return found.out
-
-
-def records(folder):
-    """The rows of `metrics.jsonl` without the time."""
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
-
-
 def without_numbers(printed):
     return re.sub(r"\d+([./:]\d+)*", "#", printed).splitlines()
 
 
 def scored(place):
     """What the test command prints, and numbers of what it writes; `rank` are areas under curves and shares."""
-    printed = run(place, *TEST)
+    printed = commands.printed_by("imood", place, *TEST)
     result = json.loads((place / "run/result.json").read_text())
     with np.load(place / "run/scores.npz") as arrays:
         scores = arrays["scores"]
@@ -56,14 +44,14 @@ def unpack(place):
 def observe(place):
     """The old folder as it is, and after it was resumed."""
     unpack(place)
-    stopped, before = scored(place), records(place / "run")
-    printed = run(place, *TRAIN)
+    stopped, before = scored(place), commands.rows_without_time(place / "run")
+    printed = commands.printed_by("imood", place, *TRAIN)
     return {
         "stopped": stopped,
         "before": before,
         "lines": without_numbers(printed),
         "batches": re.findall(r"epoch \d+ batch \d+", printed),
-        "records": records(place / "run"),
+        "records": commands.rows_without_time(place / "run"),
         "finished": scored(place),
     }
 

@@ -44,27 +44,15 @@ def write_data(place):
     write(place / "data/stripes.npz", 3, 1)
 
 
-def run(place, *words):
-    found = commands.finish(commands.start(["-m", "know_your_space", *words], place))
-    assert found.status == 0, found.err
-    return found.out
-
-
 def without_numbers(printed):
     """The lines; of those that list all flags and settings, which may be more by now, only the first word."""
     printed = re.sub(r"(?m)^(arguments|settings): .*$", r"\1:", printed)
     return re.sub(r"[ \[]*-?\d+([./:]\d+)*", " #", printed).splitlines()
 
 
-def records(folder):
-    """The rows of `metrics.jsonl` without the time."""
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
-
-
 def scored(place, checkpoint):
     """What the test command prints, and numbers of what it writes."""
-    printed = run(place, *TEST, "--checkpoint", checkpoint)
+    printed = commands.printed_by("know_your_space", place, *TEST, "--checkpoint", checkpoint)
     (at,) = (place / "logs").rglob("result.json")
     result = json.loads(at.read_text())
     with np.load(at.with_name("scores.npz")) as arrays:
@@ -85,15 +73,15 @@ def observe(place):
     """The old folder as it is, and after it was resumed."""
     write_data(place)
     unpack(place)
-    stopped, before = scored(place, "best"), records(place / RUN)
-    printed = run(place, *TRAIN)
+    stopped, before = scored(place, "best"), commands.rows_without_time(place / RUN)
+    printed = commands.printed_by("know_your_space", place, *TRAIN)
     return {
         "stopped": stopped,
         "before": before,
         "lines": without_numbers(printed),
         "going_on": re.findall(r": (\d+ epochs and \d+ batches done)\.", printed),
         "batches": re.findall(r"Epoch: (\d+)\tBatch: (\d+)/8", printed),
-        "records": records(place / RUN),
+        "records": commands.rows_without_time(place / RUN),
         "finished": scored(place, "last"),
     }
 

@@ -10,6 +10,7 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from ood_shared.runs import read_metrics
 from ood_shared.testing import commands
 
 OLD = Path(__file__).parents[1] / "old_runs"
@@ -76,20 +77,10 @@ def write_data(folder: Path) -> None:
         write(folder / f"masks/{number:05d}_anom.nii.gz", mask)
     rows = [f"{number:05d}.nii.gz,{0 if number < 4 else 1}" for number in range(8)]
     (folder / "folds.csv").write_text("\n".join(["filename,test_fold", *rows]) + "\n")
-    run(folder, "save-2d", "-i", "volumes", "-o", "slices", "-a", "0")
+    commands.printed_by("mood_dpa", folder, "save-2d", "-i", "volumes", "-o", "slices", "-a", "0")
     for name, config in (("train", TRAIN_CONFIG), ("inference", TEST_CONFIG)):
         text = re.sub(r'"(8|16)":', r"\1:", json.dumps(config, indent=1))
         (folder / f"{name}.yaml").write_text(text + "\n")
-
-
-def run(folder: Path, *words: str) -> str:
-    found = commands.finish(commands.start(["-m", "mood_dpa", *words], folder))
-    assert found.status == 0, found.err
-    return found.out
-
-
-def records(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
 def without_numbers(printed: str) -> list[str]:
@@ -98,7 +89,7 @@ def without_numbers(printed: str) -> list[str]:
 
 def scored(folder: Path) -> dict[str, Any]:
     """What the inference prints, and numbers of what it writes."""
-    printed = run(folder, *TEST)
+    printed = commands.printed_by("mood_dpa", folder, *TEST)
     at = folder / "output/results"
     maps = [nibabel.load(path).get_fdata().ravel() for path in sorted((at / "pixel").iterdir())]
     return {
@@ -117,14 +108,14 @@ def observe(folder: Path) -> dict[str, Any]:
     """The old folder as it is, by its best model, and after it was resumed."""
     write_data(folder)
     unpack(folder)
-    stopped, before = scored(folder), records(folder / LOG)
-    printed = run(folder, *TRAIN)
+    stopped, before = scored(folder), read_metrics(folder / LOG)
+    printed = commands.printed_by("mood_dpa", folder, *TRAIN)
     return {
         "stopped": stopped,
         "before": before,
         "lines": without_numbers(printed),
         "iterations": re.findall(r"iteration (\d+)", printed),
-        "records": records(folder / LOG),
+        "records": read_metrics(folder / LOG),
         "finished": scored(folder),
     }
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from ood_shared.contract import COMMON
 from ood_shared.datasets import ImageSet, load_any_size, resize
-from ood_shared.datasets.benchmark import Benchmark
+from ood_shared.datasets.benchmark import Benchmark, native_size
 from ood_shared.datasets.decode import Encoded, decode, is_image
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError, MissingFileError, MissingSplitError
@@ -47,7 +47,7 @@ def fit_step(options: argparse.Namespace) -> None:
             f"{options.alarm_rate:g} needs {least_calibration(options.alarm_rate)}. Give more images or a higher rate."
         )
     height, width = images.images.shape[1:3]
-    native = (height, width) if min(height, width) < SIDE else (SIDE, SIDE)
+    native = native_size((height, width), SIDE)
     pixels, labels = resize(images.images, (SIDE, SIDE), channels=CHANNELS), torch.from_numpy(images.labels)
     benchmark = Benchmark(pixels, labels, pixels, labels, images.classes, {}, native, options.mirror)
     compute = Compute(resolve_device(options.device))

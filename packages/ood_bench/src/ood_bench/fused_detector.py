@@ -57,7 +57,6 @@ class FusedDetector:
         classes: names of the ID classes.
         native: height and width of the training images where they were enlarged.
         limit: the threshold with what it promises; None when none was set.
-        device: of the network.
     """
 
     network: SmallResNet

@@ -46,25 +46,13 @@ def write_data(place):
         write(place / OOD / "test/x" / f"{number:03d}.png", 3 + number % 4)
 
 
-def run(place, *words):
-    found = commands.finish(commands.start(["-m", "oodgen", *words], place))
-    assert found.status == 0, found.err
-    return found.out
-
-
-def records(folder):
-    """The rows of `metrics.jsonl` without the time."""
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
-
-
 def without_numbers(printed):
     return re.sub(r" *\d+([./:]\d+)*", " #", printed).splitlines()
 
 
 def scored(place):
     """What the test command prints, and numbers of what it writes."""
-    printed = run(place, *TEST)
+    printed = commands.printed_by("oodgen", place, *TEST)
     result = json.loads((place / "result/result.json").read_text())
     with np.load(place / "result/scores.npz") as arrays:
         scores = arrays["scores"]
@@ -84,14 +72,14 @@ def observe(place):
     """The old folder as it is, and after it was resumed."""
     write_data(place)
     unpack(place)
-    stopped, before = scored(place), records(place / RUN)
-    printed = run(place, *TRAIN)
+    stopped, before = scored(place), commands.rows_without_time(place / RUN)
+    printed = commands.printed_by("oodgen", place, *TRAIN)
     return {
         "stopped": stopped,
         "before": before,
         "lines": without_numbers(printed),
         "batches": re.findall(r"epoch (\d+)/3  batch (\d+)/40", printed),
-        "records": records(place / RUN),
+        "records": commands.rows_without_time(place / RUN),
         "finished": scored(place),
     }
 

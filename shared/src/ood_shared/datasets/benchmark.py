@@ -74,7 +74,7 @@ def read_benchmark(
     if train.classes != test.classes:
         raise InputError(f"--id {request.id}: train and test have different classes; both need the same.")
     height, width = train.images.shape[1:3]
-    native = (height, width) if min(height, width) < side else (side, side)
+    native = native_size((height, width), side)
     held = None
     if request.novel_classes:
         train, test, held = hold_out(train, test, request.novel_classes.split(","))
@@ -94,6 +94,11 @@ def read_benchmark(
         ood[name] = images[_chosen(len(images), test_limit, generator)]
     mirror = is_mirrored(request.id, request.mirror)
     return Benchmark(train_images, train_labels, test_images, test_labels, train.classes, ood, native, mirror)
+
+
+def native_size(own: tuple[int, int], side: int) -> tuple[int, int]:
+    """The size to reduce other images by: that of the ID images where they are enlarged to `side`, else `side`."""
+    return own if min(own) < side else (side, side)
 
 
 def make_noise_set(name: str, train: UInt8[Tensor, "n c h w"], generator: torch.Generator) -> Float[Tensor, "m c h w"]:

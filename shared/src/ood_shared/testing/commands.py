@@ -9,6 +9,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from ood_shared.runs import read_metrics
 
 REMARKS = ("warning: ", "note: ", "error: ")  # about one input of several; an error that ends a command names it first
 
@@ -29,6 +32,18 @@ class Outcome:
         assert len(lines) == 1, self.err
         assert ": error: " in lines[0]
         return lines[0]
+
+
+def printed_by(module: str, place: Path, *argv: str) -> str:
+    """What `python -m module` prints, as a process that must succeed."""
+    outcome = finish(start(["-m", module, *argv], place))
+    assert outcome.status == 0, outcome.err
+    return outcome.out
+
+
+def rows_without_time(folder: Path) -> list[dict[str, Any]]:
+    """The rows of a run's `metrics.jsonl` without the seconds, which no two runs share."""
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in read_metrics(folder)]
 
 
 def call(main: Callable[[list[str]], int], *argv: str) -> Outcome:
