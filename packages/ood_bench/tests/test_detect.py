@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 from ood_bench import detect_command
-from ood_bench.detect import COLUMNS
 from ood_shared.datasets import load
+from ood_shared.scoring import COLUMNS
 from PIL import Image
 
 
