@@ -102,3 +102,26 @@ def test_lower_level_gives_a_narrower_interval():
 def test_bootstrap_settings_out_of_range_are_refused(arguments):
     with pytest.raises(InputError, match=r"resamples|level"):
         metrics.bootstrap(ID, OOD, np.random.default_rng(0), **arguments)
+
+
+@pytest.mark.parametrize("trainings", [2, 3, 5])
+@pytest.mark.parametrize(("of_trainings", "of_images"), [(0.02, 0.001), (0.01, 0.01)])
+def test_the_interval_over_trainings_covers_another_training_s_mean_as_often_as_it_says(
+    trainings, of_trainings, of_images
+):
+    """Simulated: what trainings vary, and one deviation of the images that all of them share."""
+    random, rounds = np.random.default_rng(3), 400
+    covered = 0
+    for _ in range(rounds):
+        values = 0.8 + of_images * random.normal() + of_trainings * random.normal(size=trainings)
+        samples = values[:, None] + of_images * random.normal(size=500)
+        drawn = bootstrap_module.over_trainings(values, samples, random)
+        low, high = bootstrap_module.percentile_interval(drawn, 0.95)
+        covered += low <= 0.8 <= high
+    assert 0.92 <= covered / rounds <= 0.985  # four standard errors below 0.95; shared images make it somewhat wide
+
+
+def test_one_training_leaves_the_resamples_of_the_images():
+    samples = np.random.default_rng(0).random((1, 20))
+    drawn = bootstrap_module.over_trainings(np.array([0.5]), samples, np.random.default_rng(0))
+    np.testing.assert_array_equal(drawn, samples[0])

@@ -67,24 +67,45 @@ def test_intervals_hold_the_value_and_shrink_with_more_images():
     assert many.high - many.low < (few.high - few.low) / 2
 
 
+def two_seeds(method, shift, **options):
+    return [result(method, shift, seed, **options) for seed in (0, 1)]
+
+
 def test_a_difference_on_the_same_images_is_known_better_than_the_means():
-    first, second = entries(result("a", 1.0, noise=1), result("b", 1.0, noise=2))
+    first, second = entries(*two_seeds("a", 1.0, noise=1), *two_seeds("b", 1.0, noise=2))
     width = second.behind.high - second.behind.low
     mean = second.means["all"]["auroc"]
     assert width < (mean.high - mean.low) / 3
     assert second.p > 0.05
     assert first.behind is None
+    assert second.beaten_by == {}
 
 
 def test_a_clear_difference_has_a_small_p_and_an_interval_above_0():
-    second = entries(result("strong", 2.0), result("weak", 0.5))[1]
+    runs = [run for seed in range(4) for run in (result("strong", 3.0, seed), result("weak", 0.5, seed))]
+    second = entries(*runs)[1]
     assert second.behind.low > 0
-    assert second.p == pytest.approx(2 / 301)
+    assert second.p < 0.02
+    assert second.beaten_by == {"strong": second.behind}
+
+
+def test_every_method_that_is_clearly_ahead_is_told_and_not_the_first_only():
+    found = entries(*(result(name, shift) for name, shift in (("c", 0.2), ("b", 1.5), ("a", 3.0))))
+    assert [list(entry.beaten_by) for entry in found] == [[], ["a"], ["a", "b"]]
 
 
 def test_equal_scores_are_no_difference_at_all():
-    second = entries(result("a", 1.0), result("b", 1.0))[1]
-    assert (second.behind.value, second.p) == (0.0, 1.0)
+    second = entries(*two_seeds("a", 1.0), *two_seeds("b", 1.0))[1]
+    assert (second.behind.value, second.p, second.beaten_by) == (0.0, 1.0, {})
+
+
+def test_one_training_has_no_p_and_says_what_its_intervals_are_over():
+    second = entries(result("strong", 2.0), result("weak", 0.5))[1]
+    assert second.p is None
+    assert board.as_json([second])[0]["interval"] == "95 % over test images only; one training"
+    assert "one training" in board.as_csv([second])
+    twice = entries(*two_seeds("strong", 2.0), *two_seeds("weak", 0.5))[1]
+    assert twice.interval == "95 % over test images and trainings"
 
 
 @pytest.mark.parametrize("other", [{"labels_seed": 9}, {"n": 198}, {"sets": ("novel", "else")}])
@@ -97,6 +118,22 @@ def test_seeds_count_among_what_is_uncertain():
     alike = [result("a", 2.0, seed=0), result("a", 2.0, seed=1)]
     wide, narrow = (entries(*runs)[0].means["all"]["auroc"] for runs in (spread, alike))
     assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
+
+
+def test_more_seeds_on_the_same_images_do_not_make_the_images_more():
+    """Trainings that agree leave what the images vary, however many they are."""
+    record, scores = result("a", 1.0)
+    once = entries((record, scores))[0].means["all"]["auroc"]
+    often = entries(*((record | {"seed": seed}, scores) for seed in range(5)))[0].means["all"]["auroc"]
+    assert (often.low, often.high) == pytest.approx((once.low, once.high))
+
+
+def test_three_trainings_that_differ_leave_more_open_than_their_range():
+    runs = [result("a", shift, seed) for seed, shift in enumerate((1.0, 1.5, 2.0))]
+    values = [np.mean([entry["auroc"]["value"] for entry in record["metrics"].values()]) for record, _ in runs]
+    share = entries(*runs)[0].means["all"]["auroc"]
+    assert share.low < min(values)
+    assert max(values) < share.high <= 1
 
 
 def test_json_and_csv_hold_the_same():

@@ -3,6 +3,9 @@
 ID and OOD scores are resampled separately (stratified), with replacement; an interval runs between two percentiles of
 the resampled metric. A resample is a count per sorted score, and a metric needs the running sums of these counts only:
 nothing is sorted again, and many resamples are computed at once.
+
+Resampled images tell nothing of another training. `over_trainings` adds that: few trainings cannot be resampled (of
+three, no resample lies beyond the lowest and the highest), so their mean is spread as Student's t does.
 """
 
 from collections.abc import Iterator
@@ -10,6 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float, Int
+from scipy import stats
 
 from ood_shared.errors import InputError
 from ood_shared.ranking import NAMES, Ranking, Scores, id_side, metrics_of_counts, ood_side, rank
@@ -64,6 +68,32 @@ def percentile_interval(values: Float[np.ndarray, " resamples"], level: float) -
         raise InputError(f"The level of an interval must lie between 0 and 1, found {level}.")
     low, high = np.quantile(values, ((1 - level) / 2, (1 + level) / 2))
     return float(low), float(high)
+
+
+def over_trainings(
+    values: Float[np.ndarray, " trainings"],
+    samples: Float[np.ndarray, "trainings resamples"],
+    generator: np.random.Generator,
+) -> Float[np.ndarray, " resamples"]:
+    """Resamples of a mean over trainings that vary with the images and with the trainings.
+
+    To each resample of the images comes a deviation of the mean of n trainings, s / sqrt(n) times Student's t with
+    n - 1 degrees of freedom, where s is the standard deviation of the trainings. One training has no s: its resamples
+    vary with the images only.
+
+    Args:
+        values: of each training, on all images.
+        samples: of each training on resampled images; where trainings saw the same images, on the same resamples.
+        generator: pairs deviations and resamples; equal generators give equal pairs.
+    """
+    n, resamples = samples.shape
+    mean: Float[np.ndarray, " resamples"] = samples.mean(axis=0)
+    if n == 1:
+        return mean
+    # Quantiles at even steps instead of draws: the tails are long, and draws would make the interval's ends noisy.
+    steps = stats.t.ppf((np.arange(resamples) + 0.5) / resamples, n - 1)
+    mean += values.std(ddof=1) / np.sqrt(n) * generator.permutation(steps)
+    return mean
 
 
 def streams(generator: np.random.Generator) -> tuple[np.random.Generator, np.random.Generator]:
