@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from ood_shared import plots
+from ood_shared import looks, metrics, plots
 from ood_shared.errors import InputError
 from PIL import Image
 
@@ -15,16 +15,19 @@ RANDOM = np.random.default_rng(0)
 
 
 def labels(axes):
-    return [text.get_text() for text in axes.get_legend().get_texts()]
+    return [text.get_text() for text in (axes.get_legend() or axes.figure.legends[0]).get_texts()]
 
 
 def drawn(figure):
     return np.asarray(Image.open(io.BytesIO(plots.to_png(figure, dpi=50))).convert("RGB"))
 
 
-def test_roc_passes_the_points_of_the_curve():
+def test_roc_passes_the_points_of_the_curve_and_shows_no_false_alarm_at_the_left_edge():
     axes = plots.roc({"m": (ID, OOD)}).axes[0]
-    np.testing.assert_allclose(axes.lines[1].get_xdata(), np.array([0, 0, 1, 1, 2, 4, 5]) / 5)
+    edge = axes.get_xlim()[0]
+    assert axes.get_xscale() == "log"
+    assert edge == 0.5 / len(ID)
+    np.testing.assert_allclose(axes.lines[1].get_xdata(), [edge, edge, *(np.array([1, 1, 2, 4, 5]) / 5)])
     np.testing.assert_allclose(axes.lines[1].get_ydata(), np.array([0, 1, 2, 3, 3, 4, 4]) / 4)
 
 
@@ -33,23 +36,40 @@ def test_roc_names_each_curve_with_its_auroc():
     assert labels(figure.axes[0]) == ["chance", "one (AUROC 0.775)", "two (AUROC 0.225)"]
 
 
-def test_roc_of_many_scores_keeps_its_ends_and_few_points():
-    axes = plots.roc({"m": (RANDOM.normal(size=50_000), RANDOM.normal(1, 1, size=50_000))}).axes[0]
+def test_roc_of_many_scores_keeps_its_ends_and_few_points_and_strays_nowhere():
+    id_scores, ood_scores = RANDOM.normal(size=50_000), RANDOM.normal(1, 1, size=50_000)
+    axes = plots.roc({"m": (id_scores, ood_scores)}).axes[0]
     points = np.column_stack(axes.lines[1].get_data())
     assert len(points) <= plots.MOST_POINTS
-    assert points[0].tolist() == [0, 0]
+    assert points[0].tolist() == [plots.LEAST_FPR, 0]
     assert points[-1].tolist() == [1, 1]
+    fpr, tpr = metrics.roc_curve(id_scores, ood_scores)
+    between = (fpr > 2e-3) & (fpr < 1)
+    drawn_tpr = np.interp(np.log(fpr[between]), np.log(points[:, 0]), points[:, 1])
+    assert np.abs(drawn_tpr - tpr[between]).max() < 0.005
 
 
-def test_curves_differ_in_colour_and_dash():
-    axes = plots.roc({str(n): (ID, OOD) for n in range(7)}).axes[0]
-    looks = {(line.get_color(), line.get_linestyle()) for line in axes.lines[1:]}
-    assert len(looks) == 7
+def test_sixteen_curves_are_told_apart_by_colour_and_by_dash_with_marker():
+    axes = plots.roc({str(n): (ID, OOD) for n in range(16)}).axes[0]
+    assert [line.get_marker() for line in axes.lines[1:]] == [looks.marker(n) for n in range(16)]
+    assert len({(looks.line(n)["linestyle"], looks.marker(n)) for n in range(16)}) == 16
+    values = np.array([lightness_and_hue(line.get_color()) for line in axes.lines[1:]])
+    apart = np.linalg.norm(values[:, None] - values[None], axis=-1)[np.triu_indices(16, 1)]
+    assert apart.min() > 25  # CIELAB; 2 is just seen
+
+
+def lightness_and_hue(colour):
+    """CIELAB of a colour like #0072B2, in the light D65."""
+    parts = np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)]) / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    xyz = linear @ np.array([[0.4124, 0.2126, 0.0193], [0.3576, 0.7152, 0.1192], [0.1805, 0.0722, 0.9505]])
+    x, y, z = np.cbrt(xyz / [0.9505, 1, 1.089])
+    return 116 * y - 16, 500 * (x - y), 200 * (y - z)
 
 
 @pytest.mark.parametrize("length", [2, 6, 10, 14, 22])
 @pytest.mark.parametrize("count", [1, 6, 7, 13])
-def test_the_words_of_a_roc_figure_stay_inside_and_a_long_legend_off_the_curves(count, length):
+def test_the_words_of_a_roc_figure_stay_inside_and_the_legend_off_the_curves(count, length):
     figure = plots.roc({f"{n:x}".ljust(length, "e"): (ID, OOD) for n in range(count)})
     figure.draw_without_rendering()
     axes, (width, height) = figure.axes[0], figure.get_size_inches() * figure.dpi
@@ -59,8 +79,7 @@ def test_the_words_of_a_roc_figure_stay_inside_and_a_long_legend_off_the_curves(
     assert min(box.y0 for box in boxes) >= 0
     assert max(box.x1 for box in boxes) <= width
     assert max(box.y1 for box in boxes) <= height
-    if count > 6:
-        assert legend.get_window_extent().x0 >= axes.get_window_extent().x1
+    assert legend.get_window_extent().x0 >= axes.get_window_extent().x1
 
 
 def test_histograms_count_every_score_also_infinite_ones():
@@ -75,6 +94,19 @@ def test_histograms_have_one_panel_per_ood_set_on_one_axis():
     shown = [axes for axes in figure.axes if axes.axison]
     assert [labels(axes) for axes in shown] == [["ID", "near"], ["ID", "far"], ["ID", "farther"]]
     assert len({axes.get_xlim() for axes in shown}) == 1
+
+
+def test_histograms_are_flat_for_id_and_their_last_bar_is_what_is_caught_at_5_percent():
+    id_scores, ood_scores = RANDOM.normal(size=1000), np.append(RANDOM.normal(1, 1, size=499), 1e12)
+    bars = [patch.get_data().values for patch in plots.histograms(id_scores, {"set": ood_scores}).axes[0].patches]
+    assert bars[0].tolist() == [5.0] * 20
+    assert bars[2][-1] == pytest.approx(100 * (ood_scores > np.quantile(id_scores, 0.95)).mean(), abs=0.21)
+    assert (bars[2][8:] > 0).all()  # the far score squeezes nothing
+
+
+def test_a_tie_with_id_scores_stands_in_the_middle_of_them():
+    bars = plots.histograms(np.array([0.0, 1.0, 1.0, 2.0]), {"set": np.ones(3)}, bins=5).axes[0].patches
+    assert bars[2].get_data().values.tolist() == [0, 0, 100, 0, 0]
 
 
 def test_histograms_of_constant_scores_are_drawn():
@@ -164,7 +196,7 @@ def test_save_to_an_unknown_suffix_is_refused_with_the_known_ones(tmp_path):
 def test_figures_use_neither_pyplot_nor_the_settings_of_the_process():
     program = """
 import sys, matplotlib
-from ood_shared import plots
+from ood_shared import looks, metrics, plots
 matplotlib.rcParams["font.size"] = 31
 figure = plots.roc({"m": ([0.0], [1.0])})
 assert "matplotlib.pyplot" not in sys.modules

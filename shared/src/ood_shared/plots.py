@@ -1,7 +1,7 @@
 """Figures of a run: ROC curves, score histograms, training curves, image grids.
 
-Every function returns a `Figure` that belongs to the caller; no state of pyplot is involved. Colours are those of Okabe
-and Ito, which people with any colour vision tell apart, and curves differ in dash as well. ID is always blue.
+Every function returns a `Figure` that belongs to the caller; no state of pyplot is involved. Curves differ in colour,
+dash and marker (`looks`). ID is always blue.
 """
 
 import io
@@ -13,63 +13,63 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from ood_shared import files, metrics
-from ood_shared.errors import InputError, not_installed
+from ood_shared.errors import InputError
+from ood_shared.looks import DARK, ID_COLOUR, MARKERS, OOD_COLOUR, PALETTE, WIDTH, line, marker, panels
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BLUE, VERMILLION = "#0072B2", "#D55E00"
-PALETTE = (BLUE, VERMILLION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#333333")
-DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
-MARKERS = ("o", "s", "^", "D")
-ID_COLOUR, OOD_COLOUR = BLUE, VERMILLION
-
-STYLE: dict[Any, Any] = {
-    **{"font.size": 9, "axes.titlesize": 10},
-    **{"axes.spines.top": False, "axes.spines.right": False},
-    **{"axes.grid": True, "grid.color": "#e4e4e4", "axes.axisbelow": True},
-}
-WIDTH = 7.0  # inches; the text stays legible when a phone shows it at half the size
-MOST_INSIDE = 6  # curves that a legend names without covering them
 MOST_POINTS = 2000  # of a drawn curve; more than the pixels it covers
+LEAST_FPR = 1e-4  # where the axis begins at the latest
+BINS = 20  # of histograms: 5 % of the ID scores each
 
 
 def roc(curves: Mapping[str, tuple[metrics.Scores, metrics.Scores]], title: str | None = None) -> "Figure":
     """ROC curves, OOD positive, with the AUROC of each in the legend.
+
+    False alarms matter where they are few: their axis is logarithmic. It begins at half of the smallest share that the
+    ID scores can tell, where the curves show what is caught without any false alarm.
 
     Args:
         curves: for each name the ID and the OOD scores, (n_id,) and (n_ood,); higher means more OOD.
         title: printed above.
     """
     _need("ROC", curves)
-    beside = len(curves) > MOST_INSIDE
-    figure, (axes,) = _panels(1, 1, height=4.4 if beside else 5.2)
-    axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, label="chance")
+    figure, (axes,) = panels(1, 1, height=4.4)
+    begin = max(LEAST_FPR, 0.5 / max(len(id_scores) for id_scores, _ in curves.values()))
+    shares = np.geomspace(begin, 1, 200)
+    axes.plot(shares, shares, color="#999999", linewidth=0.8, label="chance")
     for position, (name, (id_scores, ood_scores)) in enumerate(curves.items()):
         fpr, tpr = metrics.roc_curve(id_scores, ood_scores)
         area = float(np.sum(np.diff(fpr) * (tpr[1:] + tpr[:-1]) / 2))
-        kept = np.unique(np.linspace(0, len(fpr) - 1, min(len(fpr), MOST_POINTS)).round().astype(int))
-        axes.plot(fpr[kept], tpr[kept], label=f"{_plain(name)} (AUROC {area:.3f})", **_line(position))
-    # Beside a legend of unknown width the layout cuts the label of a square; what is left is nearly one.
-    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="auto" if beside else "equal")
-    axes.set(xlabel="share of ID flagged (FPR)", ylabel="share of OOD caught (TPR)", title=_plain(title))
-    if beside:
-        figure.legend(loc="outside right center", frameon=False)
-    else:
-        axes.legend(loc="lower right")
+        kept = _drawn_points(fpr, tpr, begin)
+        axes.plot(
+            np.maximum(fpr[kept], begin),
+            tpr[kept],
+            label=f"{_plain(name)} (AUROC {area:.3f})",
+            marker=marker(position),
+            markevery=(0.02 + 0.011 * position, 0.16),  # of the diagonal, so that curves carry them at other places
+            **line(position),
+        )
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
+    axes.set(xlim=(begin, 1.05), ylim=(-0.01, 1.01))
+    axes.set(xlabel="share of ID flagged (FPR); left edge: none", ylabel="share of OOD caught (TPR)")
+    axes.set_title(_plain(title))
+    figure.legend(loc="outside right center", frameon=False, handlelength=3.6)
     return figure
 
 
 def histograms(
-    id_scores: metrics.Scores, ood_scores: Mapping[str, metrics.Scores], bins: int = 40, title: str | None = None
+    id_scores: metrics.Scores, ood_scores: Mapping[str, metrics.Scores], bins: int = BINS, title: str | None = None
 ) -> "Figure":
-    """Score histograms of ID against each OOD set, one panel a set, all on the same axis.
+    """Score histograms of ID against each OOD set, one panel a set, on the quantiles of the ID scores.
 
-    The axis spans the middle 99 % of every set; scores beyond it, infinities too, are counted in the outermost bins.
+    A score stands at the share of ID scores below it (ties count half). ID is flat by construction, no set however far
+    squeezes the others, and the last of 20 bars is the share caught at about 5 % false alarms.
 
     Args:
         id_scores: (n_id,) scores; higher means more OOD.
@@ -78,23 +78,23 @@ def histograms(
         title: printed above.
     """
     _need("histograms", ood_scores)
-    wide = {name: metrics.as_scores(scores, name).astype(np.float64) for name, scores in ood_scores.items()}
-    reference = metrics.as_scores(id_scores, "id_scores").astype(np.float64)
-    edges, clipped = _bin_edges([reference, *wide.values()], bins)
-    columns = min(2, len(wide))
-    figure, panels = _panels(math.ceil(len(wide) / columns), columns, height=2.4)
-    for axes, (name, scores) in zip(panels, wide.items(), strict=False):
-        for label, values, colour in (("ID", reference, ID_COLOUR), (name, scores, OOD_COLOUR)):
-            share = 100 * np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0] / len(values)
+    reference = np.sort(metrics.as_scores(id_scores, "id_scores").astype(np.float64))
+    edges = np.linspace(0, 1, bins + 1)
+    columns = min(2, len(ood_scores))
+    figure, found = panels(math.ceil(len(ood_scores) / columns), columns, height=2.4)
+    for axes, (name, scores) in zip(found, ood_scores.items(), strict=False):
+        values = metrics.as_scores(scores, name).astype(np.float64)
+        for label, group, colour in (("ID", reference, ID_COLOUR), (name, values, OOD_COLOUR)):
+            share = 100 * np.histogram(_quantiles(reference, group), edges)[0] / len(group)
             axes.stairs(share, edges, fill=True, color=colour, alpha=0.45, label=_plain(label))
             axes.stairs(share, edges, color=colour, linewidth=1.2)
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 0.98), ncols=2, frameon=False)
-        axes.set_ylim(bottom=0)
-    for axes in panels[::columns]:
+        axes.set(xlim=(0, 1), ylim=(0, None))
+    for axes in found[::columns]:
         axes.set_ylabel("% of the set")
-    for axes in panels[max(0, len(wide) - columns) : len(wide)]:
-        axes.set_xlabel("score; the outermost bins hold all beyond" if clipped else "score")
-    for axes in panels[len(wide) :]:
+    for axes in found[max(0, len(ood_scores) - columns) : len(ood_scores)]:
+        axes.set_xlabel("quantile of the ID scores")
+    for axes in found[len(ood_scores) :]:
         axes.set_axis_off()
     if title:
         figure.suptitle(_plain(title))
@@ -122,10 +122,10 @@ def curves(
     from matplotlib.ticker import MaxNLocator
 
     _need("training", series)
-    figure, (axes,) = _panels(1, 1, height=3.6)
+    figure, (axes,) = panels(1, 1, height=3.6)
     for position, (name, values) in enumerate(series.items()):
         marker = "o" if len(values) <= 20 else None
-        axes.plot(np.arange(first, first + len(values)), values, label=_plain(name), marker=marker, **_line(position))
+        axes.plot(np.arange(first, first + len(values)), values, label=_plain(name), marker=marker, **line(position))
     if logarithmic:
         axes.set_yscale("log")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -151,8 +151,8 @@ def scatter(
         title: printed above.
     """
     _need("scatter", groups)
-    figure, (axes,) = _panels(1, 1, height=4.6)
-    colours, dark = PALETTE[:-1], PALETTE[-1]
+    figure, (axes,) = panels(1, 1, height=4.6)
+    colours = [colour for colour in PALETTE if colour != DARK]
     for position, (name, points) in enumerate(groups.items()):
         xy = points.detach().cpu().double().numpy() if isinstance(points, torch.Tensor) else points
         if xy.ndim != 2 or xy.shape[1] != 2:
@@ -164,7 +164,7 @@ def scatter(
             s=18 if marked else 14,
             marker="x" if marked else MARKERS[position // len(colours) % len(MARKERS)],
             linewidths=0.7 if marked else 0.0,
-            color=dark if marked else colours[position % len(colours)],
+            color=DARK if marked else colours[position % len(colours)],
             label=_plain(name),
             zorder=2 if marked else 3,
         )
@@ -194,10 +194,10 @@ def image_grid(
     columns = min(columns, len(pixels))
     rows = math.ceil(len(pixels) / columns)
     cell = WIDTH / columns * pixels.shape[1] / pixels.shape[2] + (0.22 if titles is not None else 0.05)
-    figure, panels = _panels(rows, columns, height=cell)
-    for axes in panels:
+    figure, found = panels(rows, columns, height=cell)
+    for axes in found:
         axes.set_axis_off()
-    for position, (axes, image) in enumerate(zip(panels, pixels, strict=False)):
+    for position, (axes, image) in enumerate(zip(found, pixels, strict=False)):
         axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         if titles is not None:
             axes.set_title(_plain(titles[position]), fontsize=7, pad=2)
@@ -225,42 +225,28 @@ def to_png(figure: "Figure", dpi: int = 130) -> bytes:
     return buffer.getvalue()
 
 
-def _panels(rows: int, columns: int, height: float) -> tuple["Figure", list["Axes"]]:
-    """A white figure of `WIDTH` with panels of `height` inches in a plain style, without asking the user's settings."""
-    try:
-        from matplotlib import style
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise not_installed("A figure", "matplotlib", "report") from None
-
-    with style.context(["default", STYLE]):
-        figure = Figure(figsize=(WIDTH, rows * height), layout="constrained", facecolor="white")
-        panels = figure.subplots(rows, columns, squeeze=False)
-    return figure, list(panels.flat)
-
-
-def _line(position: int) -> dict[str, Any]:
-    return {
-        "color": PALETTE[position % len(PALETTE)],
-        "linestyle": DASHES[position % len(DASHES)],
-        "linewidth": 1.8,
-        "markersize": 3.5,
-    }
-
-
 def _plain(text: str | None) -> str:
     """The text as it stands: a dollar sign in a name does not begin a formula."""
     return (text or "").replace("$", r"\$")
 
 
-def _bin_edges(groups: Sequence[npt.NDArray[np.float64]], bins: int) -> tuple[Float[np.ndarray, " edges"], bool]:
-    finite = [group[np.isfinite(group)] for group in groups]
-    spans = [np.quantile(group, (0.005, 0.995)) for group in finite if group.size]
-    low, high = (min(s[0] for s in spans), max(s[1] for s in spans)) if spans else (0.0, 1.0)
-    if not low < high:
-        low, high = low - 0.5, high + 0.5
-    clipped = any(bool(((group < low) | (group > high)).any()) for group in groups)
-    return np.linspace(low, high, bins + 1), clipped
+def _quantiles(reference: npt.NDArray[np.float64], scores: npt.NDArray[np.float64]) -> Float[np.ndarray, " n"]:
+    """The share of the sorted reference below each score; what equals it counts half."""
+    below, not_above = (np.searchsorted(reference, scores, side=side) for side in ("left", "right"))
+    shares: npt.NDArray[np.float64] = (below + not_above) / (2 * len(reference))
+    return shares
+
+
+def _drawn_points(
+    fpr: npt.NDArray[np.float64], tpr: npt.NDArray[np.float64], begin: float
+) -> Int[np.ndarray, " points"]:
+    """Both ends of a curve, and the points next to even steps of both axes, as they are drawn."""
+    if len(fpr) <= MOST_POINTS:
+        return np.arange(len(fpr))
+    steps = MOST_POINTS // 2 - 2
+    across = np.searchsorted(fpr, np.geomspace(begin, 1, steps), side="right") - 1
+    upwards = np.searchsorted(tpr, np.linspace(0, 1, steps))
+    return np.unique(np.concatenate(([0], across, upwards, [len(fpr) - 1])))
 
 
 def _to_pixels(images: npt.NDArray[Any] | torch.Tensor) -> npt.NDArray[Any]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 NUMBER = re.compile(r"[-+−–<>≤≥~]?\s?\d.*|[–—-]", re.S)
 LEADING = re.compile(r"[<>≤≥~]?\s?([-+−–]?\d+(?:\.\d+)?(?:e[-+]?\d+)?)")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PALE, DEEP = (255, 255, 255), (116, 179, 220)  # ends of the tint; black text stands out from both (9.4 to 1 and more)
+BETWEEN = "|"  # stands between the texts of a slider's positions in the page
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,30 @@ class Text:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell that sorts by `key`: `1 min 5 s` comes after `20 s`. None sorts last."""
+    """A cell that sorts by `key`: `1 min 5 s` comes after `20 s`. None sorts last.
+
+    `tint` from 0 to 1 colours it, the more the deeper. `stops` are its texts at the positions of the table's slider.
+    """
 
     text: str
     key: float | None
+    tint: float | None = None
+    stops: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Slider:
+    """Changes the texts of a table's cells. Without scripts, the cells show `text`, which is that of `start`.
+
+    Attributes:
+        label: what is set.
+        stops: the positions, in words.
+        start: position at first.
+    """
+
+    label: str
+    stops: Sequence[str]
+    start: int
 
 
 @dataclass(frozen=True)
@@ -58,19 +80,22 @@ class Table:
     note: str = ""
     grouped: bool = False
     sortable: bool = False
+    slider: Slider | None = None
 
 
 @dataclass(frozen=True)
 class Figure:
     """A picture: the bytes of a PNG file, or a matplotlib figure, which is drawn and released.
 
-    `alternative` describes it to those who do not see it; the title serves when it is empty.
+    `alternative` describes it to those who do not see it; the title serves when it is empty. With `folded`, only the
+    title shows until it is clicked; paper shows all.
     """
 
     title: str
     image: "bytes | matplotlib.figure.Figure"
     caption: str = ""
     alternative: str = ""
+    folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,7 +132,8 @@ def write_report(path: Path | str, title: str, sections: Sequence[Section]) -> N
         sections: in the order of reading.
 
     Raises:
-        InputError: a table with a row that is not as long as its header, or an image that is no PNG.
+        InputError: a table with a row that is not as long as its header, a cell that does not fit the table's slider,
+            or an image that is no PNG.
     """
     files.write_text(Path(path), render(title, sections))
 
@@ -155,6 +181,7 @@ def _prepare_table(table: Table) -> dict[str, object]:
     for row in table.rows:
         if len(row) != len(table.header):
             raise InputError(f"Table `{table.title}` has {len(table.header)} columns, but a row of {len(row)}: {row}.")
+        _check_stops(table, [cell for cell in row if isinstance(cell, Cell)])
     hidden = 1 if table.grouped else 0
     columns = [[row[c] for row in table.rows] for c in range(len(table.header))]
     numeric = [bool(column) and all(map(_is_number, column)) for column in columns]
@@ -163,7 +190,7 @@ def _prepare_table(table: Table) -> dict[str, object]:
         {
             "heading": heading.split("\n"),
             "rows": [
-                [(_text(cell).split("\n"), _key(cell) if number else None) for cell, number in pairs]
+                [_prepare_cell(cell, number) for cell, number in pairs]
                 for pairs in (list(zip(row, numeric, strict=True))[hidden:] for row in rows)
             ],
         }
@@ -178,7 +205,34 @@ def _prepare_table(table: Table) -> dict[str, object]:
         "groups": groups,
         "note": table.note,
         "sortable": table.sortable,
+        "slider": table.slider,
+        "stops": BETWEEN.join(table.slider.stops) if table.slider else "",
     }
+
+
+def _prepare_cell(cell: str | Cell, number: bool) -> dict[str, object]:
+    tint, stops = (cell.tint, cell.stops) if isinstance(cell, Cell) else (None, ())
+    return {
+        "lines": _text(cell).split("\n"),
+        "key": _key(cell) if number else None,
+        "tint": None if tint is None else _tinted(tint),
+        "stops": BETWEEN.join(stops),
+    }
+
+
+def _tinted(share: float) -> str:
+    mixed = (round(pale + (deep - pale) * min(max(share, 0), 1)) for pale, deep in zip(PALE, DEEP, strict=True))
+    return "#" + "".join(f"{part:02x}" for part in mixed)
+
+
+def _check_stops(table: Table, cells: Sequence[Cell]) -> None:
+    stops, start = (table.slider.stops, table.slider.start) if table.slider else ((), 0)
+    for cell in cells:
+        if cell.stops and (len(cell.stops) != len(stops) or cell.stops[start] != cell.text):
+            raise InputError(
+                f"Table `{table.title}` has a slider of {len(stops)} positions, but the cell `{cell.text}` has "
+                f"{len(cell.stops)} texts; expected one for each, and its own at the start."
+            )
 
 
 def _is_number(cell: str | Cell) -> bool:

@@ -1,9 +1,13 @@
-"""Encoded image files to one uint8 array, in threads: Pillow gives the interpreter lock back while it decodes."""
+"""Encoded image files to one uint8 array, in threads: the decoders give the interpreter lock back while they decode.
+
+Every file is read by `decode`, for training and for scoring alike: plain PNG and JPEG files by OpenCV (`opencv`), all
+others by Pillow, whose numbers the original programs have.
+"""
 
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from itertools import islice
@@ -24,11 +28,14 @@ _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, st
 
 
 class Encoded(NamedTuple):
-    """An image to decode: its place in the result, its name for messages, and its bytes or the file with them."""
+    """An image to decode: its place in the result, its name for messages, and where it is.
+
+    That is the encoded file, its path, or a function that gives the pixels, uint8 (height, width, 1 or 3): a slice.
+    """
 
     place: int
     name: str
-    data: bytes | Path
+    data: bytes | Path | Callable[[], npt.NDArray[np.uint8]]
 
 
 def is_image(name: str) -> bool:
@@ -74,22 +81,10 @@ def decode_all(
 
 def decode(item: Encoded, size: int | None = None, channels: int | None = None) -> npt.NDArray[np.uint8]:
     """One image as (height, width, channels); see `decode_all`."""
-    try:
-        data = item.data if isinstance(item.data, bytes) else item.data.read_bytes()
-        with Image.open(BytesIO(data)) as opened:
-            if opened.width * opened.height > MAX_PIXELS:
-                raise InputError(
-                    f"{item.name} has {opened.width} x {opened.height} pixels; at most {MAX_PIXELS} are read."
-                )
-            if opened.format == "TIFF" and (pages := getattr(opened, "n_frames", 1)) > 1:
-                raise InputError(f"{item.name} has {pages} pages; expected one image. Write its pages to files.")
-            image = _decode_16_bit_colour(opened, data) or grey_or_rgb(opened, item.name)
-    except InputError:
-        raise
-    except FileNotFoundError:
-        raise MissingFileError(f"{item.name} is missing.") from None
-    except (*_BROKEN, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise InputError(f"{item.name} is not a readable image ({_reason(error)}). Replace or remove it.") from error
+    pixels = item.data() if callable(item.data) else _decode_file(item.name, item.data)
+    if channels in (None, pixels.shape[2]) and size is None:
+        return pixels
+    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
     if channels is not None:
         image = image.convert("L" if channels == 1 else "RGB")
     if size is not None:
@@ -97,6 +92,27 @@ def decode(item: Encoded, size: int | None = None, channels: int | None = None) 
         left, top = (image.width - side) // 2, (image.height - side) // 2
         image = image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.BILINEAR)
     return _channels_last(image)
+
+
+def _decode_file(name: str, source: bytes | Path) -> npt.NDArray[np.uint8]:
+    """The pixels of an encoded image."""
+    try:
+        data = source if isinstance(source, bytes) else source.read_bytes()
+        plain = opencv.decode_plain(data, MAX_PIXELS)
+        if plain is not None:
+            return plain
+        with Image.open(BytesIO(data)) as opened:
+            if opened.width * opened.height > MAX_PIXELS:
+                raise InputError(f"{name} has {opened.width} x {opened.height} pixels; at most {MAX_PIXELS} are read.")
+            if opened.format == "TIFF" and (pages := getattr(opened, "n_frames", 1)) > 1:
+                raise InputError(f"{name} has {pages} pages; expected one image. Write its pages to files.")
+            return _channels_last(_decode_16_bit_colour(opened, data) or grey_or_rgb(opened, name))
+    except InputError:
+        raise
+    except FileNotFoundError:
+        raise MissingFileError(f"{name} is missing.") from None
+    except (*_BROKEN, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise InputError(f"{name} is not a readable image ({_reason(error)}). Replace or remove it.") from error
 
 
 def _decode_16_bit_colour(opened: Image.Image, data: bytes) -> Image.Image | None:

@@ -1,0 +1,172 @@
+"""`model.ood`: a calibrated detector in one file, a zip of tensors (safetensors) and `card.json`; no pickle, no code.
+
+    save("model.ood", calibrated)
+    load("model.ood").predict(images)
+
+The card says for people and programs what the tensors cannot: the kind of detector, its settings (preprocessing among
+them), classes, the threshold with its promise, what it was made from. A kind is an entry point of an installed package,
+
+    [project.entry-points."ood_shared.detectors"]
+    oodgen = "oodgen.detector:restore"
+
+called as `restore(state, device)` with what the detector's `state()` gave. A file opens in any version that knows its
+`format`; another one is refused with a line.
+"""
+
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from ood_shared import runs
+from ood_shared.calibrated import Calibrated
+from ood_shared.checkpoints import kept_generators
+from ood_shared.devices import resolve_device
+from ood_shared.errors import InputError, MissingFileError
+from ood_shared.files import atomic_path
+from ood_shared.thresholds import Threshold
+
+FORMAT = 2
+GROUP = "ood_shared.detectors"
+CARD, TENSORS = "card.json", "tensors.safetensors"
+MOST_CARD, MOST_TENSORS = 1 << 22, 1 << 32  # bytes, so that a forged file cannot fill the memory
+DATE = (1980, 1, 1, 0, 0, 0)  # of the entries: the same detector gives the same bytes
+SCORES, TAKEN = "calibration.scores", "calibration.taken_for"
+OWN = "detector."  # prefix of the detector's tensors
+
+
+@dataclass(frozen=True)
+class State:
+    """A detector as data.
+
+    Attributes:
+        kind: name of an entry point in the group `ood_shared.detectors`.
+        classes: names of the ID classes.
+        settings: JSON values: all that is no tensor.
+        tensors: by name; of any dtype that safetensors knows.
+    """
+
+    kind: str
+    classes: tuple[str, ...]
+    settings: Mapping[str, Any]
+    tensors: Mapping[str, Tensor] = field(repr=False)
+
+    def below(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors whose names start so, without it: `network.` for a state dict."""
+        return {name.removeprefix(prefix): value for name, value in self.tensors.items() if name.startswith(prefix)}
+
+
+@runtime_checkable
+class Savable(Protocol):
+    """A detector that can be kept in a file."""
+
+    def state(self) -> State:
+        """The detector as data; `restore` of its package makes it again, equal to the bit on the same machine."""
+
+
+def save(path: str | Path, calibrated: Calibrated) -> None:
+    """Write a detector, atomically.
+
+    Raises:
+        InputError: a detector that has no `state`.
+    """
+    detector = calibrated.detector
+    if not isinstance(detector, Savable):
+        raise InputError(f"A {type(detector).__name__} cannot be kept in a file: it has no state().")
+    state = detector.state()
+    card = {
+        "format": FORMAT,
+        "kind": state.kind,
+        "classes": list(state.classes),
+        "thresholds": [asdict(limit) for limit in calibrated.limits],
+        "promise": calibrated.words(),
+        "about": dict(calibrated.about),
+        "settings": dict(state.settings),
+        "versions": runs.versions(),
+    }
+    tensors = {OWN + name: value.detach().cpu().contiguous() for name, value in state.tensors.items()}
+    tensors[SCORES] = torch.from_numpy(calibrated.scores)
+    tensors[TAKEN] = torch.from_numpy(calibrated.taken_for)
+    parts = {CARD: json.dumps(card, indent=2, ensure_ascii=False).encode()}
+    parts[TENSORS] = safetensors.torch.save({name: value.clone() for name, value in tensors.items()})
+    with atomic_path(Path(path)) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in parts.items():
+            archive.writestr(zipfile.ZipInfo(name, DATE), data)
+
+
+@kept_generators()
+def load(path: str | Path, device: str = "auto") -> Calibrated:
+    """The detector in a file.
+
+    Raises:
+        MissingFileError: the file is not there.
+        InputError: it is no such file, of another format, damaged, or of a package that is not installed.
+    """
+    path = Path(path)
+    parts = _parts(path)
+    card = _card(path, parts[CARD])
+    try:
+        tensors = safetensors.torch.load(parts[TENSORS])
+        own = {name.removeprefix(OWN): value for name, value in tensors.items() if name.startswith(OWN)}
+        state = State(card["kind"], tuple(card["classes"]), card["settings"], own)
+        limits = tuple(Threshold(**limit) for limit in card["thresholds"])
+        detector = _restorer(path, state.kind)(state, resolve_device(device))
+        return Calibrated(detector, tensors[SCORES].numpy(), tensors[TAKEN].numpy(), limits, card["about"])
+    except SafetensorError as error:
+        raise InputError(f"{path} is damaged ({error}). Make or fetch it again.") from None
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is damaged: {error!r}. Make or fetch it again.") from None
+
+
+def read_card(path: str | Path) -> dict[str, Any]:
+    """What a file says of itself.
+
+    Raises:
+        MissingFileError: the file is not there.
+        InputError: it is no such file, or of another format.
+    """
+    return _card(Path(path), _parts(Path(path))[CARD])
+
+
+def _card(path: Path, data: bytes) -> dict[str, Any]:
+    try:
+        card = json.loads(data)
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{path} is damaged: its {CARD} is no JSON ({error}). Make or fetch it again.") from None
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        found = f"format {card.get('format')}" if isinstance(card, dict) else "no card"
+        raise InputError(f"{path} has {found}; this version reads format {FORMAT}. Install the version that wrote it.")
+    return card
+
+
+def _restorer(path: Path, kind: str) -> Any:
+    for point in metadata.entry_points(group=GROUP):
+        if point.name == kind:
+            return point.load()
+    package = kind.replace("_", "-")
+    raise InputError(
+        f"{path} holds a detector of the kind `{kind}`, whose package is not installed. Install {package}."
+    )
+
+
+def _parts(path: Path) -> dict[str, bytes]:
+    if not path.is_file():
+        raise MissingFileError(f"{path} is missing; expected a detector's file, such as model.ood.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
+            if set(sizes) != {CARD, TENSORS} or sizes[CARD] > MOST_CARD or sizes[TENSORS] > MOST_TENSORS:
+                raise InputError(f"{path} is no detector: expected {CARD} and {TENSORS}, found {sorted(sizes)[:5]}.")
+            return {name: archive.read(name) for name in sizes}
+    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+        raise InputError(f"{path} is no detector's file, or damaged ({error}).") from None
