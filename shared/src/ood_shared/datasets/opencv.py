@@ -8,6 +8,7 @@ ones four fifths. A file whose structure has any flaw goes to Pillow, which refu
 Of colours of 16 bits Pillow keeps the upper 8 bits without rounding, or none; here they are rounded.
 """
 
+import re
 import struct
 import zlib
 
@@ -19,8 +20,10 @@ FULL_16, FULL_8 = 65535, 255
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 PNG_COLOURS = (0, 2, 6)  # grey, RGB, RGBA; a palette, or grey with alpha, is Pillow's
 PNG_CHUNKS = (b"IHDR", b"IDAT", b"tEXt", b"zTXt", b"iTXt", b"tIME", b"pHYs", b"gAMA", b"sRGB")
-JPEG_FRAMES, JPEG_OTHER_FRAMES = (0xC0, 0xC2), (0xC1, 0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
-JPEG_END, JPEG_SCAN, JPEG_ADOBE = b"\xff\xd9", 0xDA, 0xEE
+JPEG_END, JPEG_SCAN = b"\xff\xd9", 0xDA
+JPEG_FRAMES = {0xC0: 1, 0xC2: 1000}  # baseline and progressive, with the most scans of each
+JPEG_MARKERS = (*JPEG_FRAMES, 0xC4, JPEG_SCAN, 0xDB, 0xDD, *range(0xE0, 0xEE), 0xEF, 0xFE)  # 0xEE: a colour space
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]")  # in a scan; but for the restarts
 
 
 def decode_plain(data: bytes, most_pixels: int) -> npt.NDArray[np.uint8] | None:
@@ -82,13 +85,12 @@ def _plain_png(data: bytes) -> tuple[int, int] | None:
 
 
 def _plain_jpeg(data: bytes) -> tuple[int, int] | None:
-    """Height and width of a baseline or progressive JPEG file of 8 bits, grey or YCbCr, that has a scan."""
-    at, size = 2, None
+    """Height and width of a baseline or progressive JPEG file of 8 bits, grey or YCbCr, with no other marker than
+    expected to its end: OpenCV fills what follows a wrong one with grey."""
+    at, size, most_scans, scans = 2, None, 1, 0
     while at + 4 <= len(data) and data[at] == 0xFF:
         kind, length = struct.unpack_from(">BH", data, at + 1)
-        if kind == JPEG_SCAN:
-            return size
-        if kind in JPEG_OTHER_FRAMES or kind == JPEG_ADOBE or length < 2:
+        if kind not in JPEG_MARKERS or length < 2:
             return None
         if kind in JPEG_FRAMES:
             if size is not None or length < 8 or at + 10 > len(data):
@@ -96,6 +98,14 @@ def _plain_jpeg(data: bytes) -> tuple[int, int] | None:
             depth, height, width, components = struct.unpack_from(">BHHB", data, at + 4)
             if depth != 8 or components not in (1, 3):
                 return None
-            size = (height, width)
+            size, most_scans = (height, width), JPEG_FRAMES[kind]
         at += 2 + length
+        if kind == JPEG_SCAN:
+            scans += 1
+            found = _JPEG_MARKER.search(data, at)
+            if size is None or found is None or scans > most_scans:
+                return None
+            at = found.start()
+            if found[0] == JPEG_END:
+                return size if at + 2 == len(data) else None
     return None
