@@ -1,21 +1,27 @@
-"""Own data by its path: an image folder, an archive of one, a six-array `.npz`, IDX files, or an OpenOOD image list."""
+"""Own data by its path.
+
+An image folder, which may hold DICOM and NIfTI files, an archive of images, a six-array `.npz`, IDX files, an OpenOOD
+image list, or one DICOM or NIfTI file.
+"""
 
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from ood_shared.datasets.archives import ARCHIVES, is_archive, load_archive
-from ood_shared.datasets.decode import decode_all, numbered
+from ood_shared.datasets.decode import Encoded, decode_all, is_image, numbered
 from ood_shared.datasets.idx import find_pairs, is_images_file, read_pair
 from ood_shared.datasets.imageset import ImageSet, missing_split
 from ood_shared.datasets.npz import load_npz
 from ood_shared.datasets.resizing import fit
+from ood_shared.datasets.slices import SLICED, holds_images, images_in
 from ood_shared.datasets.tree import FolderTree, list_split
 from ood_shared.errors import InputError, MissingFileError
 
 LICENCE = "own data; its licence is for its owner to state"
-KINDS = f"a folder, {', '.join(ARCHIVES)}, .npz, IDX images or an image list .txt"
+KINDS = f"a folder, {', '.join(ARCHIVES)}, .npz, IDX images, an image list .txt, {' or '.join(SLICED)}"
 _SPLIT_WORD = re.compile(r"(?<![a-z0-9])(train|val|test)(?![a-z0-9])")
 
 
@@ -67,14 +73,39 @@ def load_path(
         return _load_list(path, split, root or path.parent, name, size, channels)
     if is_images_file(path.name):
         return fit(_load_idx(path, split, name), size, channels)
+    if not is_image(path.name) and holds_images(path):
+        if split != "test":
+            raise missing_split(str(path), split, ["test"])
+        return _load_files([(str(path), path)], [0], ("images",), name, size, channels)
     raise InputError(f"{path} is of no kind that is read; expected {KINDS}.")
 
 
 def _load_folder(path: Path, split: str, name: str, size: int | None, channels: int | None) -> ImageSet:
     listing = list_split(FolderTree(path), split, str(path))
-    files = numbered((str(path / file), path / file) for file in listing.paths)
-    images = decode_all(files, len(listing.paths), size, channels)
-    return ImageSet(images, np.array(listing.labels, dtype=np.int64), listing.classes, LICENCE, name)
+    files = [(str(path / file), path / file) for file in listing.paths]
+    return _load_files(files, listing.labels, listing.classes, name, size, channels)
+
+
+def _load_files(
+    files: Sequence[tuple[str, Path]],
+    labels: Sequence[int],
+    classes: tuple[str, ...],
+    name: str,
+    size: int | None,
+    channels: int | None,
+) -> ImageSet:
+    """All images of the files, with the label of their file."""
+    counts = [1 if is_image(path.name) else sum(1 for _ in images_in(shown, path)) for shown, path in files]
+
+    def images() -> Iterator[Encoded]:
+        place = 0
+        for shown, path in files:
+            for item in images_in(shown, path):
+                yield item._replace(place=place)
+                place += 1
+
+    pixels = decode_all(images(), sum(counts), size, channels)
+    return ImageSet(pixels, np.repeat(np.array(labels, dtype=np.int64), counts), classes, LICENCE, name)
 
 
 def _load_idx(path: Path, split: str, name: str) -> ImageSet:

@@ -2,6 +2,7 @@
 
 Understood: `<root>/<split>/<class>/…`, `<root>/<class>/…` and images right in `<root>` or `<root>/<split>` (one class).
 Folders inside a class are walked. A single folder around everything is looked through, as archives often have one.
+DICOM and NIfTI files on disk count as images (`slices`), those in archives do not.
 """
 
 import os
@@ -11,8 +12,10 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from ood_shared.datasets.decode import EXTENSIONS, is_image
 from ood_shared.datasets.imageset import SPLITS, missing_split
+from ood_shared.datasets.slices import SLICED, holds_images
 from ood_shared.errors import InputError, MissingFileError
 
+READ = (*EXTENSIONS, *SLICED)
 SPLIT_FOLDERS = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation"),
@@ -64,7 +67,7 @@ def list_split(tree: Tree, split: str, where: str) -> Listing:
     shown = f"{where}/{base}" if base else where
     paths = tree.walk(base)
     if not paths:
-        raise InputError(f"{shown} holds no images. Extensions that are read: {', '.join(EXTENSIONS)}.")
+        raise InputError(f"{shown} holds no images. Extensions that are read: {', '.join(READ)}.")
     if not folders and split != "test":
         hint = f"Nothing in it is named after a split, so all of it is `test`; make folders `{split}` and `test`."
         raise missing_split(where, split, ["test"], hint)
@@ -84,9 +87,7 @@ def list_split(tree: Tree, split: str, where: str) -> Listing:
     of_image = [path[start:].split("/", 1)[0] for path in paths]
     empty = sorted(set(own) - set(of_image))
     if empty:
-        raise InputError(
-            f"{shown}/{empty[0]} is a class folder without images ({', '.join(EXTENSIONS)}). Fill or remove it."
-        )
+        raise InputError(f"{shown}/{empty[0]} is a class folder without images ({', '.join(READ)}). Fill or remove it.")
     number = {name: index for index, name in enumerate(classes)}
     return Listing(tuple(classes), paths, [number[name] for name in of_image])
 
@@ -106,7 +107,7 @@ class FolderTree:
     def images(self, at: str) -> list[str]:
         """See `Tree`."""
         return sorted(
-            e.name for e in os.scandir(self.root / at) if visible(e.name) and is_image(e.name) and e.is_file()
+            e.name for e in os.scandir(self.root / at) if visible(e.name) and e.is_file() and holds_images(Path(e))
         )
 
     def walk(self, at: str) -> list[str]:
@@ -116,7 +117,7 @@ class FolderTree:
             inner[:] = [name for name in inner if visible(name)]
             relative = Path(folder).relative_to(self.root).as_posix()
             prefix = "" if relative == "." else f"{relative}/"
-            entries += [prefix + name for name in files if visible(name) and is_image(name)]
+            entries += [prefix + name for name in files if visible(name) and holds_images(Path(folder, name))]
         return sorted(entries)
 
 

@@ -1,0 +1,117 @@
+"""Slices of NIfTI volumes as images of 8 bits.
+
+A slice is taken at each index of the last axis of the file (for most scanners: feet to head), as it is stored: axis 0
+runs down the image, axis 1 to the right. The 0.5 % and the 99.5 % quantile of all voxels of the volume become 0 and
+255, so that slices of a volume keep their brightness among each other and a few bright voxels do not darken the rest;
+where both are equal, as in a mask, the smallest and the largest value.
+
+Needs nibabel, from the extra `medical`.
+"""
+
+import gzip
+import math
+import zlib
+from io import BytesIO
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ood_shared.errors import InputError, MissingFileError, not_installed
+
+SUFFIXES = (".nii", ".nii.gz")
+LOW, HIGH = 0.005, 0.995  # quantiles that become 0 and 255
+MOST_VOXELS = 1 << 28  # of a volume: 512 x 512 x 1024, 2 GiB while its quantiles are taken
+_BROKEN = (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error, gzip.BadGzipFile)
+
+
+class Volume:
+    """A volume of which slices are read; the voxels come into memory with the first one, and stay as bytes.
+
+    Attributes:
+        name: for messages.
+        count: slices.
+
+    Raises:
+        MissingFileError: no such file.
+        InputError: no NIfTI file, not three axes, colours, or too large; voxels are looked at only by `slice`.
+    """
+
+    def __init__(self, name: str, source: bytes | Path) -> None:
+        self.name, self._source, self._lock = name, source, Lock()
+        self._pixels: npt.NDArray[np.uint8] | InputError | None = None
+        self.count = self._shape(self._image())[2]
+
+    def slice(self, number: int) -> npt.NDArray[np.uint8]:
+        """Slice (height, width, 1), counted from 0.
+
+        Raises:
+            InputError: the volume is cut short, or has voxels that are not finite.
+        """
+        with self._lock:
+            if self._pixels is None:
+                try:
+                    self._pixels = self._read()
+                except InputError as error:
+                    self._pixels = error
+        if isinstance(self._pixels, InputError):
+            raise self._pixels
+        return self._pixels[number, :, :, None]
+
+    def _read(self) -> npt.NDArray[np.uint8]:
+        """All slices, (n, height, width)."""
+        image = self._image()
+        shape = self._shape(image)
+        try:
+            values = image.get_fdata(dtype=np.float32, caching="unchanged").reshape(shape)
+        except _BROKEN as error:
+            raise self._damaged(error) from error
+        if not np.isfinite(values).all():
+            raise InputError(f"{self.name} has voxels that are not finite. Give them a value.")
+        low, high = (float(value) for value in np.quantile(values, (LOW, HIGH)))
+        if not high > low:
+            low, high = float(values.min()), float(values.max())
+        pixels = np.empty((shape[2], *shape[:2]), np.uint8)
+        for number in range(shape[2]):
+            shares = (values[:, :, number].astype(np.float64) - low) / ((high - low) or 1.0)
+            pixels[number] = np.floor(np.clip(shares, 0, 1) * 255 + 0.5)
+        return pixels
+
+    def _shape(self, image: Any) -> tuple[int, int, int]:
+        shape = list(image.shape)
+        while len(shape) > 3 and shape[-1] == 1:
+            shape.pop()
+        if len(shape) != 3 or min(shape) < 1:
+            raise InputError(f"{self.name} has the axes {image.shape}; expected three. Write each volume to a file.")
+        if math.prod(shape) > MOST_VOXELS:
+            raise InputError(f"{self.name} has {math.prod(shape)} voxels; at most {MOST_VOXELS} are read.")
+        if image.get_data_dtype().kind not in "iuf":
+            raise InputError(f"{self.name} holds {image.get_data_dtype()}; expected real numbers, one for each voxel.")
+        return shape[0], shape[1], shape[2]
+
+    def _image(self) -> Any:
+        """The file with its header read."""
+        try:
+            import nibabel
+        except ImportError:
+            raise not_installed(f"{self.name}, a NIfTI volume,", "nibabel", "medical") from None
+        try:
+            if isinstance(self._source, bytes):
+                raw = BytesIO(self._source)
+                opened: Any = gzip.GzipFile(fileobj=raw) if self.name.lower().endswith(".gz") else raw
+                return nibabel.Nifti1Image.from_stream(opened)
+            with nibabel.imageglobals.LoggingOutputSuppressor():
+                image = nibabel.load(self._source)
+        except FileNotFoundError:
+            raise MissingFileError(f"{self.name} is missing.") from None
+        except (*_BROKEN, nibabel.filebasedimages.ImageFileError) as error:
+            raise self._damaged(error) from error
+        if not isinstance(image, nibabel.Nifti1Image):
+            raise InputError(f"{self.name} is {type(image).__name__}; expected a NIfTI volume.")
+        return image
+
+    def _damaged(self, error: BaseException) -> InputError:
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        return InputError(f"{self.name} is not a readable NIfTI volume ({reason}). Replace or remove it.")

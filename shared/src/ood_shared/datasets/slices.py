@@ -1,0 +1,68 @@
+"""Files with several images: the frames of a DICOM file, `scan.dcm#3`, the slices of a NIfTI volume, `t1.nii.gz#17`.
+
+Counted from 0. A DICOM file of one frame keeps its name. DICOM files are known by `.dcm` or by their magic word, as
+many have no ending; NIfTI files by `.nii` and `.nii.gz`.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ood_shared.datasets import dicom, nifti
+from ood_shared.datasets.decode import Encoded, is_image
+
+HEAD = dicom.MAGIC_AT + len(dicom.MAGIC)  # bytes that tell DICOM
+SLICED = (dicom.SUFFIX, *nifti.SUFFIXES)
+
+
+def is_sliced(name: str) -> bool:
+    """Whether the ending is that of a file that may hold several images."""
+    return name.lower().endswith(SLICED)
+
+
+def holds_images(path: Path) -> bool:
+    """Whether a file is read as one or more images: by its ending, and where that says nothing by its first bytes."""
+    if is_image(path.name) or is_sliced(path.name):
+        return True
+    try:
+        with path.open("rb") as file:
+            return path.name.upper() != "DICOMDIR" and dicom.has_magic(file.read(HEAD))
+    except OSError:
+        return False
+
+
+def images_in(name: str, source: bytes | Path) -> Iterator[Encoded]:
+    """The images of a file, decoded only when they are asked for; a file that is no DICOM or NIfTI file is one image.
+
+    Args:
+        name: of the file, for messages and in front of `#`.
+        source: the file, or its path.
+
+    Raises:
+        MissingFileError: no such DICOM or NIfTI file.
+        InputError: one that cannot be read.
+    """
+    if name.lower().endswith(nifti.SUFFIXES):
+        volume = nifti.Volume(name, source)
+        for number in range(volume.count):
+            yield Encoded(number, f"{name}#{number}", partial(volume.slice, number))
+    elif name.lower().endswith(dicom.SUFFIX) or (not is_image(name) and dicom.has_magic(_head(source))):
+        count = dicom.frame_count(name, source)
+        for number in range(count):
+            read: Callable[[], npt.NDArray[np.uint8]] = partial(dicom.read_frame, name, source, number)
+            yield Encoded(number, f"{name}#{number}" if count > 1 else name, read)
+    else:
+        yield Encoded(0, name, source)
+
+
+def _head(source: bytes | Path) -> bytes:
+    if isinstance(source, bytes):
+        return source[:HEAD]
+    try:
+        with source.open("rb") as file:
+            return file.read(HEAD)
+    except OSError:  # whoever decodes it says so
+        return b""
