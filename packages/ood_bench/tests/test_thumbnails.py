@@ -246,14 +246,14 @@ def shown(names, classes):
     return [section for section in sections if isinstance(section, Gallery)]
 
 
-def test_a_page_shows_id_first_then_near_and_far_and_folds_all_but_the_first_method(tmp_path, monkeypatch):
+def test_a_page_shows_id_first_then_near_and_far_and_folds_all_but_the_first_three_methods(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("roc", "histograms"):
         monkeypatch.setattr(page.plots, name, lambda *_: PNG_SIGNATURE)
-    one, two = shown(["a", "b"], ["zero", "one", "two"])
+    one, *others = shown(["a", "b", "c", "d", "e"], ["zero", "one", "two"])
     headings = [heading.split("\n")[0] for heading, _ in one.rows]
     assert headings == ["digits (ID)", "novel (near)", "textures (far)"]
-    assert (one.folded, two.folded) == (False, True)
+    assert [one.folded, *(gallery.folded for gallery in others)] == [False] * 3 + [True] * 2
     assert {len(row) for _, row in one.rows} == {8}
     captions = [picture.caption.split("\n")[1] for picture in one.rows[0][1]]
     assert set(captions) <= {"zero", "one", "two", "zero → one", "one → two", "two → zero"}

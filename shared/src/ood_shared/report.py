@@ -28,13 +28,15 @@ BETWEEN = "|"  # stands between the texts of a slider's positions in the page
 class Text:
     """Paragraphs; `code` keeps line breaks and uses a fixed-width font (settings, the end of a log).
 
-    With `folded`, only the title shows until it is clicked; paper shows all.
+    `command` stands below them in that font, to be copied. With `folded`, only the title shows until it is clicked;
+    paper shows all.
     """
 
     title: str
     paragraphs: Sequence[str]
     code: bool = False
     folded: bool = False
+    command: str = ""
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,8 @@ def render(title: str, sections: Sequence[Section]) -> str:
 def _prepare(section: Section) -> dict[str, object]:
     """What the template shows of a section, as plain values."""
     if isinstance(section, Text):
-        return {"kind": "text", "title": section.title, "paragraphs": list(section.paragraphs), "code": section.code}
+        about = {"paragraphs": list(section.paragraphs), "code": section.code, "command": section.command}
+        return {"kind": "text", "title": section.title, **about}
     if isinstance(section, Figure):
         return {
             "kind": "figure",

@@ -1,5 +1,6 @@
 """What `ood-bench` leaves when its runs have ended: the report, the leaderboard and all results; and what it prints."""
 
+import textwrap
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,10 @@ from ood_shared.results.thumbnails import Pictures, read_pictures
 
 from ood_bench import leaderboard, page, summary
 from ood_bench.jobs import Ended, say
-from ood_bench.settings import LEADERBOARD, REPORT, RESULTS
+from ood_bench.settings import DETECTOR, LEADERBOARD, REPORT, RESULTS
+from ood_bench.verdict import Verdict, decide
+
+WIDTH = 100  # of what is printed
 
 
 def conclude(ended: Sequence[Ended], folder: Path, command_line: str, settings: dict[str, Any]) -> int:
@@ -30,19 +34,40 @@ def conclude(ended: Sequence[Ended], folder: Path, command_line: str, settings: 
     results = [result for end in ended for result in end.results]
     failures = {str(end.run): end.failure for end in ended if not end.results}
     records = [record for record, _ in results]
-    _write_results(ended, folder, command_line, settings)
     places = leaderboard.leaderboard(results, [NOVEL], np.random.default_rng(0))
+    verdict = decide(results, places, settings["methods"], _detectors_of(ended))
+    _write_results(ended, folder, command_line, settings, verdict)
     files.write_json(folder / f"{LEADERBOARD}.json", leaderboard.as_json(places))
     files.write_text(folder / f"{LEADERBOARD}.csv", leaderboard.as_csv(places))
     title = f"OOD detection on {settings['id']}"
     pictures = _pictures_of(ended)
-    write_report(folder / REPORT, title, page.sections(results, failures, command_line, settings, places, pictures))
+    sections = page.sections(results, failures, command_line, settings, places, pictures, verdict)
+    write_report(folder / REPORT, title, sections)
     if records:
         print("\n".join(["", *summary.as_lines(records), ""]))
     print(f"report: {folder / REPORT}\nnumbers: {folder / RESULTS}")
+    if verdict:
+        print("\n".join(["", *_lines(verdict)]))
     if failures:
         say(f"ood-bench: {len(failures)} of {len(ended)} run(s) failed: {'; '.join(failures)}")
     return 1 if failures else 0
+
+
+def _lines(verdict: Verdict) -> list[str]:
+    """The verdict for a terminal; the command in one piece, to be copied."""
+    said = [line for text in verdict.paragraphs() for line in textwrap.wrap(text, WIDTH, break_long_words=False)]
+    return ["Verdict", *said, *([] if verdict.command is None else [f"  {verdict.command}"])]
+
+
+def _detectors_of(ended: Sequence[Ended]) -> dict[str, Path]:
+    """By method, the detector that its first finished run left in a file, where it did."""
+    found: dict[str, Path] = {}
+    for end in ended:
+        if end.results:
+            for method, folder in end.run.folders().items():
+                if (folder / DETECTOR).is_file():
+                    found.setdefault(method, folder / DETECTOR)
+    return found
 
 
 def _pictures_of(ended: Sequence[Ended]) -> dict[str, Pictures | None]:
@@ -59,7 +84,9 @@ def _pictures_of(ended: Sequence[Ended]) -> dict[str, Pictures | None]:
     return found
 
 
-def _write_results(ended: Sequence[Ended], folder: Path, command_line: str, settings: dict[str, Any]) -> None:
+def _write_results(
+    ended: Sequence[Ended], folder: Path, command_line: str, settings: dict[str, Any], verdict: Verdict | None
+) -> None:
     runs = [
         {
             "method": end.run.source.name,
@@ -80,4 +107,5 @@ def _write_results(ended: Sequence[Ended], folder: Path, command_line: str, sett
         "finished": time.strftime("%FT%TZ", time.gmtime()),
     }
     about |= {"command_line": command_line, "settings": settings}
+    about |= {"verdict": None if verdict is None else verdict.record(folder)}
     files.write_json(folder / RESULTS, {**about, "summary": summary.as_json(records), "runs": runs})

@@ -1,4 +1,4 @@
-"""The report of a bench run: first the answer, then curves and pictures, then every number and how it was run."""
+"""The report of a bench run: first the verdict, then curves and pictures, then every number and how it was run."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -6,20 +6,22 @@ from typing import Any
 from ood_shared import plots
 from ood_shared.contract import NOVEL
 from ood_shared.report import Figure, Gallery, Picture, Section, Text
-from ood_shared.results.page import circumstances, pair, settings_text, spoken
+from ood_shared.results.page import ROC_CAPTION, SCORES_CAPTION, circumstances, pair, settings_text, spoken
 from ood_shared.results.schema import Record, ScoreArrays, split_scores
 from ood_shared.results.thumbnails import Picture as Shown
 from ood_shared.results.thumbnails import Pictures, png_of
 
-from ood_bench import tables
+from ood_bench import operating, tables
 from ood_bench.leaderboard import Entry
-from ood_bench.summary import Row, rows
+from ood_bench.summary import Row, caution, rows
+from ood_bench.verdict import Verdict
 
 SMOKE = (
     "Budget smoke trains for seconds. It shows that everything runs; its numbers say little about the methods. "
     "Compare methods with --budget quick or full."
 )
 SURE = 0.05  # p from which on a difference is called open
+OPEN = 3  # methods, from the first, whose figures and pictures stand open
 Result = tuple[Record, ScoreArrays]
 
 
@@ -30,6 +32,7 @@ def sections(
     settings: Mapping[str, Any],
     places: Sequence[Entry],
     pictures: Mapping[str, Pictures | None],
+    verdict: Verdict | None = None,
     near: Collection[str] = (NOVEL,),
 ) -> list[Section]:
     """The sections of the report.
@@ -41,21 +44,28 @@ def sections(
         settings: its flags.
         places: the leaderboard of the results.
         pictures: by method, of its first result here, where it left any.
+        verdict: which detector to take.
         near: OOD sets that are near; all others are far.
     """
     records = [record for record, _ in results]
     table = rows(records)
-    found: list[Section] = [Text("", _headline(records, table, failures, settings, places, near))]
+    found: list[Section] = [Text("Verdict", verdict.paragraphs(), command=verdict.command or "")] if verdict else []
+    found.append(Text("", _headline(records, table, failures, settings, places, near)))
     if records:
         several = len(places) > 1
-        found += [tables.leaderboard(places), tables.side_by_side(places, near)] if several else []
-        found += [] if several else [tables.every_set(places, table, near)]
+        names = tables.sets_of(places)
+        columns = {ood: tables.labelled(ood, names, near) for ood in tables.ordered(names, near)}
+        found += [tables.leaderboard(places)] if several else [tables.every_set(places, table, near)]
+        found.append(operating.table(results, [entry.method for entry in places], columns))
+        found += [tables.side_by_side(places, near)] if several else []
         found.append(tables.accuracy_and_cost(records, places))
         first = _first_seed(results, places)
         found += _roc_curves(first, near)
         for place, result in enumerate(first):
-            found.append(_histograms(result, near))
-            found += _pictures(result, pictures.get(result[0]["method"]), near, folded=place > 0)
+            method = result[0]["method"]
+            folded = place >= OPEN and not (verdict and verdict.method == method)
+            found.append(_histograms(result, near, folded))
+            found += _pictures(result, pictures.get(method), near, folded)
         found += [tables.every_set(places, table, near)] if several else []
         found.append(tables.other_metrics(records, table, places, near))
     found += [Text(f"Failed: {name}", list(lines), code=True) for name, lines in failures.items()]
@@ -81,6 +91,7 @@ def _headline(
         listed = ", ".join(tables.labelled(ood, sets, near) for ood in tables.ordered(sets, near))
         said.append(f"In-distribution: {records[0]['id_dataset']}, {_counts(table)}. Out-of-distribution: {listed}.")
         said += _answer(places, table, sets, near)
+        said += filter(None, [caution(records)])
     if settings.get("budget") == "smoke":
         said.append(SMOKE)
     return said
@@ -92,7 +103,8 @@ def _answer(places: Sequence[Entry], table: Sequence[Row], sets: Sequence[str], 
     mean = first.means["all"]["auroc"]
     over = f" over {len(sets)} OOD sets" if len(sets) > 1 else ""
     lead = "Highest mean AUROC" if others else "Mean AUROC"
-    line = f"{lead}{over}: {first.method}, {100 * mean.value:.1f} % [{100 * mean.low:.1f}, {100 * mean.high:.1f}]."
+    interval = f" [{100 * mean.low:.1f}, {100 * mean.high:.1f}]" if first.seeds > 1 else ""
+    line = f"{lead}{over}: {first.method}, {100 * mean.value:.1f} %{interval}."
     close = [entry.method for entry in others if entry.p is not None and entry.p >= SURE]
     if close:
         line += f" The distance to it may be chance (p ≥ {SURE}) for {', '.join(close)}."
@@ -120,7 +132,7 @@ def _counts(table: Sequence[Row]) -> str:
 def _roc_curves(results: Sequence[Result], near: Collection[str]) -> list[Section]:
     """One figure per OOD set with every method; for a single method one figure with every OOD set."""
     seeds = sorted({record["seed"] for record, _ in results})
-    caption = f"OOD is the positive class. Up and to the left is better. Seed {', '.join(map(str, seeds))}."
+    caption = f"{ROC_CAPTION} Seed {', '.join(map(str, seeds))}."
     found: list[Section] = []
     sets = list(dict.fromkeys(name for record, _ in results for name in record["ood_datasets"]))
     if len(results) == 1:
@@ -135,15 +147,15 @@ def _roc_curves(results: Sequence[Result], near: Collection[str]) -> list[Sectio
     return found
 
 
-def _histograms(result: Result, near: Collection[str]) -> Figure:
+def _histograms(result: Result, near: Collection[str], folded: bool) -> Figure:
     """A figure of a method with every OOD set."""
     record, scores = result
     sets = tables.ordered(record["ood_datasets"], near)
     labels = {tables.labelled(ood, sets, near): pair(scores, ood)[1] for ood in sets}
     figure = plots.histograms(split_scores(scores)[0], labels)
-    caption = f"{record['method']}, seed {record['seed']}. Higher score = more OOD; less overlap is better."
+    caption = f"{record['method']}, seed {record['seed']}. {SCORES_CAPTION}"
     alternative = f"Histograms of the scores of {record['method']}: ID against each of {', '.join(labels)}."
-    return Figure(f"Scores: {record['method']}", figure, caption, alternative)
+    return Figure(f"Scores: {record['method']}", figure, caption, alternative, folded)
 
 
 def _pictures(result: Result, pictures: Pictures | None, near: Collection[str], folded: bool) -> list[Section]:

@@ -14,12 +14,14 @@ SETTLED = (
     "Score: higher = more OOD; OOD is the positive class. AUPR is average precision. "
     "FPR95: share of ID flagged at the threshold that catches 95 % of OOD."
 )
+IMAGES_ONLY = "95 % bootstrap interval over test images only"
+ONE_TRAINING = "One training: how much a training varies is not known; run --seeds 3."
 SET_WIDTH = 11  # characters of an OOD set's name in a terminal of 120 columns
 
 
 @dataclass(frozen=True)
 class Figures:
-    """A share in [0, 1] with the span around it: the bootstrap interval of one run, or the range over seeds."""
+    """A share in [0, 1] with the span around it: of one run the interval over its images, of several their range."""
 
     value: float
     low: float
@@ -105,7 +107,12 @@ def means(table: Sequence[Row], name: str = "auroc") -> dict[str, float]:
 def span_words(records: Sequence[Record]) -> str:
     """What stands around a value, in words."""
     most = max((len(runs) for runs in _by_method(records).values()), default=1)
-    return "95 % bootstrap interval" if most == 1 else f"mean and (lowest–highest) of up to {most} seeds"
+    return IMAGES_ONLY if most == 1 else f"mean and (lowest–highest) of up to {most} seeds"
+
+
+def caution(records: Sequence[Record]) -> str:
+    """What the numbers leave out, where each method was trained once; else nothing."""
+    return ONE_TRAINING if all(len(runs) == 1 for runs in _by_method(records).values()) else ""
 
 
 def as_lines(records: Sequence[Record]) -> list[str]:
@@ -123,7 +130,8 @@ def as_lines(records: Sequence[Record]) -> list[str]:
     methods += [
         [row.method, row.id_accuracy.text() if row.id_accuracy else "–", *costs(row)] for row in method_rows(records)
     ]
-    return [*textwrap.wrap(f"In %, {span_words(records)}. {SETTLED}", 100), "", *_align(main), "", *_align(methods)]
+    said = " ".join(filter(None, [f"In %, {span_words(records)}.", caution(records), SETTLED]))
+    return [*textwrap.wrap(said, 100), "", *_align(main), "", *_align(methods)]
 
 
 def costs(row: MethodRow) -> tuple[str, str, str]:
@@ -155,7 +163,7 @@ def as_json(records: Sequence[Record]) -> list[dict[str, Any]]:
             name: {"value": value.value, "low": value.low, "high": value.high} for name, value in row.metrics.items()
         }
         seeds = next(iter(row.metrics.values())).seeds
-        span = "95 % bootstrap interval" if seeds == 1 else "lowest and highest over seeds"
+        span = f"{IMAGES_ONLY}; one training" if seeds == 1 else "lowest and highest over seeds"
         about = {"method": row.method, "ood_dataset": row.ood, "seeds": seeds, "span": span}
         lines.append({**about, "n_id": row.n_id, "n_ood": row.n_ood, "metrics": together})
     return lines
