@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from ood_bench import leaderboard, page
+from ood_bench import leaderboard, operating, page, verdict
 from ood_shared.report import Cell, Table, render, write_report
 from ood_shared.results.thumbnails import read_pictures, write_pictures
 from ood_shared.testing.results import result
@@ -38,15 +38,15 @@ def browser():
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    """A report of four methods on three sets, the first of them near; one method leaves no pictures, one run failed."""
+    """A report of five methods on three sets, the first of them near; one method leaves no pictures, one run failed."""
     folder = tmp_path_factory.mktemp("report")
     random = np.random.default_rng(0)
     results, pictures = [], {}
-    for number, method in enumerate(("alpha", "beta", "a_method_with_a_long_name", "delta")):
-        record, scores = result(method, number, SETS, shift=number / 2)
+    for number, method in enumerate(("alpha", "a_method_with_a_long_name", "beta", "gamma", "delta")):
+        (record, scores), again = (result(method, seed, SETS, shift=number / 2) for seed in (0, 1))
         facts = {"backbone": "common", "parameters": 78_000 + number, "epochs": 3.5, "extra_data": None}
         record["config"] = facts if number else {}
-        results.append((record, scores))
+        results += [(record, scores), again]
         if number:
             channels = 1 if number == 1 else 3
             sizes = zip(scores["names"].tolist(), np.bincount(scores["dataset"]), strict=True)
@@ -55,8 +55,9 @@ def report(tmp_path_factory):
             pictures[method] = read_pictures(folder / method, scores)
     places = leaderboard.leaderboard(results, ["novel"], random, resamples=50)
     failures = {"epsilon, seed 0": ("exit status 1", "last lines of log.txt:", "  " + "a_long_word" * 30)}
-    settings = {"id": "digits", "budget": "smoke", "ood": SETS, "seeds": [0]}
-    sections = page.sections(results, failures, "ood-bench --ood " + LONG, settings, places, pictures)
+    settings = {"id": "digits", "budget": "smoke", "ood": SETS, "seeds": [0, 1]}
+    named = verdict.decide(results, places, ["alpha", "beta"], {"delta": folder / "delta" / "model.ood"})
+    sections = page.sections(results, failures, "ood-bench --ood " + LONG, settings, places, pictures, named)
     write_report(folder / "report.html", "OOD detection on digits", sections)
     return (folder / "report.html").as_uri()
 
@@ -76,8 +77,9 @@ def visit(browser):
     """A function that opens a page and returns it, with what went wrong there in `faults`."""
     contexts = []
 
-    def open_page(url, width=DESKTOP, scheme="light"):
-        context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    def open_page(url, width=DESKTOP, scheme="light", scripts=True):
+        view = {"width": width, "height": 800}
+        context = browser.new_context(viewport=view, color_scheme=scheme, java_script_enabled=scripts)
         contexts.append(context)
         tab, faults = context.new_page(), []
         tab.on("console", lambda message: faults.append(f"console: {message.type}: {message.text}"))
@@ -195,7 +197,66 @@ def keys(found, kind):
     return [word.lower() for _, word in found]
 
 
+# The slider of the operating points
+
+
+def caught_table(tab):
+    return tab.locator("section", has=tab.get_by_role("heading", name="What is caught"))
+
+
+def shown(tab):
+    """First row of what is caught, at the rate that is shown."""
+    row = caught_table(tab).locator("tbody tr").first.locator("td").all_inner_texts()
+    return caught_table(tab).locator("output").inner_text(), row
+
+
+def expected(method, rate):
+    runs = [result(method, seed, SETS, shift=2.0) for seed in (0, 1)]  # delta is first
+    shares = operating.caught(runs, rate)
+    return operating.words_of(rate), [f"{100 * shares[ood].mean:.1f}" for ood in SETS]
+
+
+def test_the_slider_starts_at_five_percent_and_its_keys_change_the_table(visit, report):
+    tab, faults = visit(report)
+    slider = tab.get_by_role("slider", name="False alarms")
+    assert shown(tab) == expected("delta", 0.05)
+    slider.focus()
+    for key, rate in (("ArrowLeft", 0.03), ("End", 0.5), ("ArrowLeft", 0.4)):
+        tab.keyboard.press(key)
+        assert shown(tab) == expected("delta", rate)
+        assert slider.get_attribute("aria-valuetext") == operating.words_of(rate)
+    tab.keyboard.press("Home")
+    assert shown(tab) == ("0.1 %", ["–"] * 3)  # 60 ID images
+    assert faults == []
+
+
+def test_what_is_caught_is_sorted_by_what_the_slider_shows(visit, report):
+    tab, _ = visit(report)
+    tab.get_by_role("slider", name="False alarms").focus()
+    tab.keyboard.press("End")
+    head = caught_table(tab).get_by_role("columnheader", name="novel")
+    head.get_by_role("button").click()
+    cells = [float(cell) for cell in caught_table(tab).locator("tbody td:nth-child(2)").all_inner_texts()]
+    assert cells == sorted(cells, reverse=True)
+    tab.get_by_role("slider", name="False alarms").focus()
+    tab.keyboard.press("ArrowLeft")
+    assert head.get_attribute("aria-sort") is None  # other numbers now, in the old order
+
+
+def test_without_scripts_the_table_of_five_percent_stands_and_no_slider(visit, report):
+    tab, _ = visit(report, scripts=False)
+    assert shown(tab) == expected("delta", 0.05)
+    assert not caught_table(tab).locator("input").is_visible()
+
+
 # What is shown
+
+
+def test_the_figures_of_the_first_three_methods_stand_open_and_those_of_the_others_are_closed(visit, report):
+    tab, _ = visit(report)
+    folded = [title for title in tab.locator("details.folded h2").all_inner_texts() if title.startswith("Scores")]
+    assert folded == ["Scores: a_method_with_a_long_name", "Scores: alpha"]
+    assert tab.get_by_role("heading", name="Scores: delta").is_visible()
 
 
 def test_the_page_loads_nothing_and_complains_about_nothing(visit, report):
@@ -221,7 +282,7 @@ def test_a_link_of_the_contents_opens_a_folded_section_and_shows_its_title(visit
 def test_every_picture_is_loaded_and_described(visit, report):
     tab, _ = visit(report)
     found = tab.locator("img").evaluate_all("all => all.map(i => [i.complete && i.naturalWidth > 0, i.alt.length > 0])")
-    assert len(found) == 3 + 4 + 3 * 4 * 8  # ROC by set, histograms by method, eight of each set of three methods
+    assert len(found) == 3 + 5 + 4 * 4 * 8  # ROC by set, histograms by method, eight of each set of four methods
     assert all(loaded and described for loaded, described in found)
 
 
@@ -281,7 +342,8 @@ CONTRASTS = """() => {
     .filter(e => e.tagName !== "SCRIPT" && [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()))
     .map(e => {
       const [a, b] = [light(parts(getComputedStyle(e).color)), light(behind(e))];
-      return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), b, e.textContent.trim().slice(0, 40)];
+      const tinted = e.closest(".tinted") !== null;
+      return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), b, tinted, e.textContent.trim().slice(0, 40)];
     });
 }"""
 
@@ -292,8 +354,9 @@ def test_every_text_stands_out_from_what_is_behind_it(visit, report, scheme, med
     tab.emulate_media(media=medium, color_scheme=scheme)
     found = tab.evaluate(CONTRASTS)
     assert len(found) > 300
-    assert [text for contrast, _, text in found if contrast < 4.5] == []  # WCAG 2, level AA
-    brightest = max(behind for _, behind, _ in found)
+    assert [text for contrast, _, _, text in found if contrast < 4.5] == []  # WCAG 2, level AA
+    assert sum(tinted for _, _, tinted, _ in found) > 20
+    brightest = max(behind for _, behind, tinted, _ in found if not tinted)
     assert brightest < 0.05 if (scheme, medium) == ("dark", "screen") else brightest == 1
 
 
