@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from ood_shared import plots, report
 from ood_shared.errors import InputError
-from ood_shared.report import Cell, Figure, Gallery, Picture, Table, Text
+from ood_shared.report import Cell, Figure, Gallery, Picture, Slider, Table, Text
 from ood_shared.results.thumbnails import png_of
 
 PNG = png_of(np.zeros((4, 4, 3), np.uint8))
-VOID = {"meta", "img", "br"}
+VOID = {"meta", "img", "br", "input"}
 
 
 class Outline(HTMLParser):
@@ -143,6 +143,48 @@ def test_the_arrow_of_a_head_stays_with_its_word():
     assert page.of("th") == ["method", "AUPR in\N{NO-BREAK SPACE}↑", "a"]
 
 
+def sliding(**changes):
+    cells = [Cell("0.5", 0.5, stops=["0.1", "0.5", "0.9"]), Cell("–", None, stops=["–", "–", "0.2"])]
+    about = {"slider": Slider("False alarms", ["1 %", "5 %", "50 %"], 1), "sortable": True} | changes
+    return Table("T", ["name", "set"], [["a", cells[0]], ["b", cells[1]]], **about)
+
+
+def test_a_slider_has_a_label_an_output_and_starts_where_the_table_stands():
+    page = Outline(report.render("T", [sliding()]))
+    found = {tag: attributes for tag, attributes in page.tags if tag in ("label", "input", "output")}
+    assert found["input"]["type"] == "range"
+    assert (found["input"]["min"], found["input"]["max"], found["input"]["value"]) == ("0", "2", "1")
+    assert found["label"]["for"] == found["output"]["for"] == found["input"]["id"]
+    assert "hidden" in found["input"]  # until a script runs
+    assert (page.of("label"), page.of("output")) == (["False alarms"], ["5 %"])
+    cells = [attributes for tag, attributes in page.tags if tag == "td"]
+    assert [cell["data-stops"] for cell in cells] == ["0.1|0.5|0.9", "–|–|0.2"]
+    assert page.of("td") == ["0.5", "–"]
+
+
+@pytest.mark.parametrize(
+    "slider",
+    [None, Slider("s", ["1 %", "5 %"], 1), Slider("s", ["1 %", "5 %", "50 %"], 0)],
+    ids=["none", "few", "other"],
+)
+def test_cells_that_do_not_fit_the_slider_are_refused(slider):
+    with pytest.raises(InputError, match=r"Table `T` has a slider of \d positions, but the cell `0.5` has 3 texts"):
+        report.render("T", [sliding(slider=slider)])
+
+
+def test_a_tint_goes_from_white_to_a_blue_that_black_stands_out_from():
+    shares = (0.0, 0.5, 1.0, 1.5)
+    rows = [[str(share), Cell("9", 9.0, tint=share)] for share in shares] + [["none", Cell("9", 9.0)]]
+    page = Outline(report.render("T", [Table("T", ["name", "n"], rows)]))
+    styles = [attributes.get("style") for tag, attributes in page.tags if tag == "td"]
+    assert styles == ["background: #ffffff", "background: #bad9ee", *["background: #74b3dc"] * 2, None]
+
+
+def test_a_command_stands_below_its_text_to_be_copied():
+    page = Outline(report.render("T", [Text("Verdict", ["To use it:"], command="ood-detect <b>")]))
+    assert page.of("pre") == ["ood-detect <b>"]
+
+
 def test_a_gallery_shows_its_pictures_with_captions_and_descriptions():
     rows = [("near\n8 of 100", [Picture(PNG, "0.5\n3", "near, image 1"), Picture(PNG, "0.6", "near, image 2")])]
     page = Outline(report.render("Title", [Gallery("Failures", rows, note="What is below.")]))
@@ -160,6 +202,8 @@ def test_a_folded_section_shows_its_title_only():
     )
     assert page.of("h2") == ["Open", "Settings"]
     assert [tag for tag, _ in page.tags if tag in ("details", "summary", "pre")] == ["details", "summary", "pre"]
+    page = Outline(report.render("Title", [Figure("Open", PNG), Figure("Folded", PNG, folded=True)]))
+    assert [tag for tag, _ in page.tags if tag in ("details", "img")] == ["img", "details", "img"]
 
 
 def test_a_picture_that_is_no_png_is_refused():

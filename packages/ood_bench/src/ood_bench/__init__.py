@@ -4,8 +4,8 @@ Module by module: `command` is the command line, `comparison` a comparison from 
 the packages; `jobs` is one method with one seed, `processes` runs it, with a `guard` for the time after a kill, and
 `locks` keeps its folder. `launchers` starts the jobs: here, in environments of their own with `isolated`, or on a
 cluster with `slurm`, `slurm_job` on its nodes and `slurm_queue` for its own words. `summary` and `leaderboard` bring
-results together, `page` with `tables` shows them, `conclusion` writes it all down. `baselines` are plain detectors to
-compare with.
+results together, `operating` says what is caught at a rate of false alarms and `verdict` which detector to take, `page`
+with `tables` shows them, `conclusion` writes it all down. `baselines` are plain detectors to compare with.
 
 `ood-detect` is the second command: `detect_command` and `detect` fit, score and check one calibrated detector, the
 fused one (`fused` has its equations, `fused_detector` the object, `fused_bench` its row in a comparison), kept in one
