@@ -18,6 +18,7 @@ from ood_shared.thresholds import (
     p_values,
     split_groups,
 )
+from scipy import stats
 
 
 def test_examples_in_the_docstrings() -> None:
@@ -98,15 +99,55 @@ def test_classes_are_calibrated_by_themselves() -> None:
 def test_a_shifted_batch_is_noticed_and_a_like_one_is_not() -> None:
     random = np.random.default_rng(1)
     calibration = random.normal(size=1000)
-    like = check_batch(p_values(calibration, random.normal(size=500)), 0.05)
-    shifted = check_batch(p_values(calibration, random.normal(0.7, 1, size=500)), 0.05)
+    limit = fit_threshold(calibration, 0.05)
+    like = check_batch(p_values(calibration, random.normal(size=500)), limit)
+    shifted = check_batch(p_values(calibration, random.normal(0.7, 1, size=500)), limit)
     assert like.low < 0.05 < like.high
     assert like.shifted > 0.01
     assert shifted.low > 0.05
-    assert shifted.shifted < 1e-6
-    assert check_batch(np.array([0.01]), 0.05).flagged == 1
+    assert max(shifted.more, shifted.higher) < 1e-6
+    assert check_batch(np.array([0.01]), limit).flagged == 1
     with pytest.raises(InputError, match="at least one"):
-        check_batch(np.array([]), 0.05)
+        check_batch(np.array([]), limit)
+
+
+def test_a_batch_with_too_few_alarms_is_noticed() -> None:
+    random = np.random.default_rng(2)
+    calibration = random.normal(size=1000)
+    found = check_batch(p_values(calibration, random.normal(-1.5, 1, size=500)), fit_threshold(calibration, 0.05))
+    assert found.fewer < 1e-6
+    assert found.more > 0.99
+    assert found.higher > 0.99
+    assert found.shifted < 1e-5
+
+
+def test_a_large_batch_of_a_small_calibration_set_is_called_shifted_as_rarely_as_a_small_one() -> None:
+    random, called = np.random.default_rng(3), 0
+    for _ in range(200):
+        calibration = random.normal(size=100)
+        p = p_values(calibration, random.normal(size=20_000))
+        called += check_batch(p, fit_threshold(calibration, 0.05)).shifted < 0.05
+    assert called <= 20  # of 200 at 5 %: 10 expected, 20 at the 99.9 % quantile
+
+
+def test_the_number_of_alarms_is_beta_binomial() -> None:
+    # By hand: n = 3 and k = 3, so that an image is flagged when it is above all three
+    calibration = np.array([1.0, 2.0, 3.0])
+    limit = fit_threshold(calibration, 0.26)
+    one = check_batch(p_values(calibration, np.array([4.0])), limit)
+    both = check_batch(p_values(calibration, np.array([4.0, 5.0])), limit)
+    none = check_batch(p_values(calibration, np.array([0.0, 0.5])), limit)
+    assert one.more == pytest.approx(1 / 4)
+    assert both.more == pytest.approx(2 / 20)  # two of five in the first places: 2! 3! / 5!
+    assert none.fewer == pytest.approx(3 / 5)  # the largest of five is one of the first three
+    assert (one.fewer, both.fewer) == (pytest.approx(1), pytest.approx(1))
+
+
+def test_the_distance_between_both_samples_is_that_of_scipy() -> None:
+    random = np.random.default_rng(4)
+    calibration, scores = random.normal(size=300), random.normal(0.1, 1.2, size=700)
+    found = check_batch(p_values(calibration, scores), fit_threshold(calibration, 0.05)).higher
+    assert found == pytest.approx(stats.ks_2samp(calibration, scores, "greater", method="asymp").pvalue, rel=1e-9)
 
 
 def test_groups_stay_together() -> None:

@@ -1,37 +1,41 @@
 """`score` and `check` of any calibrated detector: a CSV row for each image, and whether a whole batch is shifted.
 
-status = score_step(detector, options)    # options.images, options.csv, options.resume
-status = check_step(detector, options)    # options.images
+    status = score_step(detector, options)    # options.images, options.csv, options.resume, options.data_dir
+    status = check_step(detector, options)    # options.images, options.data_dir
+
+Both hold some hundred images at a time, whatever the number of images (`streaming`). Names stand in the CSV as they
+are, quoted where they have commas, quotes or line breaks; a spreadsheet may take one that starts with = for a formula.
 """
 
 import argparse
 import csv
+import math
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import Any, Protocol, TextIO
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from ood_shared.datasets.decode import Encoded, decode, is_image
-from ood_shared.errors import InputError, MissingFileError
-from ood_shared.thresholds import Threshold, check_batch
+from ood_shared.datasets.decode import Encoded
+from ood_shared.errors import InputError
+from ood_shared.rows import COLUMNS, ID, OOD, UNREAD, Row, whole_rows
+from ood_shared.streaming import pending_images, read_items
+from ood_shared.thresholds import Alarms, Threshold, check_ranks, ranks_of
 
-COLUMNS = ("file", "score", "p_value", "decision", "class", "driver", "problem")
-BATCH = 256  # images in memory at a time
-ID, OOD, UNREAD = "ID", "OOD", "unreadable"
+BATCH = 256  # images that are judged at a time
 SHIFTED = 0.01  # p-value of a batch, below which it is called shifted
+SAME = 1e-3  # scores of one image differ by less between devices, relatively
 
 
 class Verdict(Protocol):
-    """What is said of n images; `nearest`, names of the nearest training images, may be there too."""
+    """What is said of n images."""
 
     @property
     def scores(self) -> Float[np.ndarray, " n"]:
@@ -43,19 +47,17 @@ class Verdict(Protocol):
 
     @property
     def flagged(self) -> np.ndarray:
-        """(n,), whether the score lies above the threshold."""
+        """(n,), whether an image is called OOD."""
 
     @property
     def classes(self) -> Int64[np.ndarray, " n"]:
-        """Index of the class that an image is taken for, flagged or not."""
+        """Index of the class that an image is taken for, flagged or not; -1 for none."""
 
-    @property
-    def drivers(self) -> list[str]:
-        """What drove each score."""
+    # Where a verdict has them: `drivers`, what drove each score, and `nearest`, the nearest training image of each.
 
 
 class Judge(Protocol):
-    """A detector with a threshold."""
+    """A detector with a threshold, such as `calibrated.Calibrated`."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -73,138 +75,158 @@ class Judge(Protocol):
 
 
 def score_step(detector: Judge, options: argparse.Namespace) -> int:
-    """Write a row for each image; returns 1 when some could not be read."""
-    paths = _paths(options.images)
+    """Write a row for each image; returns 1 when some could not be read, in this run or in that which it goes on with.
+
+    Args:
+        detector: to score with.
+        options: `images`, the words of `streaming.words`; `csv`, a file or `-`; `resume`; `data_dir`.
+
+    Raises:
+        InputError: a word that names nothing; a CSV of other images, of other columns or of another detector.
+    """
+    pending = pending_images(options.images, getattr(options, "data_dir", None))
     if options.csv == "-":
-        return _score(detector, paths, sys.stdout, header=True)
-    target = Path(options.csv)
-    done = _whole_rows(target) if options.resume else []
-    for name in done:
-        if next(paths, None) != name:
-            raise InputError(f"--resume: {target} has rows of other images than are named now. Name another --csv.")
-    with target.open("a" if done else "w", encoding="utf-8", newline="") as file:
-        return _score(detector, paths, file, header=not done)
+        _keep_odd_names(sys.stdout)
+        return _score(detector, pending, sys.stdout, Counter(), header=True)
+    target, done, end = Path(options.csv), Counter[str](), 0
+    if target.is_dir():
+        raise InputError(f"--csv {target} is a folder; name a file, such as {target / 'out.csv'}.")
+    if options.resume and target.is_file():
+        done, end = _skip(detector, pending, target)
+        os.truncate(target, end)
+    with target.open("a" if end else "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        return _score(detector, pending, file, done, header=not end)
 
 
 def check_step(detector: Judge, options: argparse.Namespace) -> int:
-    """Print the share of alarms and whether the batch is shifted; returns 1 when some images could not be read."""
-    limit, p, unread = detector.limit, [], 0
-    assert limit is not None  # a file has one
-    for rows in _rows(detector, _paths(options.images)):
-        p += [row.p for row in rows if row.p is not None]
-        unread += sum(row.p is None for row in rows)
-    alarms = check_batch(np.array(p), limit.alarm_rate)
-    print(f"{alarms.flagged} of {alarms.n} images flagged: {100 * alarms.flagged / alarms.n:.1f} %", end=" ")
-    print(f"[{100 * alarms.low:.1f}, {100 * alarms.high:.1f}], exact 95 % interval; promised: {limit.words()}")
-    verdict = "shifted" if alarms.shifted < SHIFTED else "not seen to be shifted"
-    print(f"the batch is {verdict}: p = {alarms.shifted:.2g} that its scores are those of calibration images")
+    """Print the share of alarms and whether the batch is shifted; returns 1 when some images could not be read.
+
+    Args:
+        detector: to score with.
+        options: `images` and `data_dir`, as in `score_step`.
+
+    Raises:
+        InputError: a word that names nothing, or no image that can be read.
+    """
+    limit = _limit(detector)
+    counts, flagged, unread = np.zeros(limit.n + 1, np.int64), 0, 0
+    for rows in _rows(detector, pending_images(options.images, getattr(options, "data_dir", None))):
+        p = np.array([row.p for row in rows if row.p is not None])
+        counts += np.bincount(ranks_of(p, limit.n), minlength=limit.n + 1)
+        flagged += sum(row.decision == OOD for row in rows)
+        unread += sum(row.decision == UNREAD for row in rows)
+        _report_problems(rows)
+    alarms = check_ranks(counts, limit, flagged)
+    print("\n".join(_words(alarms, getattr(detector, "words", limit.words)())))
     if unread:
-        print(f"{unread} files could not be read", file=sys.stderr)
+        print(f"{unread} images could not be read", file=sys.stderr)
     return 1 if unread else 0
 
 
-@dataclass(frozen=True)
-class Row:
-    """What is said of a file; only the problem where it cannot be read."""
-
-    file: str
-    score: float | None = None
-    p: float | None = None
-    decision: str = UNREAD
-    class_name: str = ""
-    driver: str = ""
-    problem: str = ""
-
-    def cells(self) -> list[str]:
-        """As `COLUMNS` has them."""
-        numbers = ["" if value is None else f"{value:.9g}" for value in (self.score, self.p)]
-        return [self.file, *numbers, self.decision, self.class_name, self.driver, self.problem]
+def _words(alarms: Alarms, promise: str) -> Iterator[str]:
+    """What is said of a batch."""
+    share = f"{alarms.flagged} of {alarms.n} images flagged: {100 * alarms.flagged / alarms.n:.1f} %"
+    yield f"{share} [{100 * alarms.low:.1f}, {100 * alarms.high:.1f}], exact 95 % interval; promised: {promise}"
+    yield f"p = {alarms.more:.2g} that images like the calibration images give so many alarms or more"
+    yield f"p = {alarms.fewer:.2g} that they give so few or fewer"
+    yield f"p = {alarms.higher:.2g} that they score so high"
+    if alarms.shifted >= SHIFTED:
+        yield f"the batch is not seen to be shifted: p = {alarms.shifted:.2g}, the smallest of three, times three"
+        return
+    smallest = min(alarms.more, alarms.fewer, alarms.higher)
+    how = "scores above those of the calibration images" if smallest == alarms.higher else "more alarms than promised"
+    how = "fewer alarms than new images give; are these training images?" if smallest == alarms.fewer else how
+    yield f"the batch is shifted: p = {alarms.shifted:.2g}, the smallest of three, times three; {how}"
 
 
-def _score(detector: Judge, paths: Iterator[str], file: TextIO, header: bool) -> int:
+def _score(detector: Judge, pending: Iterator[Encoded], file: TextIO, counts: Counter[str], header: bool) -> int:
     writer = csv.writer(file, lineterminator="\n")
     if header:
         writer.writerow(COLUMNS)
-    counts = dict.fromkeys((ID, OOD, UNREAD), 0)
-    for rows in _rows(detector, paths):
-        for row in rows:
-            counts[row.decision] += 1
-            if row.problem:
-                print(f"skipped: {row.problem}", file=sys.stderr)
+    for rows in _rows(detector, pending):
+        counts.update(row.decision for row in rows)
         writer.writerows(row.cells() for row in rows)
         file.flush()
+        _report_problems(rows)
     print(f"{counts[ID]} ID, {counts[OOD]} OOD, {counts[UNREAD]} unreadable", file=sys.stderr)
     return 1 if counts[UNREAD] else 0
 
 
-def _rows(detector: Judge, paths: Iterator[str]) -> Iterator[list[Row]]:
-    """The rows of some hundred images at a time, in order; never more than these in memory."""
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        while names := list(islice(paths, BATCH)):
-            read = list(pool.map(lambda name: _read(detector, name), names))
-            good = [pixels for pixels in read if isinstance(pixels, Tensor)]
-            verdict = detector.judge(torch.cat(good)) if good else None
-            rows, at = [], 0
-            for name, pixels in zip(names, read, strict=True):
-                if verdict is None or not isinstance(pixels, Tensor):
-                    rows.append(Row(name, problem=str(pixels)))
-                    continue
-                decision = OOD if verdict.flagged[at] else ID
-                class_name = detector.classes[int(verdict.classes[at])]
-                numbers = float(verdict.scores[at]), float(verdict.p[at])
-                rows.append(Row(name, *numbers, decision, class_name, verdict.drivers[at]))
-                at += 1
-            yield rows
+def _rows(detector: Judge, pending: Iterator[Encoded]) -> Iterator[list[Row]]:
+    """The rows of some hundred images at a time, in order."""
+
+    def prepare(pixels: UInt8[np.ndarray, "h w c"]) -> Tensor:
+        image = pixels if pixels.flags.writeable else pixels.copy()
+        return detector.prepare(torch.from_numpy(image).permute(2, 0, 1)[None])
+
+    _limit(detector)
+    items = read_items(pending, prepare)
+    while batch := list(islice(items, BATCH)):
+        good = [item.pixels for item in batch if item.pixels is not None]
+        rows = iter(_judged(detector, torch.cat(good)) if good else ())
+        yield [
+            Row(item.name, problem=item.problem) if item.pixels is None else Row(item.name, **next(rows))
+            for item in batch
+        ]
 
 
-def _read(detector: Judge, name: str) -> Tensor | str:
-    """The image at the network's size, or why it cannot be read."""
-    try:
-        pixels = decode(Encoded(0, name, Path(name)))
-    except InputError as error:
-        return str(error)
-    return detector.prepare(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None])
+def _judged(detector: Judge, images: Tensor) -> Iterator[dict[str, Any]]:
+    """What is said of each prepared image, but for its name."""
+    verdict = detector.judge(images)
+    none = [""] * len(images)
+    texts = (getattr(verdict, "drivers", None) or none, getattr(verdict, "nearest", None) or none)
+    found = zip(verdict.scores, verdict.p, verdict.flagged, verdict.classes, *texts, strict=True)
+    for score, p, flagged, number, driver, nearest in found:
+        yield {
+            "score": float(score),
+            "p": float(p),
+            "decision": OOD if flagged else ID,
+            "class_name": detector.classes[int(number)] if 0 <= int(number) < len(detector.classes) else "",
+            "driver": driver,
+            "nearest": nearest,
+        }
 
 
-def _paths(words: Sequence[str]) -> Iterator[str]:
-    """The files that are named, those of folders sorted by name, those of a list as they come.
+def _skip(detector: Judge, pending: Iterator[Encoded], target: Path) -> tuple[Counter[str], int]:
+    """Take the images from `pending` that have a row; how often each decision was made, and where the last row ends.
 
-    Raises:
-        MissingFileError: a word names nothing.
+    The first image is scored once more: rows of another detector would look like those of this one.
     """
-    for word in words:
-        if word != "-" and not Path(word).exists():
-            raise MissingFileError(f"{word} is missing; expected an image, a folder, or - for a list.")
-    return _walk(words)
+    counts, end, compared = Counter[str](), 0, False
+    for at, (row, row_end) in enumerate(whole_rows(target)):
+        end = row_end
+        if at == 0:  # the header
+            continue
+        item = next(pending, None)
+        if item is None or item.name != row.file:
+            named = "no more images are" if item is None else f"`{item.name}` is"
+            raise InputError(f"--resume: {target} has a row of `{row.file}`, {named} named now. Name another --csv.")
+        if row.score is not None and not compared:
+            compared = True
+            again = next(_rows(detector, iter([item])))[0].score
+            if again is None or not math.isclose(again, row.score, rel_tol=SAME, abs_tol=SAME**2):
+                raise InputError(
+                    f"--resume: {target} has the score {row.score:g} of `{row.file}`, this detector gives it {again}: "
+                    "another detector wrote the file, or the image has changed. Name another --csv."
+                )
+        counts[row.decision] += 1
+    return counts, end
 
 
-def _walk(words: Sequence[str]) -> Iterator[str]:
-    for word in words:
-        if word == "-":
-            yield from (line.rstrip("\n") for line in sys.stdin if line.strip())
-        elif Path(word).is_dir():
-            for at, folders, files in os.walk(word):
-                folders.sort()
-                yield from (str(Path(at) / file) for file in sorted(files) if is_image(file))
-        else:
-            yield word
+def _limit(detector: Judge) -> Threshold:
+    if detector.limit is None:
+        raise InputError("The detector has no threshold; calibrate it with an alarm rate such as 0.05.")
+    return detector.limit
 
 
-def _whole_rows(target: Path) -> list[str]:
-    """The files of the whole rows of a CSV; a last line that a kill cut short is removed.
+def _report_problems(rows: list[Row]) -> None:
+    for row in rows:
+        if row.problem:
+            print(f"skipped: {row.problem}", file=sys.stderr)
 
-    Raises:
-        InputError: the file has other columns.
-    """
-    if not target.is_file() or not target.stat().st_size:
-        return []
-    data = target.read_bytes()
-    if not data.endswith(b"\n"):
-        data = data[: data.rfind(b"\n") + 1]
-        os.truncate(target, len(data))
-    rows = list(csv.reader(data.decode("utf-8").splitlines()))
-    if not rows:
-        return []
-    if tuple(rows[0]) != COLUMNS:
-        raise InputError(f"--resume: {target} has the columns {rows[0]}, expected {list(COLUMNS)}. Name another --csv.")
-    return [row[0] for row in rows[1:]]
+
+def _keep_odd_names(file: TextIO) -> None:
+    """Let names of files that are not UTF-8 pass as they are."""
+    reconfigure = getattr(file, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="surrogateescape")

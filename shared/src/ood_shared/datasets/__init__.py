@@ -2,13 +2,13 @@
 
 Module by module: `imageset` is the result, `registry` leads from a word to it; `embedded`, `letters` and `noise` need
 no files; `mnist_family`, `catalogue`, `photographs` and `medical` are the public sets; `own` is the user's data, with
-`tree`, `archives`, `npz`, `idx` and `decode` below it; `resizing` brings sets to one shape.
+`tree`, `archives`, `npz`, `idx`, `decode` and `slices` (`dicom`, `nifti`) below it; `resizing` brings sets to one shape.
 """
 
 from ood_shared.datasets.embedded import EMBEDDED_OOD
 from ood_shared.datasets.imageset import SPLITS, ImageSet, hold_out
 from ood_shared.datasets.noise import NOISE, make_noise
-from ood_shared.datasets.registry import known_names, load, load_any_size
+from ood_shared.datasets.registry import is_known, known_names, load, load_any_size
 from ood_shared.datasets.resizing import fit, luma, resize
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "ImageSet",
     "fit",
     "hold_out",
+    "is_known",
     "known_names",
     "load",
     "load_any_size",

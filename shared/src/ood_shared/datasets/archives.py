@@ -22,7 +22,7 @@ from ood_shared.errors import InputError, MissingFileError
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 MAX_MEMBER_BYTES = 1 << 26  # 64 MiB for one encoded image
-_BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
+BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
 
 
 @runtime_checkable
@@ -70,7 +70,7 @@ def _open(path: Path) -> Iterator[Archive]:
         raise
     except FileNotFoundError:
         raise MissingFileError(f"{path} is missing; expected an archive with images.") from None
-    except _BROKEN as error:
+    except BROKEN as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(
             f"{path} is truncated, damaged or no archive of its kind ({reason}). Fetch it again."
@@ -86,8 +86,8 @@ class TarFiles:
         self.folders: list[str] = []
         for member in opened:
             if not (member.isreg() or member.isdir()):
-                raise _unsafe(where, member.name, "is a link or a device")
-            name = _safe_name(where, member.name)
+                raise unsafe(where, member.name, "is a link or a device")
+            name = safe_name(where, member.name)
             if member.isdir():
                 self.folders += [name] if name else []
             elif name in self._members:
@@ -101,7 +101,7 @@ class TarFiles:
         """See `Archive`."""
         for name, member in self._members.items():
             if name in places:
-                _check_size(self._where, name, member.size)
+                check_size(self._where, name, member.size)
                 file = self._opened.extractfile(member)
                 yield Encoded(places[name], f"{self._where}/{name}", file.read() if file else b"")
 
@@ -124,8 +124,8 @@ class ZipFiles:
         for member in sorted(opened.infolist(), key=lambda member: member.header_offset):
             kind = stat.S_IFMT(member.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise _unsafe(where, member.filename, "is a link or a device")
-            name = _safe_name(where, member.filename)
+                raise unsafe(where, member.filename, "is a link or a device")
+            name = safe_name(where, member.filename)
             if member.is_dir():
                 self.folders += [name] if name else []
             elif name in self._members:
@@ -140,25 +140,36 @@ class ZipFiles:
         """See `Archive`."""
         for name, member in self._members.items():
             if name in places:
-                _check_size(self._where, name, member.file_size)
+                check_size(self._where, name, member.file_size)
                 yield Encoded(places[name], f"{self._where}/{name}", self._opened.read(member))
 
 
-def _safe_name(where: str, name: str) -> str:
+def safe_name(where: str, name: str) -> str:
+    """The name of a member without a leading `./`.
+
+    Raises:
+        InputError: it would lead out of the folder into which it is unpacked.
+    """
     slashed = name.replace("\\", "/")
     windows = PureWindowsPath(name)
     if slashed.startswith("/") or windows.drive or windows.root:
-        raise _unsafe(where, name, "has an absolute path")
+        raise unsafe(where, name, "has an absolute path")
     if ".." in slashed.split("/"):
-        raise _unsafe(where, name, "leads out of its folder")
+        raise unsafe(where, name, "leads out of its folder")
     clean = PurePosixPath(slashed).as_posix()
     return "" if clean == "." else clean
 
 
-def _unsafe(where: str, member: str, what: str) -> InputError:
+def unsafe(where: str, member: str, what: str) -> InputError:
+    """The error for a member that could reach outside a folder."""
     return InputError(f"{where} is refused: its member `{member}` {what}. Pack only folders and image files.")
 
 
-def _check_size(where: str, name: str, size: int) -> None:
+def check_size(where: str, name: str, size: int) -> None:
+    """Refuse a member that is too large for an image.
+
+    Raises:
+        InputError: it is.
+    """
     if size > MAX_MEMBER_BYTES:
         raise InputError(f"{where} holds `{name}` of {size} bytes; one image may have at most {MAX_MEMBER_BYTES}.")

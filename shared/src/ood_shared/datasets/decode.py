@@ -30,12 +30,12 @@ _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, st
 class Encoded(NamedTuple):
     """An image to decode: its place in the result, its name for messages, and where it is.
 
-    That is the encoded file, its path, or a function that gives the pixels, uint8 (height, width, 1 or 3): a slice.
+    That is the encoded file, its path, the pixels, uint8 (height, width, 1 or 3), or a function that gives them.
     """
 
     place: int
     name: str
-    data: bytes | Path | Callable[[], npt.NDArray[np.uint8]]
+    data: bytes | Path | npt.NDArray[np.uint8] | Callable[[], npt.NDArray[np.uint8]]
 
 
 def is_image(name: str) -> bool:
@@ -81,7 +81,10 @@ def decode_all(
 
 def decode(item: Encoded, size: int | None = None, channels: int | None = None) -> npt.NDArray[np.uint8]:
     """One image as (height, width, channels); see `decode_all`."""
-    pixels = item.data() if callable(item.data) else _decode_file(item.name, item.data)
+    if isinstance(item.data, bytes | Path):
+        pixels = _decode_file(item.name, item.data)
+    else:
+        pixels = item.data if isinstance(item.data, np.ndarray) else item.data()
     if channels in (None, pixels.shape[2]) and size is None:
         return pixels
     image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)

@@ -17,7 +17,7 @@ from ood_shared.datasets.imageset import SPLITS, ImageSet, missing_split
 from ood_shared.errors import InputError, MissingFileError
 
 MAX_CLASSES = 100_000  # a label beyond that is not a class
-_UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError)
+UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError)
 
 
 class Header(NamedTuple):
@@ -25,6 +25,7 @@ class Header(NamedTuple):
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    by_columns: bool = False  # Fortran order
 
 
 def load_npz(
@@ -86,7 +87,7 @@ def read_headers(path: Path) -> dict[str, Header]:
                 with archive.open(member) as file:
                     version = npy.read_magic(file)
                     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-                    shape, _, dtype = read(file)
+                    shape, by_columns, dtype = read(file)
                     stored = member.file_size - file.tell()
                 array = member.filename.removesuffix(".npy")
                 if dtype.hasobject:
@@ -96,12 +97,12 @@ def read_headers(path: Path) -> dict[str, Header]:
                     )
                 if math.prod(shape) * dtype.itemsize != stored:
                     raise InputError(f"{path} is damaged: `{array}` should be {dtype} {shape}, found {stored} bytes.")
-                headers[array] = Header(shape, dtype)
+                headers[array] = Header(shape, dtype, by_columns)
     except FileNotFoundError:
         raise MissingFileError(f"{path} is missing; expected a six-array .npz.") from None
     except InputError:
         raise
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise InputError(
             f"{path} is truncated, damaged or no .npz ({_one_line(error)}). Write or fetch it again."
         ) from error
@@ -131,7 +132,7 @@ def _read(path: Path, array: str) -> npt.NDArray[Any]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return np.asarray(arrays[array])
-    except (*_UNREADABLE, KeyError) as error:
+    except (*UNREADABLE, KeyError) as error:
         raise InputError(f"{path}: `{array}` is damaged ({_one_line(error)}). Write or fetch it again.") from error
 
 

@@ -126,18 +126,10 @@ def _load_list(path: Path, split: str, root: Path, name: str, size: int | None, 
     path = _list_of_split(path, split)
     files, labels = [], []
     for number, line in enumerate(_lines(path), start=1):
-        words = line.rsplit(maxsplit=1)
-        if not words:
-            continue
-        if len(words) != 2 or not re.fullmatch(r"-1|\d{1,6}", words[1]):
-            raise InputError(
-                f"{path}, line {number}: `{line.strip()[:80]}`; expected `relative/path label`, label -1 or more."
-            )
-        relative = PurePosixPath(words[0].strip())
-        if relative.is_absolute() or ".." in relative.parts:
-            raise InputError(f"{path}, line {number}: `{relative}` leads out of {root}; expected a path below it.")
-        files.append((f"{path.name}, line {number}: {root / relative}", root / relative))
-        labels.append(int(words[1]))
+        found = parse_line(line, f"{path}, line {number}", root)
+        if found is not None:
+            files.append((f"{path.name}, line {number}: {root / found[0]}", root / found[0]))
+            labels.append(found[1])
     if not files:
         raise InputError(f"{path} lists no images; expected lines of `relative/path label`.")
     if min(labels) < 0 < max(labels) + 1:
@@ -145,6 +137,28 @@ def _load_list(path: Path, split: str, root: Path, name: str, size: int | None, 
     classes = tuple(str(number) for number in range(max(labels) + 1)) or ("unlabelled",)
     images = decode_all(numbered(files), len(files), size, channels)
     return ImageSet(images, np.maximum(np.array(labels, dtype=np.int64), 0), classes, LICENCE, name)
+
+
+def parse_line(line: str, where: str, root: Path) -> tuple[PurePosixPath, int] | None:
+    """Path and label of a line of an image list; None for an empty one.
+
+    Args:
+        line: `relative/path label`.
+        where: for messages.
+        root: folder from which the path starts.
+
+    Raises:
+        InputError: another form, or a path that leads out of the folder.
+    """
+    words = line.rsplit(maxsplit=1)
+    if not words:
+        return None
+    if len(words) != 2 or not re.fullmatch(r"-1|\d{1,6}", words[1]):
+        raise InputError(f"{where}: `{line.strip()[:80]}`; expected `relative/path label`, label -1 or more.")
+    relative = PurePosixPath(words[0].strip())
+    if relative.is_absolute() or ".." in relative.parts:
+        raise InputError(f"{where}: `{relative}` leads out of {root}; expected a path below it.")
+    return relative, int(words[1])
 
 
 def _list_of_split(path: Path, split: str) -> Path:

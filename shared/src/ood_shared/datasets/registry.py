@@ -22,6 +22,12 @@ def known_names() -> list[str]:
     return [*EMBEDDED, *NOISE, *FAMILY, *ARRAY_SETS, *PHOTOGRAPHS, *MEDICAL]
 
 
+def is_known(word: str) -> bool:
+    """Whether `load` takes the word for a name, in any case, and not for a path."""
+    name = ALIASES.get(word.lower(), word.lower())
+    return name in known_names() or parse_name(name) is not None
+
+
 def load(
     name_or_path: str,
     split: str = "test",
