@@ -1,5 +1,6 @@
 """Which detector is named, by which rule, and what is said of it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,12 @@ def test_a_fused_detector_that_failed_is_named_as_missing():
     found = verdict({"strong": 4.0}, asked=["strong", "fused"])
     assert found.paragraphs()[0] == "fused, which the rule names, failed."
     assert found.record(Path())["missing"] is not None
+
+
+def test_a_training_of_seconds_is_not_recommended_for_use():
+    found = verdict({"fused": 1.0})
+    assert any("before using it" in line for line in found.paragraphs())
+    assert not any("before using it" in line for line in replace(found, budget="quick").paragraphs())
 
 
 def test_no_result_gives_no_verdict():

@@ -240,13 +240,14 @@ def _quantiles(reference: npt.NDArray[np.float64], scores: npt.NDArray[np.float6
 def _drawn_points(
     fpr: npt.NDArray[np.float64], tpr: npt.NDArray[np.float64], begin: float
 ) -> Int[np.ndarray, " points"]:
-    """Both ends of a curve, and the points next to even steps of both axes, as they are drawn."""
-    if len(fpr) <= MOST_POINTS:
-        return np.arange(len(fpr))
-    steps = MOST_POINTS // 2 - 2
+    """The points of a curve from the left edge on, which is `begin`: of many, those next to even steps of both axes."""
+    first, last = int(np.searchsorted(fpr, begin, side="right")) - 1, len(fpr) - 1
+    if last - first < MOST_POINTS:
+        return np.arange(first, last + 1)
+    steps = MOST_POINTS // 2 - 1
     across = np.searchsorted(fpr, np.geomspace(begin, 1, steps), side="right") - 1
-    upwards = np.searchsorted(tpr, np.linspace(0, 1, steps))
-    return np.unique(np.concatenate(([0], across, upwards, [len(fpr) - 1])))
+    upwards = np.searchsorted(tpr, np.linspace(tpr[first], 1, steps))
+    return np.unique(np.clip(np.concatenate(([first], across, upwards, [last])), first, last))
 
 
 def _to_pixels(images: npt.NDArray[Any] | torch.Tensor) -> npt.NDArray[Any]:

@@ -33,6 +33,7 @@ class Verdict:
         missing: what should have been named but has no result; empty when nothing.
         caught: by OOD set, the share above the threshold for `RATE` false alarms; empty with too few ID images.
         seeds: of its runs.
+        budget: of its trainings.
         file: its detector in a file, of the first seed that left one; None where none did.
         beaten_by: methods whose mean AUROC is clearly ahead, and how far.
     """
@@ -42,6 +43,7 @@ class Verdict:
     missing: str
     caught: Mapping[str, Caught]
     seeds: tuple[int, ...]
+    budget: str
     file: Path | None
     beaten_by: Mapping[str, Share]
 
@@ -61,6 +63,7 @@ class Verdict:
             "alarm_rate": RATE,
             "caught": {ood: {"mean": c.mean, "low": c.low, "high": c.high} for ood, c in self.caught.items()},
             "seeds": list(self.seeds),
+            "budget": self.budget,
             "file": None if self.file is None else self.file.relative_to(folder).as_posix(),
             "command": self.command,
             "beaten_by": {method: share.record() for method, share in self.beaten_by.items()},
@@ -73,6 +76,10 @@ class Verdict:
             said.insert(0, self.missing)
         said.append(self._catches())
         said += [self._ahead(method, share) for method, share in self.beaten_by.items()]
+        if self.budget == "smoke":
+            said.append(
+                "Its budget was smoke, a training of seconds: train with --budget quick or full before using it."
+            )
         if self.file is not None:
             said.append(
                 f"The file of {'its first' if len(self.seeds) > 1 else 'its'} training: {self.file}. To use it:"
@@ -123,4 +130,5 @@ def decide(
             missing = f"{fused_bench.NAME}, which the rule names, failed."
     own = sorted((result for result in results if result[0]["method"] == method), key=lambda result: result[0]["seed"])
     seeds = tuple(record["seed"] for record, _ in own)
-    return Verdict(method, why, missing, caught(own), seeds, files.get(method), finished[method].beaten_by)
+    budget, beaten_by = own[0][0]["budget"], finished[method].beaten_by
+    return Verdict(method, why, missing, caught(own), seeds, budget, files.get(method), beaten_by)
