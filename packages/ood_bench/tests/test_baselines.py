@@ -5,12 +5,16 @@ import json
 import numpy as np
 import pytest
 import torch
-from ood_bench import baseline_detectors, baselines, command, methods
+from ood_bench import baseline_detector, baseline_training, baselines, command, methods
+from ood_bench.baseline_rules import RULES
+from ood_shared import model_file
 from ood_shared.backbone import SmallResNet
-from ood_shared.contract import Common
-from ood_shared.datasets.benchmark import Benchmark
+from ood_shared.contract import Common, Request
+from ood_shared.datasets import load
+from ood_shared.datasets.benchmark import Benchmark, read_benchmark
+from ood_shared.detector_state import State
 from ood_shared.errors import InputError
-from ood_shared.results.record import read_result
+from ood_shared.results.record import read_result, split_scores
 from ood_shared.scores import energy, max_logit, msp
 from ood_shared.training import Compute
 
@@ -31,13 +35,17 @@ def passed():
     torch.manual_seed(0)
     network = SmallResNet(3).eval()
     images = torch.randint(0, 256, (90, 3, 32, 32), dtype=torch.uint8)
-    return network, images, baseline_detectors.one_pass(network, images, "fp32")
+    return network, images, baseline_training.one_pass(network, images, "fp32")
+
+
+def detector_of(name: str, passed) -> baseline_detector.BaselineDetector:
+    network, _, fit = passed
+    fitted = RULES[name].fit(network, fit, torch.arange(90) % 3)
+    return baseline_detector.BaselineDetector(name, network, fitted, ("a", "b", "c"), (8, 8))
 
 
 def scores_of(name: str, passed) -> torch.Tensor:
-    network, images, (features, logits) = passed
-    score = baseline_detectors.DETECT[name](network, (features, logits), torch.arange(90) % 3)
-    return score(images, features, logits)
+    return detector_of(name, passed).outputs(passed[1])[0].float()
 
 
 @pytest.mark.parametrize(("name", "own"), [("msp", msp), ("max_logit", max_logit), ("energy", energy)])
@@ -70,23 +78,23 @@ def test_react_is_the_energy_of_clipped_features(passed):
 def test_one_pass_gives_what_the_network_gives(passed):
     network, images, (features, logits) = passed
     with torch.no_grad():
-        torch.testing.assert_close(logits, network(baseline_detectors.normalised(images)), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(logits, network(baseline_training.normalised(images)), rtol=1e-4, atol=1e-4)
     assert float(features.min()) >= 0
 
 
 def test_noise_is_normalised_in_the_scale_of_0_to_1():
     images = torch.full((1, 3, 2, 2), 255, dtype=torch.uint8)
-    assert torch.equal(baseline_detectors.normalised(images), baseline_detectors.normalised(torch.ones(1, 3, 2, 2)))
+    assert torch.equal(baseline_training.normalised(images), baseline_training.normalised(torch.ones(1, 3, 2, 2)))
 
 
 def test_the_classifier_learns_what_can_be_learnt():
     labels = torch.arange(120) % 2
     images = (labels * 200)[:, None, None, None].expand(-1, 3, 32, 32).to(torch.uint8).contiguous()
     benchmark = Benchmark(images, labels, images, labels, ("dark", "bright"), {})
-    network = baseline_detectors.train(
+    network = baseline_training.train(
         benchmark, SMALL, 0, Compute(torch.device("cpu")), torch.Generator().manual_seed(0)
     )
-    predicted = baseline_detectors.one_pass(network, images, "fp32")[1].argmax(dim=1)
+    predicted = baseline_training.one_pass(network, images, "fp32")[1].argmax(dim=1)
     assert torch.equal(predicted, labels)
 
 
@@ -98,6 +106,67 @@ def test_each_detector_has_a_result_of_its_own_from_one_classifier(small):
     assert first["checkpoint_sha256"] == second["checkpoint_sha256"]
     assert first["id_accuracy"] == second["id_accuracy"]
     assert first["config"]["parameters"] == sum(p.numel() for p in SmallResNet(10).parameters())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A bench of all detectors on half of a second's training."""
+    out = tmp_path_factory.mktemp("baselines")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(baselines.COMMON, "smoke", SMALL)
+        words = ["--id", "digits", "--ood", "letters,gaussian", "--output-dir", str(out), "--device", "cpu"]
+        assert baselines.main(words) == 0
+    return out
+
+
+@pytest.mark.parametrize("name", baselines.DETECTORS)
+def test_the_file_of_every_detector_gives_the_scores_of_its_run_to_the_bit(folder, name):
+    record, arrays = read_result(folder / name)
+    generator = torch.Generator().manual_seed(0)
+    benchmark = read_benchmark(Request("digits", "letters,gaussian"), 32, 3, generator, 120, 40)
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    loaded = model_file.load(folder / name / "model.ood", "cpu")
+    assert torch.equal(torch.rand(1), expected)  # the caller's generator was not moved
+    for images, scores in zip(benchmark.scored("digits").values(), split_scores(arrays), strict=True):
+        assert (loaded.outputs(images)[0].numpy() == scores).all()
+    assert (loaded.scores == split_scores(arrays)[0]).all()
+    assert loaded.about["method"] == name == record["method"]
+    assert 0 < loaded.alarm_rate <= 0.05 < 1
+    assert loaded.detector.native == (8, 8)
+
+
+@pytest.mark.parametrize("name", baselines.DETECTORS)
+def test_a_score_does_not_depend_on_the_images_beside_it(passed, name):
+    detector, images = detector_of(name, passed), load("digits", "test").images[:20]
+    whole = detector.score(images)
+    assert (np.concatenate([detector.score(images[:7]), detector.score(images[7:])]) == whole).all()
+
+
+@pytest.mark.parametrize("name", baselines.DETECTORS)
+def test_a_state_that_was_forged_is_refused_in_words(passed, name):
+    good = detector_of(name, passed).state()
+    cpu = torch.device("cpu")
+    again = baseline_detector.restore(plain(good), cpu)
+    assert torch.equal(again.outputs(passed[1])[0], detector_of(name, passed).outputs(passed[1])[0])
+    for part in ("network.fc.weight", *(part for part in good.tensors if part.startswith("fitted."))):
+        lacking = {key: value for key, value in good.tensors.items() if key != part}
+        with pytest.raises(InputError, match=part.split(".", 1)[1] if part.startswith("network") else part):
+            baseline_detector.restore(plain(good, tensors=lacking), cpu)
+        with pytest.raises(InputError, match="expected"):
+            baseline_detector.restore(plain(good, tensors={**good.tensors, part: torch.zeros(2, 3, 4)}), cpu)
+    for word, value in (("rule", "mps"), ("network", "resnet18"), ("precision", "fp8"), ("native", [8, -8])):
+        with pytest.raises(InputError, match=f"`{word}` is .*expected"):
+            baseline_detector.restore(plain(good, **{word: value}), cpu)
+    with pytest.raises(InputError, match="preprocessing"):
+        baseline_detector.restore(plain(good, preprocessing={"side": 64}), cpu)
+
+
+def plain(state, tensors=None, **settings):
+    """The state as a file gives it, with other parts."""
+    read = json.loads(json.dumps({**state.settings, **settings}))
+    return State(state.kind, state.classes, read, state.tensors if tensors is None else tensors)
 
 
 def test_an_unknown_detector_comes_with_the_nearest_name(small, capsys):

@@ -5,11 +5,12 @@
     classes = calibrated.predict(images)                           # -1 where an image is flagged
 
 By class (`by_class`), an image is compared with the calibration images that were taken for the same class, so that the
-rate holds for every class by itself and not only on average.
+rate holds for every class by itself and not only on average. One that is taken for none, such as for a background, is
+compared with all of them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -136,21 +137,26 @@ class Calibrated:
 
     def predict(self, images: Images, batch_size: int = BATCH) -> Int64[np.ndarray, " n"]:
         """The class of each image; -1 where it is flagged, or where the detector has no classes."""
-        scores, classes = outputs_of(self, images, self.prepare, batch_size)
-        return np.where(self._flagged(Examined(scores, classes)), -1, classes)
+        found = _named(Examined(*outputs_of(self, images, self.prepare, batch_size)), self.classes)
+        return np.where(self._flagged(found), -1, found.classes)
 
     def outputs(self, images: Tensor, batch_size: int = BATCH) -> Outputs:
         """Scores and classes of prepared images."""
         return self.detector.outputs(images, batch_size)
 
     def _p(self, found: Examined) -> Float[np.ndarray, " n"]:
+        p = p_values(self.scores, found.scores)
         if self.by_class:
-            return class_p_values(self.scores, self.taken_for, found.scores, found.classes)
-        return p_values(self.scores, found.scores)
+            own = found.classes >= 0
+            p[own] = class_p_values(self.scores, self.taken_for, found.scores[own], found.classes[own])
+        return p
 
     def _flagged(self, found: Examined) -> np.ndarray:
-        values = np.array([limit.value for limit in self.limits])
-        return np.asarray(found.scores > (values[found.classes] if self.by_class else values[0]))
+        if not self.by_class:
+            return np.asarray(found.scores > self.limit.value)
+        of_none = fit_threshold(self.scores, self.alarm_rate).value
+        values = np.array([*(limit.value for limit in self.limits), of_none])  # class -1 is the last
+        return np.asarray(found.scores > values[found.classes])
 
 
 def examine(detector: Detector, images: Tensor, batch_size: int = BATCH) -> Examined:
@@ -169,7 +175,7 @@ def examine(detector: Detector, images: Tensor, batch_size: int = BATCH) -> Exam
         raise InputError(
             f"{int(np.isnan(found.scores).sum())} of {len(images)} scores are NaN: the weights are broken."
         )
-    return found
+    return _named(found, detector.classes)
 
 
 def calibrate(
@@ -197,12 +203,17 @@ def calibrate(
     scores = np.asarray(scores, dtype=np.float64)
     taken = np.full(len(scores), -1) if taken_for is None else np.asarray(taken_for, dtype=np.int64)
     if not by_class:
-        limits = (fit_threshold(scores, alarm_rate),)
+        limits: tuple[Threshold, ...] = (fit_threshold(scores, alarm_rate),)
     elif len(detector.classes) < 2:
         raise InputError("A threshold by class needs two classes or more; leave it out.")
     else:
         limits = _by_class(detector.classes, scores, taken, alarm_rate)
     return Calibrated(detector, scores, taken, limits, dict(about or {}))
+
+
+def _named(found: Examined, classes: Sequence[str]) -> Examined:
+    """With -1 where a class is none of the names, such as the background of some classifiers."""
+    return replace(found, classes=np.where(found.classes < len(classes), found.classes, -1))
 
 
 def _by_class(

@@ -239,7 +239,7 @@ def run_within_budget(
     compute: Compute,
     output_dir: str | Path | None,
 ) -> None:
-    """Read the images, train, score; leaves `result.json`, `scores.npz` and `pictures.npz` in the folder.
+    """Read the images, train, score; leaves `result.json`, `scores.npz`, `pictures.npz`, `model.ood` in the folder.
 
     Args:
         method: whose it is.
@@ -252,6 +252,11 @@ def run_within_budget(
     Raises:
         InputError: no folder, or what reading and training refuse.
     """
+    from ood_shared.run_model import (
+        MODEL,
+        write_model,
+    )  # which knows detectors, as this module does not know their files
+
     if output_dir is None:
         raise InputError("--output-dir is missing: the folder for result.json, scores.npz and the trained network.")
     folder = Path(output_dir)
@@ -288,6 +293,9 @@ def run_within_budget(
         write_pictures(folder, arrays, benchmark.scored(request.id), benchmark.classes)
         result |= {"other_scores": others} if others else {}
         result |= trained.entries(result, arrays) if trained.entries is not None else {}
+        if trained.checkpoint != folder / MODEL:  # else the training wrote it, with a calibration of its own
+            about = {"method": method.name, "paper": method.paper}
+            write_model(folder, trained.detector, arrays, request, benchmark, about)
         write_result(folder, result, arrays)
         print_metrics(result)
 

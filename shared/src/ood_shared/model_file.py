@@ -10,25 +10,26 @@ them), classes, the threshold with its promise, what it was made from. A kind is
     oodgen = "oodgen.detector:restore"
 
 called as `restore(state, device)` with what the detector's `state()` gave. A file opens in any version that knows its
-`format`; another one is refused with a line.
+`format`; another one is refused with a line. What a file holds is believed in nothing: tensors are checked against the
+network that its card names (`State.fill`, `State.tensor`), its thresholds against its calibration scores.
 """
 
 import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
-from torch import Tensor
 
 from ood_shared import runs
-from ood_shared.calibrated import Calibrated
+from ood_shared.calibrated import Calibrated, calibrate
 from ood_shared.checkpoints import kept_generators
+from ood_shared.detector_state import Savable, State
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError, MissingFileError
 from ood_shared.files import atomic_path
@@ -41,35 +42,9 @@ MOST_CARD, MOST_TENSORS = 1 << 22, 1 << 32  # bytes, so that a forged file canno
 DATE = (1980, 1, 1, 0, 0, 0)  # of the entries: the same detector gives the same bytes
 SCORES, TAKEN = "calibration.scores", "calibration.taken_for"
 OWN = "detector."  # prefix of the detector's tensors
+BROKEN = (KeyError, TypeError, IndexError, AttributeError, ValueError, RuntimeError, OverflowError, AssertionError)
 
-
-@dataclass(frozen=True)
-class State:
-    """A detector as data.
-
-    Attributes:
-        kind: name of an entry point in the group `ood_shared.detectors`.
-        classes: names of the ID classes.
-        settings: JSON values: all that is no tensor.
-        tensors: by name; of any dtype that safetensors knows.
-    """
-
-    kind: str
-    classes: tuple[str, ...]
-    settings: Mapping[str, Any]
-    tensors: Mapping[str, Tensor] = field(repr=False)
-
-    def below(self, prefix: str) -> dict[str, Tensor]:
-        """The tensors whose names start so, without it: `network.` for a state dict."""
-        return {name.removeprefix(prefix): value for name, value in self.tensors.items() if name.startswith(prefix)}
-
-
-@runtime_checkable
-class Savable(Protocol):
-    """A detector that can be kept in a file."""
-
-    def state(self) -> State:
-        """The detector as data; `restore` of its package makes it again, equal to the bit on the same machine."""
+__all__ = ["Savable", "State", "load", "read_card", "save"]
 
 
 def save(path: str | Path, calibrated: Calibrated) -> None:
@@ -85,6 +60,7 @@ def save(path: str | Path, calibrated: Calibrated) -> None:
     card = {
         "format": FORMAT,
         "kind": state.kind,
+        "package": _package(state.kind),
         "classes": list(state.classes),
         "thresholds": [asdict(limit) for limit in calibrated.limits],
         "promise": calibrated.words(),
@@ -110,22 +86,30 @@ def load(path: str | Path, device: str = "auto") -> Calibrated:
         MissingFileError: the file is not there.
         InputError: it is no such file, of another format, damaged, or of a package that is not installed.
     """
-    path = Path(path)
+    path, on = Path(path), resolve_device(device)
     parts = _parts(path)
     card = _card(path, parts[CARD])
+    restore = _restorer(path, card)
     try:
         tensors = safetensors.torch.load(parts[TENSORS])
         own = {name.removeprefix(OWN): value for name, value in tensors.items() if name.startswith(OWN)}
-        state = State(card["kind"], tuple(card["classes"]), card["settings"], own)
+        state = State(card["kind"], _names(card["classes"]), dict(card["settings"]), own)
+        detector = restore(state, on)
         limits = tuple(Threshold(**limit) for limit in card["thresholds"])
-        detector = _restorer(path, state.kind)(state, resolve_device(device))
-        return Calibrated(detector, tensors[SCORES].numpy(), tensors[TAKEN].numpy(), limits, card["about"])
-    except SafetensorError as error:
-        raise InputError(f"{path} is damaged ({error}). Make or fetch it again.") from None
-    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
+        scores, taken = tensors[SCORES], tensors[TAKEN]
+        if scores.dtype != torch.float64 or taken.dtype != torch.int64 or not scores.shape == taken.shape:
+            raise InputError(f"`{SCORES}` and `{TAKEN}` do not fit together.")
+        named = {"alarm_rate": limits[0].alarm_rate, "by_class": len(limits) > 1, "about": card["about"]}
+        found = calibrate(detector, scores.numpy(), taken.numpy(), **named)
+        if found.limits != limits:
+            raise InputError("the thresholds do not follow from the calibration scores.")
+    except (MissingFileError, torch.OutOfMemoryError):
+        raise
+    except (InputError, SafetensorError) as error:
+        raise InputError(f"{path} is damaged, or made by another version: {error} Make or fetch it again.") from None
+    except BROKEN as error:
         raise InputError(f"{path} is damaged: {error!r}. Make or fetch it again.") from None
+    return found
 
 
 def read_card(path: str | Path) -> dict[str, Any]:
@@ -141,7 +125,7 @@ def read_card(path: str | Path) -> dict[str, Any]:
 def _card(path: Path, data: bytes) -> dict[str, Any]:
     try:
         card = json.loads(data)
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is damaged: its {CARD} is no JSON ({error}). Make or fetch it again.") from None
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         found = f"format {card.get('format')}" if isinstance(card, dict) else "no card"
@@ -149,14 +133,29 @@ def _card(path: Path, data: bytes) -> dict[str, Any]:
     return card
 
 
-def _restorer(path: Path, kind: str) -> Any:
-    for point in metadata.entry_points(group=GROUP):
+def _restorer(path: Path, card: Mapping[str, Any]) -> Any:
+    kind = card.get("kind")
+    for point in _entry_points():
         if point.name == kind:
             return point.load()
-    package = kind.replace("_", "-")
     raise InputError(
-        f"{path} holds a detector of the kind `{kind}`, whose package is not installed. Install {package}."
+        f"{path} holds a detector of the kind `{kind}`, of the package `{card.get('package')}` by its own words, which "
+        "is not installed. Install that."
     )
+
+
+def _entry_points() -> metadata.EntryPoints:
+    return metadata.entry_points(group=GROUP)
+
+
+def _package(kind: str) -> str | None:
+    return next((point.dist.name for point in _entry_points() if point.name == kind and point.dist is not None), None)
+
+
+def _names(classes: Any) -> tuple[str, ...]:
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise InputError("`classes` is no list of names.")
+    return tuple(classes)
 
 
 def _parts(path: Path) -> dict[str, bytes]:
@@ -164,9 +163,13 @@ def _parts(path: Path) -> dict[str, bytes]:
         raise MissingFileError(f"{path} is missing; expected a detector's file, such as model.ood.")
     try:
         with zipfile.ZipFile(path) as archive:
-            sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
-            if set(sizes) != {CARD, TENSORS} or sizes[CARD] > MOST_CARD or sizes[TENSORS] > MOST_TENSORS:
+            entries = archive.infolist()
+            sizes = {entry.filename: entry.file_size for entry in entries}
+            if sorted(entry.filename for entry in entries) != [CARD, TENSORS]:
                 raise InputError(f"{path} is no detector: expected {CARD} and {TENSORS}, found {sorted(sizes)[:5]}.")
+            packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)  # could unpack to any size
+            if packed or sizes[CARD] > MOST_CARD or sizes[TENSORS] > MOST_TENSORS:
+                raise InputError(f"{path} is no detector: its parts are compressed or too large, {sizes} bytes.")
             return {name: archive.read(name) for name in sizes}
     except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
         raise InputError(f"{path} is no detector's file, or damaged ({error}).") from None

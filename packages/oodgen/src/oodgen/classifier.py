@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from oodgen.initialise import keras_init
 from oodgen.vae import PIXELS, SIDE
 
+ARCHITECTURES = ("doc", "paper", *NETWORKS)
 KERAS_EPSILON = 1e-7  # Keras clips probabilities to [epsilon, 1 - epsilon] in its cross-entropies
 
 
@@ -30,6 +31,7 @@ class OutlierClassifier(nn.Module, ABC):
 
     fc1: nn.Linear
     fc2: nn.Linear
+    architecture: str  # in ARCHITECTURES
 
     def __init__(self, n_classes: int = 10) -> None:
         super().__init__()
@@ -60,6 +62,8 @@ class OutlierClassifier(nn.Module, ABC):
 class Classifier(OutlierClassifier):
     """The documented network: 94,091 parameters for 10 classes."""
 
+    architecture = "doc"
+
     def __init__(self, n_classes: int = 10) -> None:
         super().__init__(n_classes)
         self.conv1 = nn.Conv2d(1, 32, 3, stride=2, padding=1)
@@ -77,6 +81,8 @@ class Classifier(OutlierClassifier):
 
 class PaperClassifier(OutlierClassifier):
     """The network of the authors' notebooks: 1,200,011 parameters for 10 classes."""
+
+    architecture = "paper"
 
     def __init__(self, n_classes: int = 10) -> None:
         super().__init__(n_classes)
@@ -105,6 +111,7 @@ class CommonClassifier(OutlierClassifier):
     def __init__(self, n_classes: int = 10, blocks: int = 1) -> None:
         super().__init__(n_classes)
         self.network = SmallResNet(n_classes + 1, 1, blocks)
+        self.architecture = next(name for name, count in NETWORKS.items() if count == blocks)
 
     def features(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch 64"]:
         """Penultimate features, after the ReLU and averaged over the map."""

@@ -3,15 +3,20 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int64, UInt8
 from ood_shared.datasets import resize
 from ood_shared.detector import BATCH, Outputs, outputs_of, within_threshold
+from ood_shared.detector_state import State
 from ood_shared.images import Images
+from ood_shared.process import PRECISIONS
 from torch import Tensor
 
-from oodgen.classifier import OutlierClassifier
+from oodgen.classifier import ARCHITECTURES, OutlierClassifier, build_classifier
 from oodgen.data.folders import SIDE
 from oodgen.scores import KINDS, logits_of, ood_score, predicted_classes
+
+KIND = "oodgen"  # of a file; the name of the entry point
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,37 @@ class OodgenDetector:
     def prepare(self, pixels: UInt8[Tensor, "k c h w"]) -> UInt8[Tensor, "k 1 28 28"]:
         """Images of any size and colour as 28 x 28 grey, as `oodgen prepare --resize` makes them."""
         return as_grey(pixels, self.native)
+
+    def state(self) -> State:
+        """The detector as data, for `ood_shared.model_file`; `restore` makes it again."""
+        settings = {
+            "network": self.network.architecture,
+            "score": self.kind,
+            "mean": self.mean,
+            "std": self.std,
+            "native": self.native,
+            "precision": self.precision,
+        }
+        weights = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        return State(KIND, self.classes, settings, weights)
+
+
+def restore(state: State, device: torch.device) -> OodgenDetector:
+    """The detector of a file.
+
+    Raises:
+        InputError: what the file holds makes none.
+    """
+    network = state.fill(build_classifier(state.word("network", ARCHITECTURES), len(state.classes)))
+    return OodgenDetector(
+        network.to(device),
+        state.classes,
+        state.number("mean"),
+        state.number("std"),
+        state.word("score", KINDS),
+        precision=state.word("precision", PRECISIONS),
+        native=state.native(),
+    )
 
 
 def as_grey(pixels: UInt8[Tensor, "k c h w"], native: tuple[int, int] | None = None) -> UInt8[Tensor, "k 1 28 28"]:

@@ -30,6 +30,7 @@ class Benchmark:
         ood: outlier sets by name, the novel classes first: uint8, or float32 in the scale of [0, 1] for noise.
         native: height and width of the ID images as they were stored, at most `side`; to reduce other images by.
         mirror: whether common views of the training images are mirrored (`common_views`).
+        licence: of the ID images, with their source; empty where nobody said.
     """
 
     train: UInt8[Tensor, "n channels side side"] = field(repr=False)
@@ -40,6 +41,7 @@ class Benchmark:
     ood: Mapping[str, Tensor] = field(repr=False)
     native: tuple[int, int] = (0, 0)
     mirror: bool = False
+    licence: str = ""
 
     def scored(self, id_name: str) -> dict[str, Tensor]:
         """What is scored, by name: the ID test images, then the outlier sets."""
@@ -80,9 +82,9 @@ def read_benchmark(
         train, test, held = hold_out(train, test, request.novel_classes.split(","))
     sets = [held] if held is not None else []
     limits = [test_limit] * len(sets) + [train_limit, test_limit]
-    parts = [_cut(s, side, channels, limit, generator) for s, limit in zip([*sets, train, test], limits, strict=True)]
-    (train_images, train_labels), (test_images, test_labels) = parts[-2:]
-    ood = {NOVEL: parts[0][0]} if held is not None else {}
+    cut = [_cut(s, side, channels, limit, generator) for s, limit in zip([*sets, train, test], limits, strict=True)]
+    (train_images, train_labels), (test_images, test_labels) = cut[-2:]
+    ood = {NOVEL: cut[0][0]} if held is not None else {}
     drawn = {}
     for name in set_names(request.ood):
         if name in NOISE:
@@ -93,7 +95,8 @@ def read_benchmark(
     for name, images in drawn.items():
         ood[name] = images[_chosen(len(images), test_limit, generator)]
     mirror = is_mirrored(request.id, request.mirror)
-    return Benchmark(train_images, train_labels, test_images, test_labels, train.classes, ood, native, mirror)
+    parts = (train_images, train_labels, test_images, test_labels)
+    return Benchmark(*parts, train.classes, ood, native, mirror, train.licence)
 
 
 def native_size(own: tuple[int, int], side: int) -> tuple[int, int]:

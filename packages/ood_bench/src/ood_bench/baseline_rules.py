@@ -1,0 +1,145 @@
+"""The rules of the baselines: what each is fitted to, and its score; computed by pytorch-ood.
+
+A rule is fitted once, to the features of the training images. What it takes from them are tensors, by name: a detector
+keeps these, and in a file there is nothing else. Every rule has its authors' setting, or pytorch-ood's: none is tuned
+on outliers.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from ood_shared.backbone import SmallResNet
+from torch import Tensor
+
+from ood_bench.baseline_training import Passed, normalised
+
+ODIN_EPS, ODIN_T, KNN_K, REACT_SHARE = 0.0014, 1000.0, 50, 0.9
+PAPERS = {
+    "msp": "Hendrycks and Gimpel, A Baseline for Detecting Misclassified and OOD Examples, ICLR 2017",
+    "max_logit": "Hendrycks et al., Scaling Out-of-Distribution Detection for Real-World Settings, ICML 2022",
+    "energy": "Liu et al., Energy-based Out-of-distribution Detection, NeurIPS 2020",
+    "odin": "Liang et al., Enhancing the Reliability of OOD Image Detection in Neural Networks, ICLR 2018",
+    "knn": "Sun et al., Out-of-Distribution Detection with Deep Nearest Neighbors, ICML 2022",
+    "mahalanobis": "Lee et al., A Simple Unified Framework for Detecting OOD Samples, NeurIPS 2018",
+    "vim": "Wang et al., ViM: Out-Of-Distribution with Virtual-logit Matching, CVPR 2022",
+    "react": "Sun et al., ReAct: Out-of-distribution Detection With Rectified Activations, NeurIPS 2021",
+}
+
+Fitted = Mapping[str, Tensor]  # on the CPU
+Score = Callable[[Tensor, Tensor, Tensor], Tensor]  # images, features, logits -> (n,), higher = more OOD
+Shape = tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One baseline.
+
+    Attributes:
+        score: from the classifier, in eval mode, and what was fitted.
+        fit: to features and logits of the training images, and their labels.
+        shapes: of what is fitted, by name, from classes and features; None stands for any length.
+        of_images: whether the score looks at the images, and not at features and logits.
+    """
+
+    score: Callable[[SmallResNet, Fitted], Score]
+    fit: Callable[[SmallResNet, Passed, Tensor], dict[str, Tensor]] = lambda network, passed, labels: {}
+    shapes: Callable[[int, int], dict[str, Shape]] = lambda classes, dim: {}
+    of_images: bool = False
+
+
+def _of_logits(name: str) -> Rule:
+    def make(network: SmallResNet, fitted: Fitted) -> Score:
+        from pytorch_ood import detector
+
+        score: Callable[[Tensor], Tensor] = getattr(detector, name).score
+        return lambda images, features, logits: score(logits)
+
+    return Rule(make)
+
+
+def _odin(network: SmallResNet, fitted: Fitted) -> Score:
+    """ODIN differentiates by the input, so that it alone passes the network again."""
+    from pytorch_ood.detector import ODIN
+
+    odin = ODIN(network, eps=ODIN_EPS, temperature=ODIN_T)
+
+    def score(images: Tensor, features: Tensor, logits: Tensor) -> Tensor:
+        found: Tensor = odin.predict(normalised(images)).detach()
+        network.zero_grad(set_to_none=True)
+        return found
+
+    return score
+
+
+def _fit_knn(network: SmallResNet, passed: Passed, labels: Tensor) -> dict[str, Tensor]:
+    return {"features": passed[0]}
+
+
+def _knn(network: SmallResNet, fitted: Fitted) -> Score:
+    from pytorch_ood.detector import KNN
+
+    bank = fitted["features"]
+    knn = KNN(None, k=min(KNN_K, len(bank))).fit_features(bank, torch.zeros(len(bank), dtype=torch.int64))
+    return lambda images, features, logits: knn.predict_features(features.cpu())
+
+
+def _fit_mahalanobis(network: SmallResNet, passed: Passed, labels: Tensor) -> dict[str, Tensor]:
+    from pytorch_ood.detector import Mahalanobis
+
+    gaussians = Mahalanobis(None).fit_features(passed[0], labels)
+    return {"means": gaussians.mu, "precision": gaussians.precision}
+
+
+def _mahalanobis(network: SmallResNet, fitted: Fitted) -> Score:
+    from pytorch_ood.detector import Mahalanobis
+
+    gaussians = Mahalanobis(None)
+    gaussians.mu, gaussians.precision = fitted["means"], fitted["precision"]
+    return lambda images, features, logits: gaussians.predict_features(features.cpu())
+
+
+def _fit_vim(network: SmallResNet, passed: Passed, labels: Tensor) -> dict[str, Tensor]:
+    vim = _empty_vim(network).fit_features(passed[0], labels)
+    return {"subspace": vim.principal_subspace, "alpha": torch.tensor(vim.alpha, dtype=torch.float64)}
+
+
+def _vim(network: SmallResNet, fitted: Fitted) -> Score:
+    vim = _empty_vim(network)
+    vim.principal_subspace, vim.alpha = fitted["subspace"], float(fitted["alpha"])
+    return lambda images, features, logits: vim.predict_features(features.cpu())
+
+
+def _empty_vim(network: SmallResNet):  # type: ignore[no-untyped-def]  # pytorch-ood is imported when it is needed
+    from pytorch_ood.detector import ViM
+
+    weight, bias = network.fc.weight.detach().cpu(), network.fc.bias.detach().cpu()
+    return ViM(None, d=network.feature_dim // 2, w=weight, b=bias)
+
+
+def _fit_react(network: SmallResNet, passed: Passed, labels: Tensor) -> dict[str, Tensor]:
+    from pytorch_ood.detector import ReAct
+
+    react = ReAct(network.features, network.fc, percentile=REACT_SHARE).fit_feature_maps(passed[0], labels)
+    return {"threshold": torch.tensor(float(react.threshold), dtype=torch.float64)}
+
+
+def _react(network: SmallResNet, fitted: Fitted) -> Score:
+    from pytorch_ood.detector import ReAct
+
+    react = ReAct(network.features, network.fc, threshold=float(fitted["threshold"]))
+    return lambda images, features, logits: react.predict_feature_maps(features)
+
+
+RULES: Mapping[str, Rule] = {
+    "msp": _of_logits("MaxSoftmax"),
+    "max_logit": _of_logits("MaxLogit"),
+    "energy": _of_logits("EnergyBased"),
+    "odin": Rule(_odin, of_images=True),
+    "knn": Rule(_knn, _fit_knn, lambda classes, dim: {"features": (None, dim)}),
+    "mahalanobis": Rule(
+        _mahalanobis, _fit_mahalanobis, lambda classes, dim: {"means": (classes, dim), "precision": (dim, dim)}
+    ),
+    "vim": Rule(_vim, _fit_vim, lambda classes, dim: {"subspace": (dim, dim - dim // 2), "alpha": ()}),
+    "react": Rule(_react, _fit_react, lambda classes, dim: {"threshold": ()}),
+}
