@@ -1,5 +1,6 @@
 """Which detector is named, by which rule, and what is said of it."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,9 +26,15 @@ def test_the_fused_detector_is_named_also_where_another_is_first_on_these_sets()
     assert found.method == "fused"
     assert "looks at no OOD image" in found.why
     assert list(found.beaten_by) == ["other"]  # never a silent choice
-    (said,) = [line for line in found.paragraphs() if "is ahead of it" in line]
-    assert said.startswith("On these OOD sets other is ahead of it by ")
-    assert "over images only, one training of each" in said
+    (said,) = [line for line in found.paragraphs() if "ahead" in line]
+    assert said.startswith("On these OOD sets other is clearly ahead of it, by ")
+    assert said.endswith("over images only, one training of each.")
+
+
+def test_everybody_who_is_clearly_ahead_is_named_in_one_line():
+    found = verdict({"fused": 0.5, "b": 2.0, "c": 4.0, "d": 6.0}, seeds=(0, 1, 2))
+    (said,) = [line for line in found.paragraphs() if "ahead" in line]
+    assert re.search(r"sets d is clearly ahead .*, 95 % over images and trainings; so are c \(\S+\), b \(\S+\)\.", said)
 
 
 def test_nobody_is_called_ahead_who_is_not_clearly_so():

@@ -75,7 +75,7 @@ class Verdict:
         if self.missing:
             said.insert(0, self.missing)
         said.append(self._catches())
-        said += [self._ahead(method, share) for method, share in self.beaten_by.items()]
+        said += [self._ahead()] if self.beaten_by else []
         if self.budget == "smoke":
             said.append(
                 "Its budget was smoke, a training of seconds: train with --budget quick or full before using it."
@@ -97,10 +97,13 @@ class Verdict:
         )
         return f"At {words_of(RATE)} false alarms it catches, in % of each set: {sets} ({over})."
 
-    def _ahead(self, method: str, share: Share) -> str:
+    def _ahead(self) -> str:
+        (first, share), *others = self.beaten_by.items()
         points = f"{100 * share.value:.2f} points of mean AUROC [{100 * share.low:.2f}, {100 * share.high:.2f}]"
         over = "over images and trainings" if len(self.seeds) > 1 else "over images only, one training of each"
-        return f"On these OOD sets {method} is ahead of it by {points}, 95 % {over}."
+        so_are = ", ".join(f"{method} ({100 * ahead.value:.2f})" for method, ahead in others)
+        so_are = f"; so {'are' if len(others) > 1 else 'is'} {so_are}" if others else ""
+        return f"On these OOD sets {first} is clearly ahead of it, by {points}, 95 % {over}{so_are}."
 
 
 def decide(
