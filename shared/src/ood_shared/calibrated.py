@@ -202,11 +202,10 @@ def calibrate(
     """
     scores = np.asarray(scores, dtype=np.float64)
     taken = np.full(len(scores), -1) if taken_for is None else np.asarray(taken_for, dtype=np.int64)
-    if not by_class:
-        limits: tuple[Threshold, ...] = (fit_threshold(scores, alarm_rate),)
-    elif len(detector.classes) < 2:
+    limits: tuple[Threshold, ...] = (fit_threshold(scores, alarm_rate),)
+    if by_class and len(detector.classes) < 2:
         raise InputError("A threshold by class needs two classes or more; leave it out.")
-    else:
+    if by_class:
         limits = _by_class(detector.classes, scores, taken, alarm_rate)
     return Calibrated(detector, scores, taken, limits, dict(about or {}))
 
