@@ -1,9 +1,10 @@
 """The CSV of a scoring: a row for each image, written as it comes, read again one by one by a run that goes on."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from ood_shared.errors import InputError
 
@@ -40,6 +41,13 @@ class Row:
         """As `COLUMNS` has them."""
         numbers = ["" if value is None else f"{value:.9g}" for value in (self.score, self.p)]
         return [self.file, *numbers, self.decision, self.class_name, self.driver, self.nearest, self.problem]
+
+
+def write_rows(file: TextIO, rows: Iterable[Sequence[str]]) -> None:
+    """Write rows of cells; with a carriage return quoted, which the module csv of some versions leaves bare."""
+    minimal, full = (csv.writer(file, lineterminator="\n", quoting=way) for way in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
+    for cells in rows:
+        (full if any("\r" in cell for cell in cells) else minimal).writerow(cells)
 
 
 def whole_rows(target: Path) -> Iterator[tuple[Row, int]]:

@@ -8,7 +8,6 @@ are, quoted where they have commas, quotes or line breaks; a spreadsheet may tak
 """
 
 import argparse
-import csv
 import math
 import os
 import sys
@@ -25,7 +24,7 @@ from torch import Tensor
 
 from ood_shared.datasets.decode import Encoded
 from ood_shared.errors import InputError
-from ood_shared.rows import COLUMNS, ID, OOD, UNREAD, Row, whole_rows
+from ood_shared.rows import COLUMNS, ID, OOD, UNREAD, Row, whole_rows, write_rows
 from ood_shared.streaming import pending_images, read_items
 from ood_shared.thresholds import Alarms, Threshold, check_ranks, ranks_of
 
@@ -140,12 +139,11 @@ def _words(alarms: Alarms, promise: str) -> Iterator[str]:
 
 
 def _score(detector: Judge, pending: Iterator[Encoded], file: TextIO, counts: Counter[str], header: bool) -> int:
-    writer = csv.writer(file, lineterminator="\n")
     if header:
-        writer.writerow(COLUMNS)
+        write_rows(file, [COLUMNS])
     for rows in _rows(detector, pending):
         counts.update(row.decision for row in rows)
-        writer.writerows(row.cells() for row in rows)
+        write_rows(file, (row.cells() for row in rows))
         file.flush()
         _report_problems(rows)
     print(f"{counts[ID]} ID, {counts[OOD]} OOD, {counts[UNREAD]} unreadable", file=sys.stderr)

@@ -32,7 +32,9 @@ def share(text: str) -> float:
 def fit_parser() -> Parser:
     """Flags of `ood-detect fit`."""
     parser = Parser(prog="ood-detect fit", description="Train and calibrate a detector on ID images; none are OOD.")
-    parser.add_argument("id", metavar="NAME|PATH", help="ID images: a known name, a folder, tar, npz or image list")
+    parser.add_argument(
+        "id", metavar="NAME|PATH", help="ID images: a known name, a folder, tar, npz, image list or DICOM folder"
+    )
     parser.add_argument("--output", required=True, metavar="FILE", help="the detector, such as model.ood")
     parser.add_argument(
         "--alarm-rate",
@@ -53,7 +55,7 @@ def score_parser() -> Parser:
     _add_images(parser)
     parser.add_argument("--csv", required=True, metavar="FILE", help="the rows; - is standard output")
     parser.add_argument("--resume", action="store_true", help="go on after the last whole row of the CSV")
-    add_shared_flags(parser, seed=None, skip=(*SKIPPED, "seed", "data-dir"))
+    add_shared_flags(parser, seed=None, skip=(*SKIPPED, "seed"))
     return parser
 
 
@@ -61,14 +63,17 @@ def check_parser() -> Parser:
     """Flags of `ood-detect check`."""
     parser = Parser(prog="ood-detect check", description="Compare a batch's alarms with the promised rate.")
     _add_images(parser)
-    add_shared_flags(parser, seed=None, skip=(*SKIPPED, "seed", "data-dir"))
+    add_shared_flags(parser, seed=None, skip=(*SKIPPED, "seed"))
     return parser
 
 
 def _add_images(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a file that `ood-detect fit` wrote")
     parser.add_argument(
-        "images", nargs="+", metavar="PATH", help="files and folders; - reads a list from standard input"
+        "images",
+        nargs="+",
+        metavar="NAME|PATH",
+        help="images, folders, tar or zip, npz, DICOM and NIfTI files; known names; - reads paths from standard input",
     )
 
 

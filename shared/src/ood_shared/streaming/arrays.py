@@ -29,7 +29,9 @@ def npz_images(path: Path) -> Iterator[Encoded]:
     headers = read_headers(path)
     arrays = [name for name in headers if name == IMAGES or name.endswith(f"_{IMAGES}")]
     if not arrays:
-        arrays = [name for name, header in headers.items() if _fits(header)]
+        could_be = [name for name, header in headers.items() if _fits(header)]
+        # (h, w, 3) could be one colour image or h narrow grey ones
+        arrays = [name for name in could_be if len(headers[name].shape) == 4 or headers[name].shape[2] not in (1, 3, 4)]
         if len(arrays) != 1:
             raise InputError(
                 f"{path} holds {', '.join(headers) or 'no array'}; expected `{IMAGES}`, `test_{IMAGES}` or one array, "
@@ -57,8 +59,7 @@ def _fits(header: Header) -> bool:
     shape = header.shape
     if header.dtype != np.uint8 or 0 in shape or header.by_columns:
         return False
-    # (h, w, 3) could be one colour image or h narrow grey ones
-    return (len(shape) == 3 and shape[2] not in (1, 3, 4)) or (len(shape) == 4 and shape[3] in (1, 3))
+    return len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3))
 
 
 def _rows(path: Path, name: str, header: Header) -> Iterator[Encoded]:
