@@ -25,6 +25,7 @@ PROJECTION = 128
 DIM_RESNET50 = 2048
 BLOCKS = {"ResNet18": (2, 2, 2, 2), "ResNet34": (3, 4, 6, 3)}
 NETWORKS = (*BLOCKS, "ResNet50")
+ALL_NETWORKS = (*NETWORKS, *COMMON_NETWORKS)
 WIDTH = 64  # channels of the first stage
 
 
@@ -179,3 +180,13 @@ def build(name: str, n_classes: int, n_outputs: int, width: int = WIDTH) -> Netw
     if name not in BLOCKS:
         raise unknown("--model", name, NETWORKS)
     return CifarResNet(name, n_classes, n_outputs, width)
+
+
+def name_of(network: Network) -> str:
+    """The name that `build` takes for such a network."""
+    if isinstance(network, ImageNetResNet50):
+        return "ResNet50"
+    if isinstance(network, CommonNetwork):
+        return next(name for name, blocks in COMMON_NETWORKS.items() if blocks == network.per_stage)
+    count = len(cast(nn.Sequential, network.get_submodule("layer1")))
+    return next(name for name, blocks in BLOCKS.items() if blocks[0] == count)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
+from ood_shared.detector_state import State
 from ood_shared.errors import InputError
 from torch import Tensor
 
@@ -212,6 +213,24 @@ def pool_of_queue(
     occupied = (queue != 0).any(dim=2)  # (C, slots)
     pool = FeaturePool(occupied.sum(1).tolist(), dim, device)
     pool.fill(queue[occupied], occupied.nonzero()[:, 0])
+    return pool
+
+
+def pool_of_state(state: State, n_classes: int, dim: int, device: torch.device) -> FeaturePool:
+    """The pool below `pool.` in a detector's file, as `FeaturePool.state_dict` gave it.
+
+    Raises:
+        InputError: it is missing, or its parts do not fit each other.
+    """
+    names = {"capacities": (n_classes,), "heads": (n_classes,), "counters": (n_classes,), "sums": (n_classes, dim)}
+    shapes: dict[str, tuple[int | None, ...]] = {**names, "rows": (None, dim), "moments": (dim, dim)}
+    stored = {name: state.tensor(f"pool.{name}", *shape) for name, shape in shapes.items()}
+    capacities, heads, counters = (stored[name] for name in ("capacities", "heads", "counters"))
+    inside = (heads >= 0) & (heads < capacities) & (counters >= 0) & (counters <= capacities)
+    if not bool(inside.all()) or int(capacities.sum()) != len(stored["rows"]):
+        raise InputError(f"`pool` has {len(stored['rows'])} rows, expected {capacities.tolist()} in use by class.")
+    pool = FeaturePool(capacities.tolist(), dim, device, stored["rows"].dtype)
+    pool.load_state_dict(stored)
     return pool
 
 

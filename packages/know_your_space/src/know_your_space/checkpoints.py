@@ -1,5 +1,6 @@
 """Checkpoints under the published names: `epoch`, `optimizer`, `state_dict`; what the weights tell of their network."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,24 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
 
 
 def network_of(file: Path) -> nn.Module:
-    """The network of a checkpoint, in eval mode; which one it is follows from the names and shapes of the weights.
+    """The network of a checkpoint, in eval mode.
 
     Raises:
         InputError: no network of this package.
     """
-    weights = read_checkpoint(file)["state_dict"]
+    return network_of_weights(read_checkpoint(file)["state_dict"], file)
+
+
+def network_of_weights(weights: Mapping[str, Tensor], source: object) -> nn.Module:
+    """The network of weights, in eval mode; which one it is follows from their names and shapes.
+
+    Args:
+        weights: with `fc.weight`.
+        source: named in errors.
+
+    Raises:
+        InputError: no network of this package.
+    """
     classes, features = weights["fc.weight"].shape
     if "block1.layer.0.conv1.weight" in weights:
         blocks = 1 + max(int(name.split(".")[2]) for name in weights if name.startswith("block1.layer."))
@@ -43,7 +56,7 @@ def network_of(file: Path) -> nn.Module:
         fitting = (net for net in others if {k: tuple(v.shape) for k, v in net.state_dict().items()} == shapes)
         network_or_none = next(fitting, None)
         if network_or_none is None:
-            raise InputError(f"{file} holds a network that is not of this package; expected a wide residual one.")
+            raise InputError(f"{source} holds a network that is not of this package; expected a wide residual one.")
         network = network_or_none
-    checkpoints.load_weights(network, weights, file)
+    checkpoints.load_weights(network, weights, source)
     return network.eval()

@@ -3,16 +3,23 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int64, UInt8
 from ood_shared import datasets
 from ood_shared.detector import BATCH, Outputs, outputs_of, within_threshold
+from ood_shared.detector_state import State
+from ood_shared.errors import InputError
 from ood_shared.images import Images
+from ood_shared.process import PRECISIONS
 from ood_shared.scores import energy
 from torch import Tensor, nn
 
+from know_your_space.checkpoints import network_of_weights
 from know_your_space.data.pixels import at_stored_size
 from know_your_space.scores import logits_of
 from know_your_space.transforms import SIDE, resize
+
+KIND = "know_your_space"  # of a file; the name of the entry point
 
 
 @dataclass(frozen=True)
@@ -60,3 +67,36 @@ class KnowYourSpaceDetector:
             return datasets.resize(pixels, (SIDE, SIDE), channels=3, native=self.native)
         rgb = pixels.expand(-1, 3, -1, -1).contiguous()
         return resize(at_stored_size(rgb.flip(1) if self.reversed else rgb, self.native))
+
+    def state(self) -> State:
+        """The detector as data, for `ood_shared.model_file`; `restore` makes it again."""
+        settings = {
+            "temperature": self.temperature,
+            "reversed": self.reversed,
+            "precision": self.precision,
+            "native": self.native,
+            "stored": self.stored,
+        }
+        weights = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        return State(KIND, self.classes, settings, weights)
+
+
+def restore(state: State, device: torch.device) -> KnowYourSpaceDetector:
+    """The detector of a file; which network it has follows from the weights.
+
+    Raises:
+        InputError: what the file holds makes none.
+    """
+    state.tensor("network.fc.weight", len(state.classes), None)
+    temperature = state.number("temperature")
+    if not temperature > 0:
+        raise InputError(f"`temperature` is {temperature}, expected a number above 0.")
+    return KnowYourSpaceDetector(
+        network_of_weights(state.below("network."), "`network`").to(device),
+        state.classes,
+        temperature,
+        reversed=state.flag("reversed"),
+        precision=state.word("precision", PRECISIONS),
+        native=state.native(),
+        stored=state.flag("stored"),
+    )
