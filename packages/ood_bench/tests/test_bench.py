@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ood_bench import command, comparison, methods, page, processes, summary
-from ood_bench.settings import DETECTOR
 from ood_shared.errors import InputError
 from ood_shared.report import PNG_SIGNATURE
 from ood_shared.results import record as schema
 from ood_shared.results.schema import PICTURES
+from ood_shared.run_model import MODEL
 from ood_shared.testing.commands import is_alive
 from ood_shared.testing.results import result
 
@@ -236,7 +236,7 @@ def test_from_one_training_no_p_is_told_and_no_interval_but_over_images_only(sit
 
 def test_the_verdict_ends_the_run_and_stands_in_the_results_and_first_in_the_report(site, tmp_path, capsys, drawn):
     package = install(site, "fake_a")
-    (package / "stash-0" / DETECTOR).write_bytes(b"a detector")
+    (package / "stash-0" / MODEL).write_bytes(b"a detector")
     assert bench("--methods", "fake_a") == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == "  ood-detect score out/fake_a/seed-0/model.ood ./new_images --csv out.csv"

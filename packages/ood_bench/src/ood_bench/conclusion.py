@@ -13,10 +13,11 @@ from ood_shared.errors import InputError
 from ood_shared.report import write_report
 from ood_shared.results.schema import CONVENTION, SCHEMA_VERSION
 from ood_shared.results.thumbnails import Pictures, read_pictures
+from ood_shared.run_model import MODEL
 
 from ood_bench import leaderboard, page, summary
 from ood_bench.jobs import Ended, say
-from ood_bench.settings import DETECTOR, LEADERBOARD, REPORT, RESULTS
+from ood_bench.settings import LEADERBOARD, REPORT, RESULTS
 from ood_bench.verdict import Verdict, decide
 
 WIDTH = 100  # of what is printed
@@ -65,8 +66,8 @@ def _detectors_of(ended: Sequence[Ended]) -> dict[str, Path]:
     for end in ended:
         if end.results:
             for method, folder in end.run.folders().items():
-                if (folder / DETECTOR).is_file():
-                    found.setdefault(method, folder / DETECTOR)
+                if (folder / MODEL).is_file():
+                    found.setdefault(method, folder / MODEL)
     return found
 
 

@@ -13,7 +13,6 @@ DEFAULT_OOD = "textures,faces,letters,gaussian,uniform"
 DEFAULT_FOLDER = "ood-bench-report"
 LAUNCHERS = ("local", "slurm")
 REPORT, RESULTS, LEADERBOARD = "report.html", "results.json", "leaderboard"
-DETECTOR = "model.ood"  # in a method's folder, where it leaves its detector in a file
 UNSAID = {"backbone": BACKBONES[0], "mirror": MIRRORS[0], "device": "auto", "precision": "fp32"}  # defaults of a method
 RECORDED = (
     *("novel_classes", "budget", "backbone", "mirror", "device", "precision", "compile", "data_dir"),
