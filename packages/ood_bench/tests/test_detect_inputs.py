@@ -1,0 +1,88 @@
+"""`ood-detect` on images of every kind: archives, arrays, scans, known sets."""
+
+import csv
+import tarfile
+
+import numpy as np
+import pytest
+from ood_bench import detect_command
+from ood_shared.datasets import load
+from ood_shared.testing.medical import write_dicom, write_nifti
+from PIL import Image
+
+
+def run(*words: object) -> int:
+    return detect_command.main([str(word) for word in words])
+
+
+def rows_of(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A detector of digits that are DICOM frames in a folder for each class, and others of them in many forms."""
+    at = tmp_path_factory.mktemp("inputs")
+    digits = load("digits", "train")
+    for number, name in ((0, "round"), (1, "straight")):
+        (at / "scans" / name).mkdir(parents=True)
+        frames = digits.images[digits.labels == number][:100, :, :, 0]
+        frames = np.kron(frames, np.ones((2, 2), np.uint8)).astype(np.uint16) * 16  # 16 bits, so that the window counts
+        for part in range(4):
+            where = at / "scans" / name / f"1.2.{number}.{part}"
+            write_dicom(where, frames[25 * part : 25 * part + 25], WindowCenter=2048, WindowWidth=4096)
+    words = ["fit", at / "scans", "--output", at / "model.ood", "--budget", "smoke", "--alarm-rate", "0.1"]
+    assert run(*words, "--device", "cpu") == 0
+    return at
+
+
+def test_a_folder_of_scans_is_scored_as_it_was_fitted(made, tmp_path) -> None:
+    assert run("score", made / "model.ood", made / "scans", "--csv", tmp_path / "out.csv") == 0
+    rows = rows_of(tmp_path / "out.csv")
+    assert [row["file"] for row in rows[24:26]] == [
+        str(made / "scans/round/1.2.0.0#24"),
+        str(made / "scans/round/1.2.0.1#0"),
+    ]
+    assert len(rows) == 200
+    right = [row["class"] == row["file"].split("/")[-2] for row in rows]
+    assert np.mean(right) > 0.95
+    assert np.mean([row["decision"] == "OOD" for row in rows]) < 0.2
+
+
+def test_the_same_images_get_the_same_rows_in_every_form(made, tmp_path) -> None:
+    images = load("letters", "test").images[:12]
+    with tarfile.open(tmp_path / "x.tar.gz", "w:gz") as archive:
+        (tmp_path / "x").mkdir()
+        for number, image in enumerate(images):
+            file = tmp_path / "x" / f"{number:02d}.png"
+            Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(file)
+            archive.add(file, f"x/{number:02d}.png")
+    np.savez_compressed(tmp_path / "x.npz", test_images=images, test_labels=np.zeros((12, 1), np.int64))
+    tables = []
+    for number, word in enumerate((tmp_path / "x", tmp_path / "x.tar.gz", tmp_path / "x.npz", "letters")):
+        assert run("score", made / "model.ood", word, "--csv", tmp_path / f"{number}.csv") == 0
+        rows = rows_of(tmp_path / f"{number}.csv")[:12]
+        tables.append([{name: row[name] for name in row if name != "file"} for row in rows])
+    assert tables[0] == tables[1] == tables[2] == tables[3]
+    assert len(tables[0]) == 12
+
+
+def test_slices_of_a_volume_are_rows_and_a_broken_volume_is_one(made, tmp_path) -> None:
+    write_nifti(tmp_path / "a.nii.gz", np.random.default_rng(0).normal(size=(20, 30, 5)))
+    (tmp_path / "b.nii").write_bytes(b"no volume")
+    assert run("score", made / "model.ood", tmp_path, "--csv", tmp_path / "out.csv") == 1
+    rows = rows_of(tmp_path / "out.csv")
+    assert [row["file"].rpartition("/")[2] for row in rows] == [*(f"a.nii.gz#{number}" for number in range(5)), "b.nii"]
+    assert rows[-1]["decision"] == "unreadable"
+
+
+def test_check_reads_known_sets(made, capsys) -> None:
+    assert run("check", made / "model.ood", "letters") == 0
+    assert "the batch is shifted" in capsys.readouterr().out
+
+
+def test_a_split_that_is_none_is_one_line(made, tmp_path, capsys) -> None:
+    assert run("score", made / "model.ood", "digits:trian", "--csv", tmp_path / "out.csv") == 2
+    assert "Did you mean `train`" in capsys.readouterr().err
+    assert not (tmp_path / "out.csv").exists()
