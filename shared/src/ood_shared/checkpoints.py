@@ -85,7 +85,13 @@ def _broken(path: Path) -> InputError:
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Any], source: object) -> None:
-    """Load a state dict strictly; `source` names it in errors.
+    """Load a state dict strictly; errors as `check_weights`."""
+    check_weights(module, weights, source)
+    module.load_state_dict(dict(weights))
+
+
+def check_weights(module: nn.Module, weights: Mapping[str, Any], source: object) -> None:
+    """Refuse a state dict that is not exactly the module's; `source` names it in errors. It may be on `meta`.
 
     Raises:
         InputError: a key is missing or too many, or a shape differs; the first difference is quoted.
@@ -103,7 +109,6 @@ def load_weights(module: nn.Module, weights: Mapping[str, Any], source: object) 
         if not isinstance(value, Tensor) or value.shape != tensor.shape:
             shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise InputError(f"{source} does not fit this network: `{key}` is {shape}, expected {tuple(tensor.shape)}.")
-    module.load_state_dict(dict(weights))
 
 
 def rng_state() -> dict[str, Any]:

@@ -14,6 +14,7 @@ from ood_shared.detector import Method, Trained, run_within_budget
 from ood_shared.devices import seed_everything
 from ood_shared.errors import InputError
 from ood_shared.results.record import facts_of, make_result, pack_scores, print_metrics, write_result
+from ood_shared.run_model import MODEL as MODEL_FILE
 from ood_shared.training import Compute
 
 from mood_dpa.bench import Schedule
@@ -108,6 +109,7 @@ def bench_volumes(request: Request, schedule: Schedule, compute: Compute, output
     )
     write_result(folder, result, arrays)
     print_metrics(result)
+    print(f"no {MODEL_FILE}: a detector of volumes is not kept in one file; mood_dpa.load(...) reads this folder.")
 
 
 def _epochs(schedule: Schedule, n_images: int) -> float:

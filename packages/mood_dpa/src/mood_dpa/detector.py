@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from ood_shared.datasets import resize
 from ood_shared.detector import BATCH, Outputs, outputs_of, within_threshold
+from ood_shared.detector_state import State
 from ood_shared.devices import module_device
 from ood_shared.images import Images
 from torch import Tensor
@@ -52,6 +53,12 @@ class ImageDetector:
     def prepare(self, pixels: UInt8[Tensor, "k c h w"]) -> UInt8[Tensor, "k 1 r r"]:
         """Images of any size and colour as the bench resizes them."""
         return resize(pixels, (self.model.resolution,) * 2, channels=1, native=self.native)
+
+    def state(self) -> State:
+        """The detector as data, for `ood_shared.model_file`; `detector_state.restore` makes it again."""
+        from mood_dpa.detector_state import state_of  # which knows this class
+
+        return state_of(self)
 
 
 @dataclass(frozen=True, eq=False)

@@ -111,6 +111,19 @@ def check_layers(wanted: Iterable[str]) -> set[str]:
     return names
 
 
+def convolutions_of(wanted: Iterable[str]) -> list[str]:
+    """Names of the convolutions that layers need, in order: all up to the last of them.
+
+    Raises:
+        InputError: as `check_layers`.
+    """
+    last = (0, 0)
+    for name in check_layers(wanted):
+        block = int(name[1])
+        last = max(last, (block, WIDTHS[block - 1][1] if name[0] == "p" else int(name[2])))
+    return [f"conv{block}_{conv}" for block, conv in CONVS if (block, conv) <= last]
+
+
 def load_features(
     path: str | Path | None = None, imagenet_pretrained: bool = False, pad_type: str = "zero", quiet: bool = False
 ) -> VGG19:
