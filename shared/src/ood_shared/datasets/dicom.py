@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit
 
 from ood_shared.datasets.decode import MAX_PIXELS
 from ood_shared.errors import InputError, MissingFileError, not_installed
@@ -93,7 +92,7 @@ def _window(name: str, header: Any, number: int, values: npt.NDArray[np.float64]
     c, w = float(centre), float(width)
     function = str(_value(header, number, "FrameVOILUTSequence", "VOILUTFunction") or "LINEAR")
     if function == "SIGMOID" and w > 0:
-        return np.asarray(expit(4 * (values - c) / w))
+        return (1 + np.tanh(2 * (values - c) / w)) / 2  # 1 / (1 + exp(-4 (x - c) / w))
     if function == "LINEAR_EXACT" and w > 0:
         return (values - c) / w + 0.5
     if function == "LINEAR" and w >= 1:
