@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ascood.checkpoints import load as load
-    from ascood.detector import fit as fit
+    from ascood.fitting import fit as fit
 
 __all__ = ["fit", "load"]
-_MODULES = {"fit": "ascood.detector", "load": "ascood.checkpoints"}  # imported at the first use: they bring torch
+_MODULES = {"fit": "ascood.fitting", "load": "ascood.checkpoints"}  # imported at the first use: they bring torch
 
 
 def __getattr__(name: str) -> Any:

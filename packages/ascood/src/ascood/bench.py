@@ -2,7 +2,7 @@
 
     python -m ascood.bench --id digits --ood textures,gaussian --seed 0 --budget smoke --output-dir out
 
-Images become RGB at 32 pixels. Here are the flags and the schedules; `detector` does the work and brings torch.
+Images become RGB at 32 pixels. Here are the flags and the schedules; `fitting` does the work and brings torch.
 """
 
 import sys
@@ -46,7 +46,7 @@ def make_parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`python -m ascood.bench`."""
-    return run_bench("ascood.detector", SCHEDULES, make_parser(), argv)
+    return run_bench("ascood.fitting", SCHEDULES, make_parser(), argv)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ load("best.ckpt", network="resnet18_32x32", image_size=32, normalisation="cifar1
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +22,15 @@ from ood_shared.results.schema import RESULT
 from torch import Tensor
 
 from ascood.build import backbone_in_config, identity_of, load_strictly, read_config, to_device, wrap
-from ascood.data.loading import prepared
 from ascood.data.preprocessing import Chain, normalisation
 from ascood.data.sources import Source, Suite
 from ascood.data.splits import DatasetSettings
 from ascood.data.suites import id_suite, make_suite
-from ascood.detector import AscoodDetector, at_size
+from ascood.detector import AscoodDetector
 from ascood.evaluator import Evaluator, features_for
 from ascood.in_memory import SIZE, samples_of
 from ascood.networks import make_backbone
+from ascood.preparation import Preparation
 from ascood.run_files import BEST, DETECTOR, find_run, read_features
 from ascood.scores.base import Extract, FeatureScore
 from ascood.scores.catalogue import AnyScore, make_score
@@ -133,7 +132,7 @@ def _of_weights(weights: Path, folder: Path | None, told: Told, device: torch.de
     load_strictly(network, weights, wrapper)
     network = to_device(network, device).eval()
     sets = dict(suite.id_sets)
-    prepare = partial(prepared, chain=suite.chain, resized_first=suite.resized_first)
+    prepare = Preparation(suite.chain, resized_first=suite.resized_first)
     for split, images in (("train", told.train), ("val", told.val)):
         if images is not None:
             sets[split] = _source(split, images, prepare)
@@ -172,7 +171,8 @@ def _of_bench(folder: Path, told: Told, device: torch.device) -> AscoodDetector:
     network = to_device(network, device).eval()
     mean, std = normalisation("unknown")
     chain = Chain("test", SIZE, SIZE, mean, std)
-    prepare = partial(at_size, native=tuple(about["native"]))
+    height, width = about["native"]
+    prepare = Preparation(chain, (int(height), int(width)))
     stored = about["score"]
     same = told.score in (None, stored["name"])
     rule = make_score(stored["name"] if same else str(told.score), told.arguments or (stored["args"] if same else None))

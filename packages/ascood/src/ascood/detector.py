@@ -1,52 +1,36 @@
 """A trained network with a post-hoc score, for programs and for the bench; `ascood.load` and `ascood.fit` give one."""
 
-import argparse
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
-from ood_shared import distributed
+from jaxtyping import Float, Int64
 from ood_shared.blocks import BLOCK
-from ood_shared.contract import Request
-from ood_shared.datasets import resize
-from ood_shared.datasets.benchmark import Benchmark, as_uint8
-from ood_shared.detector import (
-    BATCH,
-    Method,
-    Outputs,
-    Trained,
-    as_benchmark,
-    fitting_in,
-    outputs_of,
-    run_within_budget,
-    within_threshold,
-)
-from ood_shared.devices import resolve_device
-from ood_shared.errors import InputError, unknown
+from ood_shared.datasets.benchmark import as_uint8
+from ood_shared.detector import BATCH, Outputs, outputs_of, within_threshold
+from ood_shared.detector_state import State
+from ood_shared.errors import InputError
 from ood_shared.images import Images
 from ood_shared.loaders import to_float
-from ood_shared.training import Compute
+from ood_shared.process import PRECISIONS
 from torch import Tensor, nn
 
-from ascood.bench import SCHEDULES, SCORES, Schedule
+from ascood.build import WRAPPER_NAMES, to_device, wrap
 from ascood.data.preprocessing import Chain
 from ascood.evaluator import features_for
-from ascood.in_memory import SIZE, Plan, TrainedNetwork, train_within
-from ascood.outliers import OOD_TYPES
-from ascood.run_files import save_detector
+from ascood.heads import Wrapper
+from ascood.networks import BACKBONES, make_backbone
+from ascood.preparation import Preparation
 from ascood.scores.base import Extract, FeatureScore
-from ascood.scores.catalogue import AnyScore, make_score
+from ascood.scores.catalogue import CLASSES, AnyScore
 from ascood.scoring import network_outputs, score_images, score_outputs
-from ascood.tables import METHOD as NAME
-from ascood.tables import PAPER
 
-METHOD = Method(NAME, PAPER, SIZE, 3)
 FLOATS = 1 << 24  # values of normalised images at a time
+KIND = "ascood"  # of a file; the name of the entry point
+PARTS = ("logits", "features", "labels")
+MOST_SIDE = 4096  # pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +51,7 @@ class AscoodDetector:
     network: nn.Module = field(repr=False)
     rule: AnyScore
     chain: Chain
-    prepare: Callable[[Tensor], Tensor] = field(repr=False)
+    prepare: Preparation = field(repr=False)
     classes: tuple[str, ...]
     threshold: float | None = None
     precision: str = "fp32"
@@ -113,120 +97,75 @@ class AscoodDetector:
         rows = max(1, FLOATS // max(1, pixels[0].numel()) // BLOCK) * BLOCK
         return (to_float(part.to(device), self.chain.mean, self.chain.std) for part in pixels.split(rows))
 
+    def state(self) -> State:
+        """The detector as data, for `ood_shared.model_file`; `restore` makes it again.
 
-def at_size(pixels: UInt8[Tensor, "n c h w"], native: tuple[int, int]) -> UInt8[Tensor, "n 3 side side"]:
-    """Images of any size as the bench resizes them.
-
-    Args:
-        pixels: 1 or 3 channels.
-        native: height and width of the ID images; larger ones are reduced to it first.
-    """
-    return resize(pixels, (SIZE, SIZE), 3, native)
-
-
-def detectors_of(trained: TrainedNetwork, names: Sequence[str], native: tuple[int, int]) -> list[AscoodDetector]:
-    """A detector for each score, on one network; they share what it gives for a set of images."""
-    kept: dict[int, tuple[Tensor, Extract]] = {}
-    prepare = partial(at_size, native=native)
-    made = []
-    for name in names:
-        rule = make_score(name)
-        with torch.no_grad():
-            if isinstance(rule, FeatureScore):
-                rule.fit(features_for(trained.network, trained.features.__getitem__))
-            rule.prepare()
-        made.append(
-            AscoodDetector(
-                trained.network, rule, trained.chain, prepare, trained.classes, None, trained.precision, kept
-            )
-        )
-    return made
+        A score that is fitted keeps the outputs of the network that it is fitted to, and is fitted again.
+        """
+        network: Any = self.network
+        wrapped = isinstance(network, Wrapper)
+        chain = {name: value for name, value in self.chain.settings().items() if name != "kind"}
+        settings = {
+            "network": (network.backbone if wrapped else network).name,
+            "wrapper": type(network).__name__ if wrapped else None,
+            "score": self.rule.settings(),
+            "chain": chain,
+            "native": self.prepare.native,
+            "resized_first": self.prepare.resized_first,
+            "precision": self.precision,
+        }
+        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        if isinstance(self.rule, FeatureScore):
+            for split, outputs in self.rule.id_features.used().items():
+                tensors |= {f"{split}.{part}": getattr(outputs, part) for part in PARTS}
+        return State(KIND, self.classes, settings, tensors)
 
 
-def fit(
-    images: Images,
-    labels: Sequence[int] | np.ndarray | Tensor,
-    *,
-    output_dir: str | Path | None = None,
-    budget: str = "smoke",
-    backbone: str = "common",
-    seed: int = 0,
-    device: str = "auto",
-    classes: Sequence[str] | None = None,
-    score: str = SCORES[0],
-    ood_type: str = "shuffle",
-    mirror: bool = False,
-) -> AscoodDetector:
-    """Train on exactly these images, as `python -m ascood.bench` does within a budget.
-
-    Args:
-        images: see `ood_shared.images.image_batches`; they become RGB at 32 pixels.
-        labels: a class from 0 on for each image.
-        output_dir: folder that `ascood.load` takes later; None keeps nothing.
-        budget: `smoke`, `quick` or `full`: the length of the training.
-        backbone: `common`, or `paper` for the method's own network, schedule and views.
-        seed: of everything that is drawn.
-        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
-        classes: names; by default the numbers.
-        score: a name of `ascood.scores.names.SCORES`.
-        ood_type: of the synthesised outliers: `shuffle`, `gradient` or `gaussian`.
-        mirror: whether views are mirrored, with `backbone="common"`.
+def restore(state: State, device: torch.device) -> AscoodDetector:
+    """The detector of a file.
 
     Raises:
-        InputError: images, labels or words that cannot be used.
+        InputError: what the file holds makes none.
     """
-    request = Request("images", "", budget=budget, backbone=backbone, seed=seed)
-    if ood_type not in OOD_TYPES:
-        raise unknown("ood_type", ood_type, OOD_TYPES)
-    make_score(score)  # a misspelt name shows before any work
-    benchmark = as_benchmark(images, labels, partial(resize, size=(SIZE, SIZE), channels=3), classes, mirror)
-    whole, numbers, names = benchmark.train, benchmark.train_labels, benchmark.classes
-    plan = Plan.of(request, SCHEDULES[budget], ood_type, mirror)
-    compute = Compute(resolve_device(device))
-    with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(fitting_in(output_dir))
-        stack.enter_context(contextlib.redirect_stdout(None))  # the lines of main.py
-        generator = torch.Generator().manual_seed(seed)
-        trained = train_within(plan, whole, numbers, names, generator, compute, folder)
-        (detector,) = detectors_of(trained, [score], benchmark.native)
-        if output_dir is not None:
-            _save(folder, trained, detector.rule, benchmark.native)
-    return replace(detector, kept=None)
+    count, wrapper = len(state.classes), state.settings["wrapper"]
+    if wrapper is not None:
+        wrapper = state.word("wrapper", WRAPPER_NAMES)
+    network: Any = wrap(make_backbone(state.word("network", BACKBONES), count), wrapper, count)
+    network = to_device(state.fill(network), device)
+    given = state.settings["chain"]
+    sides = given["pre_size"], given["image_size"]
+    if not all(type(side) is int and 0 < side <= MOST_SIDE for side in sides):
+        raise InputError(f"`chain` has the sizes {sides}, expected pixels from 1 to {MOST_SIDE}.")
+    colours = [tuple(float(value) for value in given[name]) for name in ("mean", "std")]
+    if [len(colour) for colour in colours] != [3, 3] or min(colours[1]) <= 0:
+        raise InputError(f"`chain` has mean and std {colours}, expected three numbers each, std above 0.")
+    chain = Chain("test", *sides, colours[0], colours[1], given["interpolation"])
+    rule = CLASSES[score_name(state)](args=dict(state.settings["score"]["args"]))
+
+    def stored(split: str) -> Extract:
+        features = state.tensor(f"{split}.features", None, network.get_fc_layer().in_features)
+        rest = state.tensor(f"{split}.logits", len(features), count), state.tensor(f"{split}.labels", len(features))
+        labels = rest[1]
+        if labels.dtype != torch.int64 or not bool(((labels >= -1) & (labels < count)).all()):
+            raise InputError(f"`{split}.labels` holds others than the {count} classes.")
+        return Extract(rest[0], features, labels).to(device)
+
+    with torch.no_grad():
+        if isinstance(rule, FeatureScore):
+            rule.fit(features_for(network, stored))
+        rule.prepare()
+    prepare = Preparation(chain, state.native(), state.flag("resized_first"))
+    precision = state.word("precision", PRECISIONS)
+    return AscoodDetector(network, rule, chain, prepare, state.classes, precision=precision)
 
 
-def bench(options: argparse.Namespace, schedule: Schedule) -> None:
-    """What `python -m ascood.bench` does: train, score; leaves `result.json` and the rest in `--output-dir`."""
-    if "," in options.postprocessor or options.postprocessor == "all":
-        raise InputError(f"--postprocessor `{options.postprocessor}`: the bench takes one score.")
-    name = make_score(options.postprocessor).name
-    request, compute = Request.from_options(options), Compute.from_options(options)
-    plan = Plan.of(request, schedule, options.ood_type)
+def score_name(state: State) -> str:
+    """Name of the score in a file.
 
-    def train(benchmark: Benchmark, generator: torch.Generator, compute: Compute, folder: Path) -> Trained:
-        mirrored = replace(plan, mirror=benchmark.mirror)
-        test = (benchmark.test, benchmark.test_labels)
-        trained = train_within(
-            mirrored, benchmark.train, benchmark.train_labels, benchmark.classes, generator, compute, folder, test
-        )
-        names = [name, *(other for other in SCORES if other != name)]
-        detector, *others = detectors_of(trained, names, benchmark.native)
-        _save(folder, trained, detector.rule, benchmark.native)
-        return Trained(
-            detector,
-            [trained.network],
-            trained.epochs,
-            trained.weights,
-            trained.step_seconds,
-            {"train": trained.config, "score": detector.rule.settings()}
-            | {"mirror": mirrored.preprocessor != "common", "weights": trained.weights.name},
-            others={other.rule.name: other for other in others},
-        )
-
-    with distributed.setup(compute.device) as device:
-        limits = (plan.schedule.train_images, plan.schedule.test_images)
-        run_within_budget(METHOD, request, limits, train, replace(compute, device=device), options.output_dir)
-
-
-def _save(folder: Path, trained: TrainedNetwork, rule: AnyScore, native: tuple[int, int]) -> None:
-    about = {"classes": list(trained.classes), "native": list(native)}
-    save_detector(folder, trained.weights, trained.config, rule.settings(), trained.features, about)
+    Raises:
+        InputError: it is not known.
+    """
+    name = state.settings["score"]["name"]
+    if name not in CLASSES:
+        raise InputError(f"`score` is {name!r}, expected one of {', '.join(CLASSES)}.")
+    return str(name)

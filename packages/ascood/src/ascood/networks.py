@@ -29,6 +29,7 @@ class Backbone(nn.Module, ABC):
 
     fc: nn.Linear
     feature_size: int
+    name: str  # in `BACKBONES`
 
     @abstractmethod
     def stages(self, images: Tensor) -> list[Tensor]:
@@ -190,6 +191,12 @@ def make_backbone(name: str, num_classes: int) -> Backbone:
         raise InputError(f"The network has {num_classes} classes; expected at least 1.")
     if name not in BACKBONES:
         raise unknown("Network", name, BACKBONES)
+    made = _made(name, num_classes)
+    made.name = name
+    return made
+
+
+def _made(name: str, num_classes: int) -> Backbone:
     if name == "resnet18_32x32":
         return ResNet18_32x32(num_classes)
     if name == "resnet18_32x32_narrow":

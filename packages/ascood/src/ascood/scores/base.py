@@ -71,6 +71,10 @@ class TrainingFeatures:
         """ID validation set."""
         return self.get("val")
 
+    def used(self) -> dict[str, Extract]:
+        """The sets that a score has asked for, by name."""
+        return {split: vars(self)[split] for split in ("train", "val") if split in vars(self)}
+
     def last_layer(self, features: Tensor) -> Tensor:
         """W h + b of raw features, without any standardisation."""
         return features @ self.weight.T + self.bias
