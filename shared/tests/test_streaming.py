@@ -265,6 +265,15 @@ def test_large_encoded_images_wait_in_bounded_room(monkeypatch) -> None:
     assert given == 200
 
 
+def test_scans_in_archives_count_for_the_room(tmp_path, monkeypatch) -> None:
+    scan = write_dicom(tmp_path / "a.dcm", np.zeros((40, 50), np.uint16)).read_bytes()
+    volume = write_nifti(tmp_path / "v.nii", np.zeros((10, 20, 5), np.uint8)).read_bytes()
+    archive = packed(tmp_path / "x.tar", {"a.dcm": scan, "v.nii": volume})
+    held = [item.held for item in pending_images([str(archive)])]
+    assert held == [len(scan)] + [(len(volume) + 1000) // 5] * 5
+    assert sum(item.held for item in pending_images([str(tmp_path / "a.dcm")])) == 0  # read when it is decoded
+
+
 def test_a_defect_in_the_conversion_is_not_taken_for_a_bad_image() -> None:
     def broken(pixels):
         raise ZeroDivisionError

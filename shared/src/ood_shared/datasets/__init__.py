@@ -2,7 +2,7 @@
 
 Module by module: `imageset` is the result, `registry` leads from a word to it; `embedded`, `letters` and `noise` need
 no files; `mnist_family`, `catalogue`, `photographs` and `medical` are the public sets; `own` is the user's data, with
-`tree`, `archives`, `npz`, `idx`, `decode` and `slices` (`dicom`, `nifti`) below it; `resizing` brings sets to one shape.
+`tree`, `archives`, `npz`, `idx`, `decode` and `slices` (`dicom`, `nifti`) below it; `resizing` makes one shape of sets.
 """
 
 from ood_shared.datasets.embedded import EMBEDDED_OOD

@@ -30,12 +30,14 @@ _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, st
 class Encoded(NamedTuple):
     """An image to decode: its place in the result, its name for messages, and where it is.
 
-    That is the encoded file, its path, the pixels, uint8 (height, width, 1 or 3), or a function that gives them.
+    That is the encoded file, its path, the pixels, uint8 (height, width, 1 or 3), or a function that gives them; `held`
+    is about how many bytes that function keeps in memory.
     """
 
     place: int
     name: str
     data: bytes | Path | npt.NDArray[np.uint8] | Callable[[], npt.NDArray[np.uint8]]
+    held: int = 0
 
 
 def is_image(name: str) -> bool:

@@ -33,6 +33,7 @@ class Volume:
     Attributes:
         name: for messages.
         count: slices.
+        held: bytes that are kept, at most: the file's, where it came as bytes, and one for each voxel.
 
     Raises:
         MissingFileError: no such file.
@@ -42,7 +43,8 @@ class Volume:
     def __init__(self, name: str, source: bytes | Path) -> None:
         self.name, self._source, self._lock = name, source, Lock()
         self._pixels: npt.NDArray[np.uint8] | InputError | None = None
-        self.count = self._shape(self._image())[2]
+        shape = self._shape(self._image())
+        self.count, self.held = shape[2], math.prod(shape) + (len(source) if isinstance(source, bytes) else 0)
 
     def slice(self, number: int) -> npt.NDArray[np.uint8]:
         """Slice (height, width, 1), counted from 0.

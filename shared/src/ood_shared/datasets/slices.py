@@ -47,13 +47,15 @@ def images_in(name: str, source: bytes | Path) -> Iterator[Encoded]:
     """
     if name.lower().endswith(nifti.SUFFIXES):
         volume = nifti.Volume(name, source)
+        share = volume.held // volume.count
         for number in range(volume.count):
-            yield Encoded(number, f"{name}#{number}", partial(volume.slice, number))
+            yield Encoded(number, f"{name}#{number}", partial(volume.slice, number), share)
     elif name.lower().endswith(dicom.SUFFIX) or (not is_image(name) and dicom.has_magic(_head(source))):
         count = dicom.frame_count(name, source)
+        held = len(source) // count if isinstance(source, bytes) else 0
         for number in range(count):
             read: Callable[[], npt.NDArray[np.uint8]] = partial(dicom.read_frame, name, source, number)
-            yield Encoded(number, f"{name}#{number}" if count > 1 else name, read)
+            yield Encoded(number, f"{name}#{number}" if count > 1 else name, read, held)
     else:
         yield Encoded(0, name, source)
 

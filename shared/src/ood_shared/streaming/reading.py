@@ -16,7 +16,7 @@ from ood_shared.errors import InputError
 T = TypeVar("T")
 CHUNK = 16  # images that a thread takes at a time
 AHEAD = 32  # chunks that are read ahead
-MOST_BYTES = 1 << 27  # of encoded images and of arrays that wait for a thread; one image more may be held
+MOST_BYTES = 1 << 27  # of files, arrays and volumes that wait for a thread; one image more may be held
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def _chunks(pending: Iterable[Encoded]) -> Iterator[tuple[list[Encoded], int]]:
     size = 0
     for item in pending:
         chunk.append(item)
-        size += len(item.data) if isinstance(item.data, bytes) else getattr(item.data, "nbytes", 0)
+        size += item.held + (len(item.data) if isinstance(item.data, bytes) else getattr(item.data, "nbytes", 0))
         if len(chunk) == CHUNK or size > MOST_BYTES // AHEAD:
             yield chunk, size
             chunk, size = [], 0
