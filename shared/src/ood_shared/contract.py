@@ -18,6 +18,8 @@ MOST_SEED = 2**63
 NOVEL = "novel"  # name of the OOD set of classes that are kept out of training
 BACKBONES = ("common", "paper")
 MIRRORS = ("auto", "yes", "no")
+MODEL = "model.ood"  # the calibrated detector of a run
+ALARM_RATE = 0.05  # of ID images, that it may flag
 LR = 2e-3  # of Adam, at the start, where a method brings no optimizer of its own
 
 

@@ -19,7 +19,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from ood_shared import checkpoints, distributed
-from ood_shared.contract import Request
+from ood_shared.contract import MODEL, Request
 from ood_shared.datasets.benchmark import Benchmark, native_size, read_benchmark
 from ood_shared.errors import InputError
 from ood_shared.images import Images, image_batches
@@ -252,10 +252,7 @@ def run_within_budget(
     Raises:
         InputError: no folder, or what reading and training refuse.
     """
-    from ood_shared.run_model import (
-        MODEL,
-        write_model,
-    )  # which knows detectors, as this module does not know their files
+    from ood_shared.run_model import write_model  # which knows detectors, as this module does not know their files
 
     if output_dir is None:
         raise InputError("--output-dir is missing: the folder for result.json, scores.npz and the trained network.")

@@ -14,14 +14,13 @@ from jaxtyping import Float, Int64
 
 from ood_shared import model_file
 from ood_shared.calibrated import Calibrated, calibrate
-from ood_shared.contract import Request
+from ood_shared.contract import ALARM_RATE, MODEL, Request
 from ood_shared.datasets.benchmark import Benchmark
 from ood_shared.detector_state import Savable
 from ood_shared.results.schema import ScoreArrays
 from ood_shared.thresholds import least_calibration
 
-MODEL = "model.ood"
-ALARM_RATE = 0.05
+__all__ = ["MODEL", "about_run", "id_scores", "write_model"]
 
 
 def write_model(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from ood_shared.cli import Parser, add_shared_flags, deferred, dispatch, parse_seed_number, run_command
 from ood_shared.flags import not_negative, positive_int
+from ood_shared.verbs import verbs
 
 from ascood import bench
 from ascood.overrides import main_parser, read_main
@@ -153,6 +154,11 @@ download_main = _entry(download_parser, "ascood.data.download", "download")
 imglist_main = _entry(imglist_parser, "ascood.data.imglist", "build")
 picture_main = _entry(picture_parser, "ascood.figures", "picture")
 
+TOLD = {
+    "score": "a name of --postprocessor (default: that of the run, or msp)",
+    "id_data": "as in the other commands: the set that weights without config.yml were trained on",
+    "data_dir": "in place of ./data, for runs whose score is fitted to their training images",
+}
 COMMANDS: dict[str, Callable[[Sequence[str] | None], int]] = {
     "train": main_main,
     "eval_ood": eval_main,
@@ -161,6 +167,7 @@ COMMANDS: dict[str, Callable[[Sequence[str] | None], int]] = {
     "build_imglist": imglist_main,
     "picture": picture_main,
     "bench": bench.main,
+    **verbs("ascood", "ascood.checkpoints", TOLD),
 }
 
 

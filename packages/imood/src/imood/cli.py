@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from ood_shared.cli import Parser, add_shared_flags, deferred, dispatch, parse_seed_number, run_command
+from ood_shared.verbs import verbs
 
 from imood import bench, modes
 from imood.readers import number, ratio, share, tau, taus, test_model, train_metric, whole
@@ -141,10 +142,16 @@ def bench_main(argv: Sequence[str] | None = None) -> int:
     return bench.main(argv)
 
 
+TOLD = {
+    "score": "a word of --ood_metric (default: that of the run)",
+    "checkpoint": "latest or best (default: latest)",
+    "data_dir": "folder of the data set of a run of an earlier version",
+}
 COMMANDS: dict[str, Callable[[Sequence[str] | None], int]] = {
     "train": train_main,
     "test": test_main,
     "bench": bench_main,
+    **verbs("imood", "imood.loading", TOLD),
 }
 
 

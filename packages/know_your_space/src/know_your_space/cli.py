@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from ood_shared.cli import Parser, add_shared_flags, deferred, dispatch, parse_seed_number, run_command
 from ood_shared.flags import not_negative, number, positive, positive_int
+from ood_shared.verbs import verbs
 
 from know_your_space import bench
 from know_your_space.data.options import add_data_flags
@@ -183,11 +184,13 @@ def prepare_main(argv: Sequence[str] | None = None) -> int:
     return run_command(deferred("know_your_space.data.prepare", "prepare_step"), prepare_parser(), argv)
 
 
+TOLD = {"checkpoint": "last or best epoch of a run (default: last)"}
 COMMANDS: dict[str, Callable[[Sequence[str] | None], int]] = {
     "train": train_main,
     "detect": detect_main,
     "prepare": prepare_main,
     "bench": bench.main,
+    **verbs("know_your_space", "know_your_space.loading", TOLD),
 }
 
 

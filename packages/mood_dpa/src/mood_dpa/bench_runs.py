@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from ood_shared.contract import MODEL as MODEL_FILE
 from ood_shared.contract import Request
 from ood_shared.datasets.benchmark import Benchmark
 from ood_shared.detector import Method, Trained, run_within_budget
 from ood_shared.devices import seed_everything
 from ood_shared.errors import InputError
 from ood_shared.results.record import facts_of, make_result, pack_scores, print_metrics, write_result
-from ood_shared.run_model import MODEL as MODEL_FILE
 from ood_shared.training import Compute
 
 from mood_dpa.bench import Schedule

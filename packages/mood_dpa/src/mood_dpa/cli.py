@@ -1,7 +1,8 @@
 """Flags of all scripts and of the console command `mood-dpa`; nothing here imports torch.
 
 `mood-dpa train CONFIG` is `python anomaly_detection/main.py train CONFIG`; beside the documented commands there are
-`rescale`, `simclr`, `synthetic-2d`, `expand-cv`, `subjects`, `challenge` and `bench`.
+`rescale`, `simclr`, `synthetic-2d`, `expand-cv`, `subjects`, `challenge`, `bench`, and the verbs of all packages
+(`ood_shared.verbs`).
 """
 
 import argparse
@@ -232,13 +233,15 @@ COMMANDS: dict[str, Callable[[Sequence[str] | None], int]] = {
     "subjects": _runner("mood_dpa.data.commands", "subjects_step", subjects_parser),
     "bench": bench_main,
 }
+TOLD = {"features": "VGG19 weights in place of those of the run"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The console command `mood-dpa`."""
     from ood_shared.cli import dispatch
+    from ood_shared.verbs import verbs
 
-    return dispatch("mood-dpa", COMMANDS, argv)
+    return dispatch("mood-dpa", COMMANDS | verbs("mood-dpa", "mood_dpa.loading", TOLD), argv)
 
 
 def _run_flags(parser: Parser, pictures: bool = True) -> None:

@@ -1,12 +1,14 @@
 """The four scripts and the console command with their flags; every default value is in `defaults`.
 
-`oodgen train_vae …` is `python train_vae.py …`; beside the four steps there are `prepare` and `bench`.
+`oodgen train_vae …` is `python train_vae.py …`; beside the four steps there are `prepare`, `bench` and
+the verbs of all packages (`ood_shared.verbs`).
 """
 
 from collections.abc import Callable, Sequence
 
 from ood_shared.cli import Parser, add_shared_flags, deferred, dispatch, run_command
 from ood_shared.flags import not_negative, positive, positive_int, truth
+from ood_shared.verbs import verbs
 
 from oodgen import bench, defaults, flags
 from oodgen.defaults import DEFAULT_OOD
@@ -165,6 +167,10 @@ def bench_main(argv: Sequence[str] | None = None) -> int:
     return bench.main(argv)
 
 
+TOLD = {
+    "score": "what is called the confidence: one_minus_ood, max_in or max_all",
+    "normalize": "as in training; weights without configuration.json need it",
+}
 COMMANDS: dict[str, Callable[[Sequence[str] | None], int]] = {
     "train_vae": train_vae_main,
     "gen_ood": gen_ood_main,
@@ -172,6 +178,7 @@ COMMANDS: dict[str, Callable[[Sequence[str] | None], int]] = {
     "test": test_main,
     "prepare": prepare_main,
     "bench": bench_main,
+    **verbs("oodgen", "oodgen.loading", TOLD),
 }
 
 

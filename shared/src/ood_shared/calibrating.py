@@ -1,0 +1,84 @@
+"""What the verbs of the packages do: a run becomes a calibrated file; a file scores images. Flags are in `verbs`."""
+
+import argparse
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ood_shared import model_file, scoring
+from ood_shared.calibrated import Examined, calibrate, examine
+from ood_shared.datasets import load
+from ood_shared.datasets.tree import FolderTree, list_split
+from ood_shared.detector_state import Savable
+from ood_shared.errors import InputError, ManySizesError
+from ood_shared.images import Images, image_batches
+
+FEW = 200  # calibration images, below which a threshold scatters widely
+
+
+def calibrate_step(options: argparse.Namespace) -> None:
+    """Load a run, score ID images that are new to it, write the file, say what it promises."""
+    output = Path(options.output)
+    if output.is_dir():
+        raise InputError(f"--output {output} is a folder; name a file, such as {output / 'model.ood'}.")
+    told = {name: getattr(options, name) for name in options.told if getattr(options, name) is not None}
+    detector: Any = import_module(options.load).load(options.run, device=options.device, **told)
+    if not isinstance(detector, Savable) or not hasattr(detector, "prepare"):
+        raise InputError(f"{options.run} gives a {type(detector).__name__}, which cannot be kept in a file.")
+    images, licence = id_images(options.id, options.data_dir)
+    judged: Any = detector
+    found = _all(examine(judged, batch) for batch in image_batches(images, judged.prepare))
+    n = len(found.scores)
+    about = {
+        "id": Path(options.id).name,
+        "licence": licence,
+        "method": options.program,
+        "run": Path(options.run).name,
+        "calibrated_on": f"{n} images of {Path(options.id).name}; that they are new to the run is its owner's word",
+    }
+    named = {"alarm_rate": options.alarm_rate, "by_class": options.by_class, "about": about}
+    calibrated = calibrate(judged, found.scores, found.classes, **named)
+    model_file.save(output, calibrated)
+    if n < FEW:
+        print(f"warning: {n} calibration images; with fewer than {FEW} a threshold scatters widely.")
+    print(f"{output}: calibrated on {n} images of {options.id}. If none of them was trained on, it promises:")
+    print(calibrated.words())
+
+
+def score_step(options: argparse.Namespace) -> int:
+    """Write a row for each image; returns 1 when some could not be read."""
+    return scoring.score_step(model_file.load(options.model, options.device), options)
+
+
+def check_step(options: argparse.Namespace) -> int:
+    """Print the share of alarms and whether the batch is shifted; returns 1 when some images could not be read."""
+    return scoring.check_step(model_file.load(options.model, options.device), options)
+
+
+def id_images(word: str, data_dir: str | None) -> tuple[Images, str]:
+    """ID images that a run was not trained on, with their licence: the test split, or own data without splits.
+
+    Args:
+        word: a known name or a path.
+        data_dir: of known sets.
+
+    Raises:
+        InputError: what cannot be read, or lacks a test split.
+    """
+    try:
+        found = load(word, "test", data_dir)
+    except ManySizesError:
+        path = Path(word).expanduser()
+        if not path.is_dir():
+            raise InputError(f"--id {word}: its images differ in size. Unpack it and pass the folder.") from None
+        listing = list_split(FolderTree(path), "test", word)
+        return [path / name for name in listing.paths], "own data; its licence is for its owner to state"
+    return found.images, found.licence
+
+
+def _all(parts: Iterator[Examined]) -> Examined:
+    found = list(parts)
+    return Examined(np.concatenate([part.scores for part in found]), np.concatenate([part.classes for part in found]))
