@@ -8,8 +8,9 @@ results together, `operating` says what is caught at a rate of false alarms and 
 with `tables` shows them, `conclusion` writes it all down. `baselines` are plain detectors to compare with.
 
 `ood-detect` is the second command: `detect_command` and `detect` fit, score and check one calibrated detector, the
-fused one (`fused` has its equations, `fused_detector` the object, `fused_bench` its row in a comparison), kept in one
-file by `model_file`:
+fused one: `fused` has its equations, `fused_fit` fits it, `fused_detector` is the object, `fused_bench` its row in a
+comparison, `backbones` the networks whose maps it measures, `id_images` what it is fitted on. Thresholds and files are
+shared's (`calibrated`, `model_file`):
 
     detector = ood_bench.load("model.ood")
     scores, classes = detector.score(images), detector.predict(images)      # -1 beyond the threshold
@@ -20,13 +21,13 @@ The packages' side of the contract is `ood_shared.contract`, and `ood_shared.res
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ood_bench.fused_detector import FusedDetector
+    from ood_shared.calibrated import Calibrated
 
 __all__ = ["load"]
 
 
-def load(path: Any, device: str = "auto") -> "FusedDetector":
-    """The detector in a file of `ood-detect fit`; see `ood_bench.model_file.load`."""
-    from ood_bench import model_file
+def load(path: Any, device: str = "auto", backbone: str | None = None) -> "Calibrated":
+    """The detector in a file `model.ood`; see `ood_bench.detect.load`."""
+    from ood_bench import detect
 
-    return model_file.load(path, device)
+    return detect.load(path, device, backbone)

@@ -43,6 +43,19 @@ def fit_parser() -> Parser:
         metavar="A",
         help=f"share of images like yours that may be flagged (default: {ALARM_RATE})",
     )
+    parser.add_argument("--by-class", action="store_true", help="a threshold for every class: the rate holds in each")
+    parser.add_argument(
+        "--backbone",
+        metavar="WORD",
+        help="network whose maps are measured: train, pretrained, torchvision:NAME, timm:NAME, FILE.onnx, FILE.pt, "
+        "MODULE:FUNCTION, PACKAGE@RUN (default: train up to 64 pixels and two classes or more, else pretrained)",
+    )
+    parser.add_argument(
+        "--group",
+        metavar="N|CSV",
+        help="images that belong together, such as a patient's: number of a folder level, or a CSV with `file` and it",
+    )
+    parser.add_argument("--keep-images", action="store_true", help="keep small copies of the images, for `explain`")
     parser.add_argument("--budget", choices=BUDGETS, default="quick", help="length of the training (default: quick)")
     parser.add_argument("--mirror", action="store_true", help="a mirrored image still shows its class: photographs")
     add_shared_flags(parser, seed=parse_seed_number, seed_default=0, skip=SKIPPED)
@@ -68,7 +81,10 @@ def check_parser() -> Parser:
 
 
 def _add_images(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="a file that `ood-detect fit` wrote")
+    parser.add_argument("model", metavar="MODEL", help="of `ood-detect fit`, `ood-bench`, or a package's `calibrate`")
+    parser.add_argument(
+        "--backbone", metavar="WORD", help="the network again, where it is code: TorchScript or MODULE:FUNCTION"
+    )
     parser.add_argument(
         "images",
         nargs="+",

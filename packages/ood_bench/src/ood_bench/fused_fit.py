@@ -1,0 +1,161 @@
+"""Fitting the fused detector: hold images out, get a network, fit its statistics, calibrate them. No OOD images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from ood_shared.contract import COMMON, Common
+from ood_shared.datasets import resize
+from ood_shared.datasets.benchmark import Benchmark
+from ood_shared.detector import BATCH
+from ood_shared.errors import InputError
+from ood_shared.thresholds import split_groups
+from ood_shared.training import Compute
+from torch import Tensor, nn
+
+from ood_bench.backbones.backbone import Backbone, Inputs
+from ood_bench.backbones.choice import TRAIN
+from ood_bench.baseline_detectors import CHANNELS, MEAN, SIDE, STD, train
+from ood_bench.fused import MOST_FIT, TINY, Calibration, Pass, fit_statistics, pass_of
+from ood_bench.fused_detector import FusedDetector, to_cpu
+
+SHARE, LEAST, MOST = 0.1, 100, 2000  # of the images that are held out for calibration
+FEW = 200  # calibration images, below which a threshold scatters widely
+THUMBNAIL = 64  # pixels
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A fitted detector, and the images that it is to be calibrated with.
+
+    Attributes:
+        detector: that scores.
+        held: positions of the calibration images among the training images.
+        scores: (m,), theirs.
+        taken_for: (m,), classes that they were taken for.
+    """
+
+    detector: FusedDetector
+    held: Int64[np.ndarray, " m"] = field(repr=False)
+    scores: Float[np.ndarray, " m"] = field(repr=False)
+    taken_for: Int64[np.ndarray, " m"] = field(repr=False)
+
+
+def fit_detector(
+    benchmark: Benchmark,
+    compute: Compute,
+    generator: torch.Generator,
+    *,
+    backbone: Backbone | None = None,
+    budget: str = "smoke",
+    schedule: Common | None = None,
+    seed: int = 0,
+    groups: Sequence[str] | None = None,
+    names: Sequence[str] | None = None,
+    keep_images: bool = False,
+) -> Fitted:
+    """Hold images out, train the common classifier on the others or take a network, fit the statistics, calibrate.
+
+    Args:
+        benchmark: its training images are used, nothing else; at the size of the network.
+        compute: how to compute.
+        generator: of the split, the order and the views.
+        backbone: the network; None trains the common one.
+        budget: length of the training; `schedule` instead of it, when given.
+        schedule: of the training.
+        seed: of the weights.
+        groups: of each training image, such as its patient: kept on one side.
+        names: of the training images.
+        keep_images: keep the fit images, small, to show the nearest of them.
+
+    Raises:
+        InputError: too few images to hold any out.
+    """
+    held = held_out(benchmark.train_labels.numpy(), groups, np.random.default_rng(seed))
+    keep = np.setdiff1d(np.arange(len(benchmark.train)), held)
+    part = replace(benchmark, train=benchmark.train[keep], train_labels=benchmark.train_labels[keep])
+    if backbone is None:
+        backbone = train_backbone(part, schedule or COMMON[budget], seed, compute, generator)
+    chosen = torch.randperm(len(keep), generator=generator)[:MOST_FIT].sort().values
+    pixels, labels = part.train[chosen], part.train_labels[chosen]
+    backbone = replace(backbone, network=backbone.network.to(compute.device))
+    passed = _pass_all(backbone, pixels)
+    if backbone.head is None and len(benchmark.classes) > 1:
+        backbone = replace(backbone, head=fit_head(passed.last, labels, len(benchmark.classes)).to(compute.device))
+    statistics = fit_statistics(passed, labels, len(benchmark.classes), backbone.places, backbone.word != TRAIN)
+    own = tuple(names[keep[at]] for at in chosen.tolist()) if names is not None else ()
+    thumbnails = _thumbnails(pixels) if keep_images else torch.empty(0, dtype=torch.uint8)
+    empty = Calibration(np.empty((len(statistics.members), 0)))
+    detector = FusedDetector(backbone, statistics, empty, benchmark.classes, own, thumbnails)
+    values, taken, _ = detector.measure(benchmark.train[held])
+    detector = replace(detector, calibration=Calibration.of(values))
+    return Fitted(detector, held, detector.calibration.fuse(values), taken.numpy())
+
+
+def train_backbone(
+    benchmark: Benchmark, schedule: Common, seed: int, compute: Compute, generator: torch.Generator
+) -> Backbone:
+    """The common network, trained on all training images of the benchmark."""
+    network = train(benchmark, schedule, seed, compute, generator)
+    inputs = Inputs(SIDE, CHANNELS, (MEAN,) * CHANNELS, (STD,) * CHANNELS, benchmark.native)
+    settings = {"kind": TRAIN, "name": schedule.network, "classes": len(benchmark.classes)}
+    return Backbone(TRAIN, network, inputs, network.fc, settings=settings)
+
+
+def fit_head(last: Float[Tensor, "n v"], labels: Int64[Tensor, " n"], n_classes: int) -> nn.Linear:
+    """A linear classifier of the last map's mean: scikit-learn's logistic regression on its columns, standardised."""
+    from sklearn.linear_model import LogisticRegression
+
+    mean, std = last.mean(dim=0), last.std(dim=0, correction=0) + TINY
+    model = LogisticRegression(max_iter=1000).fit(((last - mean) / std).numpy(), labels.numpy())
+    weight, bias = torch.from_numpy(model.coef_), torch.from_numpy(model.intercept_)
+    if n_classes == 2:  # one column tells two classes apart
+        weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
+    weight = weight / std
+    head = nn.Linear(last.shape[1], n_classes)
+    with torch.no_grad():
+        head.weight.copy_(weight)
+        head.bias.copy_(bias - weight @ mean)
+    return head.eval()
+
+
+def calibration_count(n: int) -> int:
+    """How many of n images are held out for calibration, about: a tenth, at least 100, at most 2000."""
+    return int(min(MOST, max(LEAST, round(SHARE * n))))
+
+
+def held_out(
+    labels: Int64[np.ndarray, " n"], groups: Sequence[str] | None, generator: np.random.Generator
+) -> Int64[np.ndarray, " m"]:
+    """Indices of the calibration images: a tenth, by class or by group, at least 100 and at most 2000.
+
+    Raises:
+        InputError: fewer than twice as many images as are held out.
+    """
+    n, wanted = len(labels), calibration_count(len(labels))
+    if n < 2 * wanted:
+        raise InputError(f"{n} images; expected {2 * LEAST} or more, of which {LEAST} are held out for the threshold.")
+    if groups is not None:
+        return split_groups(groups, wanted / n, generator)[1]
+    order = generator.permutation(n)
+    rank = np.empty(n)
+    for c in np.unique(labels):  # within a class the drawn order, spread evenly over [0, 1)
+        own = order[labels[order] == c]
+        rank[own] = (np.arange(len(own)) + generator.random()) / len(own)
+    return np.sort(np.argsort(rank, kind="stable")[:wanted])
+
+
+def _pass_all(backbone: Backbone, images: Tensor) -> Pass:
+    with torch.inference_mode():
+        parts = [
+            to_cpu(pass_of(backbone, backbone.inputs.normalised(batch.to(backbone.device))))
+            for batch in torch.split(images, BATCH if backbone.inputs.side <= SIDE else BATCH // 8)
+        ]
+    return Pass(*(torch.cat([getattr(part, name) for part in parts]) for name in Pass.__annotations__))
+
+
+def _thumbnails(pixels: Tensor) -> Tensor:
+    side = min(THUMBNAIL, pixels.shape[2])
+    return resize(pixels, (side, side), channels=pixels.shape[1]).permute(0, 2, 3, 1).contiguous()
