@@ -143,6 +143,11 @@ def test_the_number_of_alarms_is_beta_binomial() -> None:
     assert (one.fewer, both.fewer) == (pytest.approx(1), pytest.approx(1))
 
 
+def test_very_small_p_values_are_not_called_zero() -> None:
+    limit = fit_threshold(np.arange(100.0), 0.05)
+    assert 0 < check_batch(np.full(400, 1 / 101), limit).more < 1e-60
+
+
 def test_the_distance_between_both_samples_is_that_of_scipy() -> None:
     random = np.random.default_rng(4)
     calibration, scores = random.normal(size=300), random.normal(0.1, 1.2, size=700)

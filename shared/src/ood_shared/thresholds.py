@@ -204,8 +204,9 @@ def check_ranks(counts: Int64[np.ndarray, " ranks"], limit: Threshold, flagged: 
         raise InputError("There are no images to check; pass at least one.")
     flagged = int(counts[: n + 1 - limit.k].sum()) if flagged is None else flagged
     interval = stats.binomtest(flagged, total).proportion_ci(0.95, method="exact")
-    alarms = stats.betabinom(total, n + 1 - limit.k, limit.k)
-    more, fewer = float(alarms.sf(flagged - 1)), float(alarms.cdf(flagged))
+    alarmed = n + 1 - limit.k
+    fewer = float(stats.betabinom(total, alarmed, limit.k).cdf(flagged))
+    more = float(stats.betabinom(total, limit.k, alarmed).cdf(total - flagged))  # of the others, small p-values too
     above = np.cumsum(counts) / total - np.arange(n + 1) / n  # shares of both above each calibration score
     higher = _one_sided(float(max(0.0, above.max())), total, n)
     return Alarms(flagged, total, float(interval.low), float(interval.high), min(1.0, more), min(1.0, fewer), higher)
