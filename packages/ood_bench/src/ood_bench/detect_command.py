@@ -2,6 +2,7 @@
 
     ood-detect fit ./my_images --output model.ood             # no OOD images needed
     ood-detect score model.ood ./new_images --csv out.csv     # a row for each image
+    ood-detect explain model.ood scan.png --output out.png    # where it departs from training, and what is nearest
     ood-detect check model.ood ./last_week                    # is a whole batch shifted?
 
 Here are the flags; `detect` does the work and brings torch.
@@ -80,16 +81,31 @@ def check_parser() -> Parser:
     return parser
 
 
+def explain_parser() -> Parser:
+    """Flags of `ood-detect explain`."""
+    parser = Parser(prog="ood-detect explain", description="Show where an image departs from training, as a picture.")
+    _add_model(parser)
+    parser.add_argument("image", metavar="PATH", help="one image; a slice of a scan by `scan.nii.gz#17`")
+    parser.add_argument("--output", required=True, metavar="FILE", help="the picture: .png, .pdf or .svg")
+    parser.add_argument("--images", metavar="DIR", help="folder of the training images, to show the nearest of them")
+    add_shared_flags(parser, seed=None, skip=(*SKIPPED, "seed", "data-dir"))
+    return parser
+
+
 def _add_images(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="of `ood-detect fit`, `ood-bench`, or a package's `calibrate`")
-    parser.add_argument(
-        "--backbone", metavar="WORD", help="the network again, where it is code: TorchScript or MODULE:FUNCTION"
-    )
+    _add_model(parser)
     parser.add_argument(
         "images",
         nargs="+",
         metavar="NAME|PATH",
         help="images, folders, tar or zip, npz, DICOM and NIfTI files; known names; - reads paths from standard input",
+    )
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="of `ood-detect fit`, `ood-bench`, or a package's `calibrate`")
+    parser.add_argument(
+        "--backbone", metavar="WORD", help="the network again, where it is code: TorchScript or MODULE:FUNCTION"
     )
 
 
@@ -108,7 +124,12 @@ def check_main(argv: Sequence[str] | None = None) -> int:
     return run_command(deferred("ood_bench.detect", "check_step"), check_parser(), argv)
 
 
-COMMANDS = {"fit": fit_main, "score": score_main, "check": check_main}
+def explain_main(argv: Sequence[str] | None = None) -> int:
+    """`ood-detect explain`."""
+    return run_command(deferred("ood_bench.explain", "explain_step"), explain_parser(), argv)
+
+
+COMMANDS = {"fit": fit_main, "score": score_main, "explain": explain_main, "check": check_main}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -51,12 +51,12 @@ TINY = 1e-9
 
 @dataclass(frozen=True)
 class Pass:
-    """What one forward pass gives, float64 but for the logits.
+    """What one forward pass gives, float64 but for places and logits.
 
     Attributes:
         pooled: (n, 256), mean and deviation of the maps; not yet scaled.
         last: (n, 64), mean of the last map.
-        places: (n, 7168), the maps but the first one at 8 x 8; not yet scaled.
+        places: (n, 7168), the maps but the first one at 8 x 8; not yet scaled; float32.
         logits: (n, classes), float32; one column of zeros without a head.
     """
 
@@ -78,7 +78,7 @@ def pass_of(backbone: Backbone, x: Float[Tensor, "n c h w"]) -> Pass:
     pooled = torch.cat([part for m in measured for part in (m.mean(dim=(2, 3)), _deviation(m))], dim=1)
     grids = [F.adaptive_avg_pool2d(m, backbone.places).flatten(1) for m in measured[1:] or measured]
     logits = last.new_zeros(len(last), 1) if backbone.head is None else backbone.head(last)
-    return Pass(pooled.double(), last.double(), torch.cat(grids, dim=1).double(), logits)
+    return Pass(pooled.double(), last.double(), torch.cat(grids, dim=1), logits)
 
 
 @dataclass(frozen=True)
@@ -142,9 +142,10 @@ def fit_statistics(
     if lean:
         place_scale, place_mean, components = (s.new_empty(0) for _ in range(3))
     else:
-        channels = fit.places.unflatten(1, (-1, places * places))  # (n, channels, places)
+        grids = fit.places.double()
+        channels = grids.unflatten(1, (-1, places * places))  # (n, channels, places)
         place_scale = (channels.std(dim=(0, 2), correction=0) + TINY).repeat_interleave(places * places)
-        w = fit.places / place_scale
+        w = grids / place_scale
         place_mean = w.mean(dim=0)
         components = _principal(w - place_mean)
     return Statistics(
@@ -178,11 +179,12 @@ def distances(statistics: Statistics, images: Pass) -> tuple[Float[Tensor, "memb
     values = {"joint": joint}
     if len(statistics.total):
         values["relative"] = joint - ((s - statistics.mean) @ statistics.total).square().sum(dim=1)
-    apart = torch.cdist(images.direction, statistics.bank, compute_mode="donot_use_mm_for_euclid_dist")
-    nearest = apart.topk(neighbour_of(len(statistics.bank)), dim=1, largest=False, sorted=True)
+    nearest = _apart(images.direction, statistics.bank).topk(
+        neighbour_of(len(statistics.bank)), dim=1, largest=False, sorted=True
+    )
     values["neighbour"] = nearest.values[:, -1]
     if len(statistics.components):
-        w = images.places / statistics.place_scale - statistics.place_mean
+        w = images.places.double() / statistics.place_scale - statistics.place_mean
         inside = w @ statistics.components
         values["residual"] = (w.square().sum(dim=1) - inside.square().sum(dim=1)).clamp_min(0).sqrt()
     return torch.stack([values[name] for name in statistics.members]), nearest.indices[:, 0]
@@ -210,6 +212,13 @@ class Calibration:
         return capped(self.evidence(values)).mean(axis=0)
 
 
+def tail_of(calibration: Float[np.ndarray, " c"]) -> tuple[float, float]:
+    """u and b of sorted calibration values: where the tail begins, and the mean excess above it."""
+    u = float(calibration[int(TAIL * len(calibration))])
+    excess = calibration[calibration > u] - u
+    return u, max(float(excess.mean()), TINY) if len(excess) else 1.0
+
+
 def capped(q: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     """g(q): q below 30, then as its logarithm; keeps the order."""
     return np.where(q < CAP, q, CAP + np.log1p(np.maximum(q - CAP, 0)))
@@ -224,10 +233,16 @@ def _deviation(m: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c"]:
     return m.std(dim=(2, 3)) if m.shape[2] * m.shape[3] > 1 else m.new_zeros(m.shape[:2])
 
 
+def _apart(rows: Float[Tensor, "n v"], bank: Float[Tensor, "m v"]) -> Float[Tensor, "n m"]:
+    """Euclidean distances; in an exported graph, which has no such operation, by the squares: 1e-8 off at most."""
+    if torch.compiler.is_exporting():
+        squared = rows.square().sum(dim=1, keepdim=True) + bank.square().sum(dim=1) - 2 * rows @ bank.T
+        return squared.clamp_min(0).sqrt()
+    return torch.cdist(rows, bank, compute_mode="donot_use_mm_for_euclid_dist")
+
+
 def _smooth(calibration: Float[np.ndarray, " c"], values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    n, u = len(calibration), calibration[int(TAIL * len(calibration))]
-    excess = calibration[calibration > u] - u
-    b = max(float(excess.mean()), TINY) if len(excess) else 1.0
+    n, (u, b) = len(calibration), tail_of(calibration)
     below = np.searchsorted(calibration, values, side="left") + np.searchsorted(calibration, values, side="right")
     p = (1 + n - below / 2) / (n + 1)
     return np.where(values > u, math.log(1 / (1 - TAIL)) + (values - u) / b, -np.log(p))

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ood_bench.backbones.backbone import Backbone, Inputs
 from ood_bench.backbones.choice import TRAIN, rebuilt, weights_of
 from ood_bench.fused import Calibration, Pass, Statistics, distances, drivers, pass_of
+from ood_bench.places import Places
 
 KIND = "fused"
 HALVES, SINGLES = ("bank",), ("components",)  # statistics that a file keeps narrower than float64
@@ -32,6 +33,7 @@ class FusedDetector:
         backbone: the network.
         statistics: of the fit images.
         calibration: distances of the calibration images.
+        places: where an image departs.
         classes: names of the ID classes.
         names: of the fit images, in the order of the bank; empty where they have none.
         thumbnails: uint8 (m, t, t, c), the fit images, small; empty where none are kept.
@@ -40,6 +42,7 @@ class FusedDetector:
     backbone: Backbone
     statistics: Statistics
     calibration: Calibration
+    places: Places
     classes: tuple[str, ...]
     names: tuple[str, ...] = ()
     thumbnails: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.uint8), repr=False)
@@ -84,6 +87,15 @@ class FusedDetector:
             found = map_rows(rows, images, batch_size, self.backbone.device)
         return found[:, :-2].T.numpy().copy(), found[:, -2].long(), found[:, -1].long()
 
+    def locate(self, images: Tensor, nearest: int) -> tuple[Float[Tensor, "n p p"], Int64[Tensor, "n nearest"]]:
+        """Where prepared images depart from training (`places`), and the positions of their nearest fit images."""
+        with torch.inference_mode():
+            x = self.backbone.inputs.normalised(images.to(self.backbone.device))
+            passed = to_cpu(pass_of(self.backbone, x))
+            apart = torch.cdist(passed.direction, self.statistics.bank)
+            closest = apart.topk(min(nearest, len(self.statistics.bank)), dim=1, largest=False).indices
+            return self.places.departure(passed.places), closest
+
     def prepare(self, pixels: Tensor) -> Tensor:
         """Images of any size and colour, uint8 (k, c, h, w), at the network's size."""
         return self.backbone.inputs.prepare(pixels)
@@ -99,6 +111,7 @@ class FusedDetector:
             "head": None if own is None else own.in_features,
             "measured": [backbone.first, backbone.last, backbone.places],
             "members": list(self.statistics.members),
+            "level": self.places.level,
             "names": list(self.names),
         }
         tensors = {f"network.{name}": value for name, value in weights_of(backbone).items()}
@@ -107,6 +120,7 @@ class FusedDetector:
         kept = ((own.name, getattr(self.statistics, own.name)) for own in fields(Statistics)[:-1])
         tensors |= {f"statistics.{name}": _narrow(name, value) for name, value in kept}
         tensors["calibration"] = torch.from_numpy(self.calibration.values)
+        tensors |= {"places.mean": self.places.mean, "places.std": self.places.std}
         if len(self.thumbnails):
             tensors["thumbnails"] = self.thumbnails
         return State(KIND, self.classes, settings, tensors)
@@ -143,7 +157,8 @@ def restore(state: State, device: torch.device) -> FusedDetector:
     )
     thumbnails = state.tensors.get("thumbnails", torch.empty(0, dtype=torch.uint8))
     calibration = Calibration(state.tensors["calibration"].numpy())
-    return FusedDetector(backbone, statistics, calibration, state.classes, tuple(settings["names"]), thumbnails)
+    where = Places(state.tensors["places.mean"], state.tensors["places.std"], float(settings["level"]))
+    return FusedDetector(backbone, statistics, calibration, where, state.classes, tuple(settings["names"]), thumbnails)
 
 
 def to_cpu(passed: Pass) -> Pass:

@@ -20,6 +20,7 @@ from ood_bench.backbones.choice import TRAIN
 from ood_bench.baseline_detectors import CHANNELS, MEAN, SIDE, STD, train
 from ood_bench.fused import MOST_FIT, TINY, Calibration, Pass, fit_statistics, pass_of
 from ood_bench.fused_detector import FusedDetector, to_cpu
+from ood_bench.places import fit_places
 
 SHARE, LEAST, MOST = 0.1, 100, 2000  # of the images that are held out for calibration
 FEW = 200  # calibration images, below which a threshold scatters widely
@@ -88,8 +89,10 @@ def fit_detector(
     own = tuple(names[keep[at]] for at in chosen.tolist()) if names is not None else ()
     thumbnails = _thumbnails(pixels) if keep_images else torch.empty(0, dtype=torch.uint8)
     empty = Calibration(np.empty((len(statistics.members), 0)))
-    detector = FusedDetector(backbone, statistics, empty, benchmark.classes, own, thumbnails)
-    values, taken, _ = detector.measure(benchmark.train[held])
+    held_images = benchmark.train[held]
+    places = fit_places(passed.places, _pass_all(backbone, held_images).places, backbone.places)
+    detector = FusedDetector(backbone, statistics, empty, places, benchmark.classes, own, thumbnails)
+    values, taken, _ = detector.measure(held_images)
     detector = replace(detector, calibration=Calibration.of(values))
     return Fitted(detector, held, detector.calibration.fuse(values), taken.numpy())
 

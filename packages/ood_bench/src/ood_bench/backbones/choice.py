@@ -35,7 +35,7 @@ TRAIN, PRETRAINED = "train", "pretrained"
 SMALL = 64  # pixels, up to which a network is trained
 SIDES = (112, 224)  # of pretrained features: the smallest one that keeps the images' pixels, else the largest
 LIBRARIES = ("torchvision", "timm")
-PLACES = 4  # side of the grid of a pretrained network's maps
+PLACES = 7  # side of the grid of a pretrained network's maps
 OFFERED: ContextVar[str | None] = ContextVar("backbone", default=None)
 _OWN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 

@@ -1,0 +1,55 @@
+"""`ood-detect explain`, and the places that it shows."""
+
+import numpy as np
+import pytest
+import torch
+from ood_bench import detect_command
+from ood_bench.places import fit_places
+from ood_shared.datasets import load
+from PIL import Image
+
+
+def test_the_place_that_was_changed_departs():
+    generator = torch.Generator().manual_seed(0)
+    grids = torch.randn(300, 5 * 16, generator=generator)
+    places = fit_places(grids[:200], grids[200:], 4)
+    assert (places.departure(grids[200:]) > 1).double().mean() == pytest.approx(0.01, abs=0.005)
+    changed = grids[200:201].clone().unflatten(1, (5, 4, 4))
+    changed[0, :, 2, 1] += 4
+    found = places.departure(changed.flatten(1))[0]
+    assert divmod(int(found.argmax()), 4) == (2, 1)
+    assert found[2, 1] > 1
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder of digits, and a detector of them that keeps their pictures."""
+    at = tmp_path_factory.mktemp("explain")
+    images = load("digits", "train")
+    for number in range(300):
+        (at / "own" / str(images.labels[number])).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(images.images[number, ..., 0]).save(at / "own" / str(images.labels[number]) / f"{number}.png")
+    words = ["fit", str(at / "own"), "--output", str(at / "model.ood"), "--budget", "smoke", "--keep-images"]
+    assert detect_command.main([*words, "--device", "cpu"]) == 0
+    return at
+
+
+def test_a_picture_with_the_nearest_training_images(made, capsys):
+    image = made / "own" / "3"
+    words = ["explain", str(made / "model.ood"), str(next(image.iterdir())), "--output", str(made / "out.png")]
+    assert detect_command.main(words) == 0
+    assert np.asarray(Image.open(made / "out.png")).shape[2] >= 3
+    out = capsys.readouterr().out
+    assert "at an alarm rate of 0.05" in out
+    assert ".png" in out.split("nearest: ")[1].splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("image", "output", "message"),
+    [("own", "a.png", "more than one image"), ("own/none.png", "a.png", "missing"), ("own", "a.jpg", "ends in .png")],
+)
+def test_what_cannot_be_explained_is_said_in_a_line(made, image, output, message, capsys):
+    words = ["explain", str(made / "model.ood"), str(made / image), "--output", str(made / output)]
+    assert detect_command.main(words) == 2
+    assert message in capsys.readouterr().err
+    assert not (made / output).exists()
