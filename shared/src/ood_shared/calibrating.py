@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ood_shared import model_file, scoring
+from ood_shared import export, model_file, scoring
 from ood_shared.calibrated import Examined, calibrate, examine
 from ood_shared.datasets import load
 from ood_shared.datasets.tree import FolderTree, list_split
@@ -56,6 +56,11 @@ def score_step(options: argparse.Namespace) -> int:
 def check_step(options: argparse.Namespace) -> int:
     """Print the share of alarms and whether the batch is shifted; returns 1 when some images could not be read."""
     return scoring.check_step(model_file.load(options.model, options.device), options)
+
+
+def export_step(options: argparse.Namespace) -> None:
+    """Write a graph of the detector, and say what it takes and gives."""
+    export.export_step(model_file.load(options.model, "cpu"), options)
 
 
 def id_images(word: str, data_dir: str | None) -> tuple[Images, str]:

@@ -3,6 +3,7 @@
     oodgen calibrate ./result --id ./unseen_id_images --output model.ood    # a run becomes a file with a threshold
     oodgen score model.ood ./new_images --csv out.csv                       # a row for each image
     oodgen check model.ood ./last_week                                      # is a whole batch shifted?
+    oodgen export model.ood --output model.onnx                             # for programs without this project
 
 `ood-bench` leaves such a file beside the scores of every run.
 """
@@ -13,12 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 from ood_shared.cli import Parser, add_shared_flags, deferred, run_command
 from ood_shared.contract import ALARM_RATE, MODEL
 
+FORMATS = ("onnx", "torch")  # of an exported graph
 SKIPPED = ("seed", "resume", "output-dir", "log-to", "precision", "compile")
 Command = Callable[[Sequence[str] | None], int]
 
 
 def verbs(program: str, load: str, told: Mapping[str, str] | None = None) -> dict[str, Command]:
-    """The commands `calibrate`, `score` and `check` of a package, by name.
+    """The commands `calibrate`, `score`, `check` and `export` of a package, by name.
 
     Args:
         program: its name, for messages.
@@ -37,7 +39,10 @@ def verbs(program: str, load: str, told: Mapping[str, str] | None = None) -> dic
     def check(argv: Sequence[str] | None = None) -> int:
         return run_command(deferred("ood_shared.calibrating", "check_step"), check_parser(program), argv)
 
-    return {"calibrate": calibrate, "score": score, "check": check}
+    def export(argv: Sequence[str] | None = None) -> int:
+        return run_command(deferred("ood_shared.calibrating", "export_step"), export_parser(program), argv)
+
+    return {"calibrate": calibrate, "score": score, "check": check, "export": export}
 
 
 def calibrate_parser(program: str, load: str, told: Mapping[str, str]) -> Parser:
@@ -87,6 +92,29 @@ def check_parser(program: str) -> Parser:
     parser = Parser(prog=f"{program} check", description="Compare a batch's alarms with the promised rate.")
     add_images(parser)
     add_shared_flags(parser, seed=None, skip=SKIPPED)
+    return parser
+
+
+def export_parser(program: str) -> Parser:
+    """Flags of `export`."""
+    about = "Write a detector as one graph, from pixels to the decision, for programs without this project."
+    parser = Parser(prog=f"{program} export", description=about)
+    parser.add_argument("model", metavar="MODEL", help=f"a detector's file, such as {MODEL}")
+    parser.add_argument("--output", required=True, metavar="FILE", help="the graph, such as model.onnx or model.pt2")
+    parser.add_argument(
+        "--format", default=FORMATS[0], choices=FORMATS, help=f"ONNX, or torch.export's (default: {FORMATS[0]})"
+    )
+    parser.add_argument(
+        "--size",
+        nargs=2,
+        type=int,
+        metavar=("H", "W"),
+        help="height and width of the images that it will be given (default: those of the training images)",
+    )
+    parser.add_argument(
+        "--channels", type=int, choices=(1, 3), help="of these images, grey or colour (default: as the network's)"
+    )
+    add_shared_flags(parser, seed=None, skip=(*SKIPPED, "device", "data-dir"))
     return parser
 
 

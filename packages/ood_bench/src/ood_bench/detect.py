@@ -1,9 +1,9 @@
-"""What `ood-detect` does: fit a detector to a file, score images row by row, check a batch."""
+"""What `ood-detect` does: fit a detector to a file, score images row by row, check a batch, export."""
 
 import argparse
 from pathlib import Path
 
-from ood_shared import model_file, scoring
+from ood_shared import export, model_file, scoring
 from ood_shared.calibrated import Calibrated, calibrate
 from ood_shared.contract import COMMON
 from ood_shared.devices import resolve_device
@@ -28,9 +28,8 @@ def fit_step(options: argparse.Namespace) -> None:
         print(f"backbone: {word}, for images of {images.side} pixels in {len(images.classes)} classes")
     _enough(options.id, len(images), options.alarm_rate)
     backbone = None if word == TRAIN else build(word, images.side)
-    benchmark, backbone = images.at(backbone, options.mirror)
     fitted = fit_detector(
-        benchmark,
+        images.at(backbone, options.mirror),
         Compute(resolve_device(options.device)),
         Generator().manual_seed(options.seed),
         backbone=backbone,
@@ -39,6 +38,7 @@ def fit_step(options: argparse.Namespace) -> None:
         groups=images.groups,
         names=images.names,
         keep_images=options.keep_images,
+        square=images.square,
     )
     about = images.about() | {"backbone": word, "budget": options.budget, "seed": options.seed}
     calibrated = calibrate(
@@ -64,6 +64,11 @@ def score_step(options: argparse.Namespace) -> int:
 def check_step(options: argparse.Namespace) -> int:
     """Print the share of alarms and whether the batch is shifted; returns 1 when some images could not be read."""
     return scoring.check_step(load(options.model, options.device, options.backbone), options)
+
+
+def export_step(options: argparse.Namespace) -> None:
+    """Write a graph of the detector, and say what it takes and gives."""
+    export.export_step(load(options.model, "cpu", options.backbone), options)
 
 
 def load(path: str | Path, device: str = "auto", backbone: str | None = None) -> Calibrated:

@@ -4,6 +4,7 @@
     ood-detect score model.ood ./new_images --csv out.csv     # a row for each image
     ood-detect explain model.ood scan.png --output out.png    # where it departs from training, and what is nearest
     ood-detect check model.ood ./last_week                    # is a whole batch shifted?
+    ood-detect export model.ood --output model.onnx           # one graph, for programs without this project
 
 Here are the flags; `detect` does the work and brings torch.
 """
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 
 from ood_shared.cli import Parser, add_shared_flags, deferred, dispatch, parse_seed_number, run_command
 from ood_shared.contract import BUDGETS
+from ood_shared.verbs import export_parser as shared_export_parser
 
 ALARM_RATE = 0.05
 SKIPPED = ("resume", "output-dir", "log-to", "precision", "compile")
@@ -92,6 +94,13 @@ def explain_parser() -> Parser:
     return parser
 
 
+def export_parser() -> Parser:
+    """Flags of `ood-detect export`."""
+    parser = shared_export_parser("ood-detect")
+    _add_backbone(parser)
+    return parser
+
+
 def _add_images(parser: argparse.ArgumentParser) -> None:
     _add_model(parser)
     parser.add_argument(
@@ -104,6 +113,10 @@ def _add_images(parser: argparse.ArgumentParser) -> None:
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="of `ood-detect fit`, `ood-bench`, or a package's `calibrate`")
+    _add_backbone(parser)
+
+
+def _add_backbone(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backbone", metavar="WORD", help="the network again, where it is code: TorchScript or MODULE:FUNCTION"
     )
@@ -129,7 +142,18 @@ def explain_main(argv: Sequence[str] | None = None) -> int:
     return run_command(deferred("ood_bench.explain", "explain_step"), explain_parser(), argv)
 
 
-COMMANDS = {"fit": fit_main, "score": score_main, "explain": explain_main, "check": check_main}
+def export_main(argv: Sequence[str] | None = None) -> int:
+    """`ood-detect export`."""
+    return run_command(deferred("ood_bench.detect", "export_step"), export_parser(), argv)
+
+
+COMMANDS = {
+    "fit": fit_main,
+    "score": score_main,
+    "explain": explain_main,
+    "check": check_main,
+    "export": export_main,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -77,7 +77,7 @@ def pass_of(backbone: Backbone, x: Float[Tensor, "n c h w"]) -> Pass:
     last, measured = maps[-1].mean(dim=(2, 3)), maps[backbone.first : backbone.last]
     pooled = torch.cat([part for m in measured for part in (m.mean(dim=(2, 3)), _deviation(m))], dim=1)
     grids = [F.adaptive_avg_pool2d(m, backbone.places).flatten(1) for m in measured[1:] or measured]
-    logits = last.new_zeros(len(last), 1) if backbone.head is None else backbone.head(last)
+    logits = last.new_zeros(last.shape[0], 1) if backbone.head is None else backbone.head(last)
     return Pass(pooled.double(), last.double(), torch.cat(grids, dim=1), logits)
 
 

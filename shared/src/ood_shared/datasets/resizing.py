@@ -2,6 +2,7 @@
 
 Bilinear interpolation with antialiasing, computed in float32 on every device and rounded once: torchvision's uint8
 kernels give other values on processors without AVX2, and results should not depend on the processor.
+While `torch.export` traces, two matrices do the same (`resize_matrix`).
 """
 
 from dataclasses import replace
@@ -13,6 +14,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from ood_shared.datasets.imageset import ImageSet
+from ood_shared.datasets.resize_matrix import resize_by_matrices
 from ood_shared.errors import InputError
 
 # ITU-R 601 luma in 16-bit fixed point, the integers that Pillow uses; equal channels keep their value exactly.
@@ -65,6 +67,8 @@ def resize(
 
 def luma(images: UInt8[Tensor, "n 3 h w"]) -> UInt8[Tensor, "n 1 h w"]:
     """Grey images of RGB ones: (19595 R + 38470 G + 7471 B + 32768) >> 16, the integers of Pillow's conversion."""
+    if torch.compiler.is_exporting():
+        return _luma_chunk(images)
     grey = [_luma_chunk(chunk) for chunk in torch.split(images, _chunk_length(images))]
     return torch.cat(grey) if grey else images[:, :1]
 
@@ -90,6 +94,8 @@ def _luma_chunk(chunk: Tensor) -> Tensor:
 
 
 def _interpolate(images: Tensor, size: tuple[int, int]) -> Tensor:
+    if torch.compiler.is_exporting():  # where nothing may depend on the number of images
+        return images if tuple(images.shape[2:]) == tuple(size) else resize_by_matrices(images, size)
     if tuple(images.shape[2:]) == tuple(size) or not len(images):
         return images if len(images) else images.new_empty((0, images.shape[1], *size))
     resized = []
