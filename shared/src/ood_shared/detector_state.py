@@ -107,11 +107,8 @@ class State:
         found = self.settings["native"]
         if found is None:
             return None
-        if (
-            not isinstance(found, list)
-            or len(found) != 2
-            or not all(type(n) is int and 0 < n < MOST_SIDE for n in found)
-        ):
+        pair = isinstance(found, list | tuple) and len(found) == 2
+        if not pair or not all(type(n) is int and 0 < n < MOST_SIDE for n in found):
             raise InputError(f"`native` is {found!r}, expected [height, width].")
         return found[0], found[1]
 

@@ -17,10 +17,11 @@ from ood_shared.calibrated import Calibrated, calibrate
 from ood_shared.contract import ALARM_RATE, MODEL, Request
 from ood_shared.datasets.benchmark import Benchmark
 from ood_shared.detector_state import Savable
+from ood_shared.errors import InputError
 from ood_shared.results.schema import ScoreArrays
 from ood_shared.thresholds import least_calibration
 
-__all__ = ["MODEL", "about_run", "id_scores", "write_model"]
+__all__ = ["MODEL", "about_run", "id_scores", "keep_bench", "write_model"]
 
 
 def write_model(
@@ -60,6 +61,24 @@ def write_model(
     judged: Any = own
     calibrated = calibrate(judged, scores, taken, alarm_rate=ALARM_RATE, about=made_from)
     model_file.save(path, calibrated)
+
+
+def keep_bench(folder: Path, program: str, flag: str) -> None:
+    """Refuse to write the results of a test over those of a bench, to which its `model.ood` belongs.
+
+    Args:
+        folder: to write to.
+        program: of the test, such as `imood`.
+        flag: that names another folder.
+
+    Raises:
+        InputError: the folder is that of a bench.
+    """
+    if (folder / MODEL).is_file():
+        raise InputError(
+            f"{folder} holds the results of a bench, which this test would replace. Name another folder by {flag}; to "
+            f"score images of your own with this detector: {program} score {folder / MODEL} IMAGES --csv out.csv"
+        )
 
 
 def id_scores(arrays: ScoreArrays) -> tuple[Float[np.ndarray, " n"], Int64[np.ndarray, " n"]]:

@@ -16,6 +16,7 @@ import torch
 from ood_shared import distributed
 from ood_shared.devices import maybe_compile
 from ood_shared.errors import InputError, MissingFileError
+from ood_shared.run_model import keep_bench
 from ood_shared.training import Compute, settings_from
 
 from imood import launch, modes
@@ -141,6 +142,8 @@ def _test(options: argparse.Namespace, device: torch.device) -> None:
     weights = folder / (LATEST if options.ckpt == "latest" else BEST)
     if not weights.is_file():
         raise MissingFileError(f"{weights} is missing. {NO_WEIGHTS}")
+    out = folder if options.output_dir is None else Path(options.output_dir)
+    keep_bench(out, "imood", "--output-dir")
     trained = read_run(folder)
     root = Path(options.data_root_path)
     dataset = options.dataset or trained.dataset or default_dataset(root)
@@ -177,7 +180,6 @@ def _test(options: argparse.Namespace, device: torch.device) -> None:
     passing = _passing(options, network.to(device), task, device)
     about = {"dataset": dataset, "model": model, "imbalance_ratio": ratio, "ckpt": options.ckpt}
     about |= {"trained": trained.ood_metric, "test_batch_size": options.test_batch_size}
-    out = folder if options.output_dir is None else Path(options.output_dir)
     settings = TestSettings(
         metrics,
         tuple(options.logit_adjust),

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from ood_shared import checkpoints
 from ood_shared.errors import InputError
 from torch import Tensor, nn
@@ -52,11 +53,17 @@ def network_of_weights(weights: Mapping[str, Tensor], source: object) -> nn.Modu
         network: nn.Module = WideResNet(classes, BLOCK_LAYERS * blocks + STEM_LAYERS, features // (4 * STEM), 0.0)
     else:
         shapes = {name: tuple(value.shape) for name, value in weights.items()}
-        others = (build_model(name, classes) for name in MODELS if not name.startswith("wrn"))
-        fitting = (net for net in others if {k: tuple(v.shape) for k, v in net.state_dict().items()} == shapes)
-        network_or_none = next(fitting, None)
-        if network_or_none is None:
+        fitting = next(
+            (name for name in MODELS if not name.startswith("wrn") and _shapes(name, classes) == shapes), None
+        )
+        if fitting is None:
             raise InputError(f"{source} holds a network that is not of this package; expected a wide residual one.")
-        network = network_or_none
+        network = build_model(fitting, classes)
     checkpoints.load_weights(network, weights, source)
     return network.eval()
+
+
+def _shapes(name: str, classes: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of the weights of a network, without making them."""
+    with torch.device("meta"):
+        return {key: tuple(value.shape) for key, value in build_model(name, classes).state_dict().items()}

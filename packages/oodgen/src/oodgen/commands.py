@@ -15,6 +15,7 @@ from ood_shared import plots
 from ood_shared.datasets import EMBEDDED_OOD, NOISE
 from ood_shared.devices import resolve_device, seed_everything
 from ood_shared.errors import InputError, MissingFileError
+from ood_shared.run_model import keep_bench
 from ood_shared.training import Compute
 
 from oodgen import checkpoints as conf
@@ -109,6 +110,7 @@ def test_step(options: argparse.Namespace) -> None:
     options.classes = conf.choose_classes(options.classes, trained, folder)
     both_scores = options.mode == "paper" and options.score is None
     options = defaults.resolve_defaults(options, defaults.TEST, options.in_data)
+    keep_bench(result_root(options.save_path, options), "oodgen", "--save_path")
     out_data, native = _outlier_names(options.out_data, embedded)
     settings = TestSettings(
         in_data=options.in_data,

@@ -1,0 +1,67 @@
+"""`model.ood` of oodgen: the scores of its run, the verbs, and states that make no detector."""
+
+from dataclasses import replace
+
+import numpy as np
+import oodgen
+import pytest
+from ood_shared.contract import COMMON, Common
+from ood_shared.datasets import load
+from ood_shared.testing.models import check_forgeries, check_run, check_verbs
+from oodgen import bench, cli
+from oodgen.classifier import build_classifier
+from oodgen.detector import OodgenDetector, restore
+from oodgen.scores import KINDS
+
+SMALL = Common(120, 500, 12, 24, "smallresnet10")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A bench of some steps, every test image of digits scored."""
+    out = tmp_path_factory.mktemp("bench")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(COMMON, "smoke", SMALL)
+        patch.setitem(bench.SCHEDULES, "smoke", bench.Schedule(120, 500, 60, 20, 0.5, 0.1))
+        words = ["--id", "digits", "--ood", "letters,gaussian", "--output-dir", str(out), "--device", "cpu"]
+        assert cli.main(["bench", *words]) == 0
+    return out
+
+
+def test_the_file_of_a_bench_gives_its_scores_to_the_bit(folder):
+    loaded = check_run(folder, 28, 1, (120, 500))
+    assert isinstance(loaded.detector, OodgenDetector)
+    assert loaded.limit.n == len(load("digits", "test").images)
+    assert (loaded.score(load("digits", "test").images) == loaded.scores).all()
+
+
+def test_the_verbs_make_the_same_file_and_score_with_it(folder, tmp_path):
+    check_verbs(cli.main, folder, tmp_path)
+
+
+@pytest.mark.parametrize("architecture", ["doc", "paper", "smallresnet10", "smallresnet22"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_network_and_score_is_made_again_from_its_state(architecture, kind):
+    names = ("a", "b", "c")
+    detector = OodgenDetector(build_classifier(architecture, 3).eval(), names, 0.1307, 0.3081, kind, native=(20, 24))
+    again = restore(detector.state(), next(detector.network.parameters()).device)
+    assert replace(again, network=detector.network) == detector
+    images = np.random.default_rng(0).integers(0, 256, (20, 30, 40), dtype=np.uint8)
+    assert (again.score(images) == detector.score(images)).all()
+    assert (again.predict(images) == detector.predict(images)).all()
+
+
+def test_a_state_that_was_forged_or_cut_is_refused_in_words(folder):
+    detector = oodgen.load(folder, device="cpu")
+    words = {"network": "os.system", "score": "max_inn", "precision": 16, "mean": "0", "std": None, "native": [0, 8]}
+    again = check_forgeries(detector, restore, words)
+    images = load("digits", "test").images[:20]
+    assert (again.score(images) == detector.score(images)).all()
+
+
+def test_a_test_does_not_replace_the_results_of_a_bench(folder, capsys):
+    before = (folder / "scores.npz").read_bytes()
+    words = ["--in_data", str(folder), "--model_path", str(folder), "--save_path", str(folder), "--device", "cpu"]
+    assert cli.main(["test", *words]) == 2
+    assert f"oodgen score {folder / 'model.ood'}" in capsys.readouterr().err
+    assert (folder / "scores.npz").read_bytes() == before
