@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ood_shared import model_file
 from ood_shared.adapters import as_pytorch_ood, as_sklearn
+from ood_shared.calibrated import calibrate
 from ood_shared.contract import Request
 from ood_shared.datasets import load, resize
 from ood_shared.detector import (
@@ -19,8 +21,10 @@ from ood_shared.detector import (
     run_within_budget,
     within_threshold,
 )
+from ood_shared.detector_state import State
 from ood_shared.errors import InputError
 from ood_shared.results.record import read_result
+from ood_shared.run_model import keep_bench
 from ood_shared.training import Compute
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -87,6 +91,71 @@ def test_a_run_within_a_budget_leaves_its_result(tmp_path: Path, capsys: pytest.
     assert capsys.readouterr().out.count("AUROC") == 2
     with pytest.raises(InputError, match="--output-dir is missing"):
         run_within_budget(method, request, (20, 30), train, Compute(CPU), None)
+
+
+@dataclass(frozen=True)
+class Kept(Darkness):
+    """One that a file can hold."""
+
+    def prepare(self, pixels):
+        return prepare(pixels)
+
+    def state(self):
+        return State("darkness", self.classes, {}, {"nothing": torch.zeros(1)})
+
+
+class Point:
+    name, dist = "darkness", None
+
+    def load(self):
+        return lambda state, device: Kept(state.classes)
+
+
+def run_of(folder: Path, detector, test_images: int, checkpoint: str = "weights") -> None:
+    def train(benchmark, generator, compute, folder):
+        (folder / checkpoint).write_bytes(b"weights")
+        return Trained(detector, [nn.Linear(2, 3)], 1, folder / checkpoint, 0.1)
+
+    method = Method("darkness", "A, B, C 2020", 8, 1)
+    run_within_budget(method, Request("digits", "letters", seed=3), (20, test_images), train, Compute(CPU), folder)
+
+
+def test_a_run_leaves_its_detector_calibrated_on_the_id_test_images(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(model_file, "_entry_points", lambda: [Point()])
+    run_of(tmp_path, Kept(), 30)
+    _, arrays = read_result(tmp_path)
+    loaded = model_file.load(tmp_path / "model.ood")
+    assert (loaded.scores == arrays["scores"][arrays["dataset"] == 0]).all()
+    assert (loaded.taken_for == arrays["predictions"][arrays["dataset"] == 0]).all()
+    assert (loaded.limit.n, loaded.alarm_rate) == (30, 0.05)
+    about = loaded.about
+    assert [about[name] for name in ("id", "budget", "seed", "method")] == ["digits", "smoke", 3, "darkness"]
+    assert "30 ID test images" in about["calibrated_on"]
+    assert "CC BY 4.0" in about["licence"]
+    card = (tmp_path / "model.ood").read_bytes()
+    assert str(tmp_path).encode() not in card
+
+
+@pytest.mark.parametrize(("detector", "n", "why"), [(Kept(), 18, "18 ID test images"), (Darkness(), 30, "no state()")])
+def test_a_run_without_a_file_says_why_and_leaves_none_of_before(tmp_path, capsys, detector, n, why) -> None:
+    (tmp_path / "model.ood").write_bytes(b"of an earlier run")
+    run_of(tmp_path, detector, n)
+    assert not (tmp_path / "model.ood").exists()
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("no model.ood: ")]
+    assert why in line
+    read_result(tmp_path)
+
+
+def test_a_run_keeps_a_threshold_of_the_detector_s_own(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(model_file, "_entry_points", lambda: [Point()])
+    own = calibrate(Kept(), np.arange(9.0), alarm_rate=0.2)
+    run_of(tmp_path / "one", own, 30)
+    assert model_file.load(tmp_path / "one/model.ood").limits == own.limits
+    run_of(tmp_path / "two", Kept(), 30, checkpoint="model.ood")  # the training wrote it
+    assert (tmp_path / "two/model.ood").read_bytes() == b"weights"
+    with pytest.raises(InputError, match=r"which this test would replace.*--out.*imood score"):
+        keep_bench(tmp_path / "one", "imood", "--out")
+    keep_bench(tmp_path, "imood", "--out")
 
 
 def test_scikit_learn_takes_the_detector() -> None:
