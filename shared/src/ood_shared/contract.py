@@ -17,6 +17,7 @@ BUDGETS = ("smoke", "quick", "full")
 MOST_SEED = 2**63
 NOVEL = "novel"  # name of the OOD set of classes that are kept out of training
 BACKBONES = ("common", "paper")
+PRETRAINED = "pretrained"  # a backbone of the baselines and the fused detector only
 MIRRORS = ("auto", "yes", "no")
 MODEL = "model.ood"  # the calibrated detector of a run
 ALARM_RATE = 0.05  # of ID images, that it may flag
@@ -67,7 +68,7 @@ class Request:
         ood: OOD sets, separated by commas.
         novel_classes: classes kept out of training, separated by commas; None for none.
         budget: a name in `BUDGETS`.
-        backbone: a name in `BACKBONES`.
+        backbone: a name in `BACKBONES`, or `PRETRAINED`.
         mirror: a name in `MIRRORS`.
         seed: of everything that is drawn.
         data_dir: where named sets are kept; None for the default.
@@ -95,7 +96,7 @@ class Request:
         """
         for what, word, known in (
             ("budget", self.budget, BUDGETS),
-            ("backbone", self.backbone, BACKBONES),
+            ("backbone", self.backbone, (*BACKBONES, PRETRAINED)),
             ("mirror", self.mirror, MIRRORS),
         ):
             if word not in known:
@@ -130,8 +131,8 @@ def run_bench(
     return run_command(command, parser, argv)
 
 
-def bench_parser(package: str) -> Parser:
-    """The parser of `<package> bench`."""
+def bench_parser(package: str, pretrained: bool = False) -> Parser:
+    """The parser of `<package> bench`; with `--backbone pretrained` where the method offers it."""
     parser = Parser(prog=f"{package} bench", description="Train within a budget and score outlier sets.")
     parser.add_argument("--id", required=True, help="in-distribution set: a known name or a path")
     parser.add_argument("--ood", required=True, help="outlier sets: known names or paths, separated by commas")
@@ -139,19 +140,20 @@ def bench_parser(package: str) -> Parser:
     parser.add_argument(
         "--budget", default="smoke", choices=BUDGETS, help="smoke: 45 s, quick: 10 min, full: the paper's schedule"
     )
-    add_backbone_flags(parser)
+    add_backbone_flags(parser, pretrained)
     add_shared_flags(parser, seed=parse_seed_number, seed_default=0)
     return parser
 
 
-def add_backbone_flags(parser: argparse._ActionsContainer) -> None:
-    """`--backbone` and `--mirror`, of the packages' benches and of `ood-bench`."""
+def add_backbone_flags(parser: argparse._ActionsContainer, pretrained: bool = False) -> None:
+    """`--backbone` and `--mirror`, of the packages' benches and of `ood-bench`; `pretrained` where it is offered."""
+    more = "; pretrained: ImageNet features at the images' resolution, baselines and fused only" if pretrained else ""
     parser.add_argument(
         "--backbone",
         default=BACKBONES[0],
-        choices=BACKBONES,
+        choices=(*BACKBONES, PRETRAINED) if pretrained else BACKBONES,
         help="common: one small residual network and as many epochs for every method that has a classifier; "
-        "paper: the method's own network and schedule (default: common)",
+        f"paper: the method's own network and schedule{more} (default: common)",
     )
     parser.add_argument(
         "--mirror",

@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 from ood_shared import checkpoints
-from ood_shared.backbone import SmallResNet
-from ood_shared.contract import Common, Request
+from ood_shared.contract import PRETRAINED, Common, Request
 from ood_shared.datasets.benchmark import Benchmark, read_benchmark
 from ood_shared.errors import InputError, unknown
 from ood_shared.results.record import facts_of, make_result, pack_scores, print_metrics, write_result
@@ -18,8 +17,10 @@ from ood_shared.training import Compute
 
 from ood_bench.baseline_detector import BaselineDetector
 from ood_bench.baseline_rules import PAPERS, RULES
-from ood_bench.baseline_training import CHANNELS, MEAN, SIDE, STD, normalised, one_pass, train
+from ood_bench.baseline_training import CHANNELS, MEAN, SIDE, STD, common_inputs, normalised, one_pass, train
 from ood_bench.baselines import DETECTORS
+from ood_bench.classifier import COMMON as COMMON_NETWORK
+from ood_bench.classifier import Classifier, pretrained_for, with_head
 
 __all__ = ["CHANNELS", "MEAN", "SIDE", "STD", "bench", "normalised", "train"]
 CHECKPOINT = "classifier.pt"
@@ -38,24 +39,30 @@ def bench(options: argparse.Namespace, schedule: Common) -> None:
     device = compute.device
     generator = torch.Generator().manual_seed(options.seed)
     limits = (schedule.train_images, schedule.test_images)
-    benchmark = read_benchmark(request, SIDE, CHANNELS, generator, *limits)
+    pretrained = pretrained_for(request) if request.backbone == PRETRAINED else None
+    side, channels = (SIDE, CHANNELS) if pretrained is None else (pretrained.inputs.side, pretrained.inputs.channels)
+    benchmark = read_benchmark(request, side, channels, generator, *limits)
     folder = Path(options.output_dir)
 
     started = time.perf_counter()
-    network = train(benchmark, schedule, options.seed, compute, generator)
+    if pretrained is None:
+        network = train(benchmark, schedule, options.seed, compute, generator)
+        classifier = Classifier(network, common_inputs(benchmark.native))
+    else:
+        classifier = with_head(pretrained, benchmark, compute)
     train_seconds = time.perf_counter() - started
-    checkpoints.save(folder / CHECKPOINT, network.state_dict())
+    checkpoints.save(folder / CHECKPOINT, classifier.network.state_dict())
 
     sets = benchmark.scored(options.id)
     started = time.perf_counter()
-    passed = {name: one_pass(network, images, options.precision) for name, images in sets.items()}
-    fit = one_pass(network, benchmark.train, options.precision)
+    passed = {name: one_pass(classifier, images, options.precision) for name, images in sets.items()}
+    fit = one_pass(classifier, benchmark.train, options.precision)
     seconds = time.perf_counter() - started
     n = sum(map(len, sets.values()))
     for word in wanted:
         started = time.perf_counter()
-        fitted = RULES[word].fit(network, fit, benchmark.train_labels)
-        detector = BaselineDetector(word, network, fitted, benchmark.classes, benchmark.native, options.precision)
+        fitted = RULES[word].fit(classifier, fit, benchmark.train_labels)
+        detector = BaselineDetector(word, classifier, fitted, benchmark.classes, options.precision)
         found = {name: detector.of_pass(images, passed[name]) for name, images in sets.items()}
         own = time.perf_counter() - started
         scores, predicted = found[options.id]
@@ -67,7 +74,7 @@ def bench(options: argparse.Namespace, schedule: Common) -> None:
             paper=PAPERS[word],
             seed=options.seed,
             budget=options.budget,
-            config=_config(schedule, network, benchmark, options),
+            config=_config(schedule, classifier, benchmark, options),
             timings={"train_seconds": train_seconds, "score_seconds_per_1000": 1000 * (seconds + own) / n},
             device=device,
             checkpoint=folder / CHECKPOINT,
@@ -81,10 +88,12 @@ def bench(options: argparse.Namespace, schedule: Common) -> None:
 
 
 def _config(
-    schedule: Common, network: SmallResNet, benchmark: Benchmark, options: argparse.Namespace
+    schedule: Common, classifier: Classifier, benchmark: Benchmark, options: argparse.Namespace
 ) -> dict[str, Any]:
+    trained = classifier.kind == COMMON_NETWORK
+    epochs = schedule.epochs(len(benchmark.train)) if trained else 0
     return {
-        **facts_of("common", network, schedule.epochs(len(benchmark.train))),
+        **facts_of(classifier.kind, classifier.network if trained else classifier.network.fc, epochs),
         "n_train": len(benchmark.train),
         "novel_classes": options.novel_classes,
         "mirror": benchmark.mirror,

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from ood_shared.backbone import SmallResNet
 from torch import Tensor
 
-from ood_bench.baseline_training import Passed, normalised
+from ood_bench.baseline_training import Passed
+from ood_bench.classifier import Classifier
 
 ODIN_EPS, ODIN_T, KNN_K, REACT_SHARE = 0.0014, 1000.0, 50, 0.9
 PAPERS = {
@@ -42,14 +42,14 @@ class Rule:
         of_images: whether the score looks at the images, and not at features and logits.
     """
 
-    score: Callable[[SmallResNet, Fitted], Score]
-    fit: Callable[[SmallResNet, Passed, Tensor], dict[str, Tensor]] = lambda network, passed, labels: {}
+    score: Callable[[Classifier, Fitted], Score]
+    fit: Callable[[Classifier, Passed, Tensor], dict[str, Tensor]] = lambda classifier, passed, labels: {}
     shapes: Callable[[int, int], dict[str, Shape]] = lambda classes, dim: {}
     of_images: bool = False
 
 
 def _of_logits(name: str) -> Rule:
-    def make(network: SmallResNet, fitted: Fitted) -> Score:
+    def make(classifier: Classifier, fitted: Fitted) -> Score:
         from pytorch_ood import detector
 
         score: Callable[[Tensor], Tensor] = getattr(detector, name).score
@@ -58,25 +58,25 @@ def _of_logits(name: str) -> Rule:
     return Rule(make)
 
 
-def _odin(network: SmallResNet, fitted: Fitted) -> Score:
+def _odin(classifier: Classifier, fitted: Fitted) -> Score:
     """ODIN differentiates by the input, so that it alone passes the network again."""
     from pytorch_ood.detector import ODIN
 
-    odin = ODIN(network, eps=ODIN_EPS, temperature=ODIN_T)
+    odin = ODIN(classifier.network, eps=ODIN_EPS, temperature=ODIN_T)
 
     def score(images: Tensor, features: Tensor, logits: Tensor) -> Tensor:
-        found: Tensor = odin.predict(normalised(images)).detach()
-        network.zero_grad(set_to_none=True)
+        found: Tensor = odin.predict(classifier.inputs.normalised(images)).detach()
+        classifier.network.zero_grad(set_to_none=True)
         return found
 
     return score
 
 
-def _fit_knn(network: SmallResNet, passed: Passed, labels: Tensor) -> dict[str, Tensor]:
+def _fit_knn(classifier: Classifier, passed: Passed, labels: Tensor) -> dict[str, Tensor]:
     return {"features": passed[0]}
 
 
-def _knn(network: SmallResNet, fitted: Fitted) -> Score:
+def _knn(classifier: Classifier, fitted: Fitted) -> Score:
     from pytorch_ood.detector import KNN
 
     bank = fitted["features"]
@@ -84,14 +84,14 @@ def _knn(network: SmallResNet, fitted: Fitted) -> Score:
     return lambda images, features, logits: knn.predict_features(features.cpu())
 
 
-def _fit_mahalanobis(network: SmallResNet, passed: Passed, labels: Tensor) -> dict[str, Tensor]:
+def _fit_mahalanobis(classifier: Classifier, passed: Passed, labels: Tensor) -> dict[str, Tensor]:
     from pytorch_ood.detector import Mahalanobis
 
     gaussians = Mahalanobis(None).fit_features(passed[0], labels)
     return {"means": gaussians.mu, "precision": gaussians.precision}
 
 
-def _mahalanobis(network: SmallResNet, fitted: Fitted) -> Score:
+def _mahalanobis(classifier: Classifier, fitted: Fitted) -> Score:
     from pytorch_ood.detector import Mahalanobis
 
     gaussians = Mahalanobis(None)
@@ -99,35 +99,38 @@ def _mahalanobis(network: SmallResNet, fitted: Fitted) -> Score:
     return lambda images, features, logits: gaussians.predict_features(features.cpu())
 
 
-def _fit_vim(network: SmallResNet, passed: Passed, labels: Tensor) -> dict[str, Tensor]:
-    vim = _empty_vim(network).fit_features(passed[0], labels)
+def _fit_vim(classifier: Classifier, passed: Passed, labels: Tensor) -> dict[str, Tensor]:
+    vim = _empty_vim(classifier).fit_features(passed[0], labels)
     return {"subspace": vim.principal_subspace, "alpha": torch.tensor(vim.alpha, dtype=torch.float64)}
 
 
-def _vim(network: SmallResNet, fitted: Fitted) -> Score:
-    vim = _empty_vim(network)
+def _vim(classifier: Classifier, fitted: Fitted) -> Score:
+    vim = _empty_vim(classifier)
     vim.principal_subspace, vim.alpha = fitted["subspace"], float(fitted["alpha"])
     return lambda images, features, logits: vim.predict_features(features.cpu())
 
 
-def _empty_vim(network: SmallResNet):  # type: ignore[no-untyped-def]  # pytorch-ood is imported when it is needed
+def _empty_vim(classifier: Classifier):  # type: ignore[no-untyped-def]  # pytorch-ood is imported when it is needed
     from pytorch_ood.detector import ViM
 
+    network = classifier.network
     weight, bias = network.fc.weight.detach().cpu(), network.fc.bias.detach().cpu()
     return ViM(None, d=network.feature_dim // 2, w=weight, b=bias)
 
 
-def _fit_react(network: SmallResNet, passed: Passed, labels: Tensor) -> dict[str, Tensor]:
+def _fit_react(classifier: Classifier, passed: Passed, labels: Tensor) -> dict[str, Tensor]:
     from pytorch_ood.detector import ReAct
 
-    react = ReAct(network.features, network.fc, percentile=REACT_SHARE).fit_feature_maps(passed[0], labels)
+    react = ReAct(classifier.network.features, classifier.network.fc, percentile=REACT_SHARE).fit_feature_maps(
+        passed[0], labels
+    )
     return {"threshold": torch.tensor(float(react.threshold), dtype=torch.float64)}
 
 
-def _react(network: SmallResNet, fitted: Fitted) -> Score:
+def _react(classifier: Classifier, fitted: Fitted) -> Score:
     from pytorch_ood.detector import ReAct
 
-    react = ReAct(network.features, network.fc, threshold=float(fitted["threshold"]))
+    react = ReAct(classifier.network.features, classifier.network.fc, threshold=float(fitted["threshold"]))
     return lambda images, features, logits: react.predict_feature_maps(features)
 
 

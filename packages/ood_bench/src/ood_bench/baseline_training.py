@@ -13,6 +13,9 @@ from ood_shared.loaders import DeviceLoader
 from ood_shared.training import Compute
 from torch import Tensor
 
+from ood_bench.backbones.backbone import Inputs
+from ood_bench.classifier import Classifier
+
 SIDE, CHANNELS, BATCH = 32, 3, 250
 MEAN, STD = 0.5, 0.25
 
@@ -67,13 +70,18 @@ def normalised(images: Tensor) -> Tensor:
     return ((unit - MEAN) / STD).contiguous(memory_format=torch.channels_last)
 
 
-def one_pass(network: SmallResNet, images: Tensor, precision: str, batch_size: int = BATCH) -> Passed:
+def common_inputs(native: tuple[int, int] | None) -> Inputs:
+    """Images as the common network takes them."""
+    return Inputs(SIDE, CHANNELS, (MEAN,) * CHANNELS, (STD,) * CHANNELS, native)
+
+
+def one_pass(classifier: Classifier, images: Tensor, precision: str, batch_size: int = BATCH) -> Passed:
     """Features (n, 64) and logits (n, classes) in float32, on the CPU; on a CPU of each image by itself."""
-    device = network.fc.weight.device
+    device, network = classifier.device, classifier.network
 
     def rows(batch: Tensor) -> Tensor:
         with autocast(device, precision):
-            features = network.features(normalised(batch)).float()
+            features = network.features(classifier.inputs.normalised(batch)).float()
         return torch.cat([features, network.fc(features)], dim=1)
 
     with torch.inference_mode():

@@ -17,7 +17,7 @@ DETECTORS = ("msp", "max_logit", "energy", "odin", "knn", "mahalanobis", "vim", 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`python -m ood_bench.baselines`."""
-    parser = bench_parser("baselines")
+    parser = bench_parser("baselines", pretrained=True)
     parser.add_argument(
         "--detectors", default=",".join(DETECTORS), metavar="A,B", help=f"of {', '.join(DETECTORS)} (default: all)"
     )

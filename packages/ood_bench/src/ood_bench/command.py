@@ -47,7 +47,7 @@ def _parser() -> Parser:
         f"(default: {DEFAULT_NOVEL} of {DEFAULT_ID}, none of other sets)",
     )
     add("--budget", choices=BUDGETS, default="smoke", help="length of training; full is the paper's (default: smoke)")
-    add_backbone_flags(group)
+    add_backbone_flags(group, pretrained=True)
     seeds = group.add_mutually_exclusive_group()
     seeds.add_argument(
         "--seeds",

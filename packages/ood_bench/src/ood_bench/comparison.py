@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ood_shared.contract import BACKBONES, MIRRORS
+from ood_shared.contract import BACKBONES, MIRRORS, PRETRAINED
 from ood_shared.errors import InputError, unknown
 
 from ood_bench import locks, methods
@@ -26,7 +26,9 @@ def compare(command_line: str, asked: Comparison) -> int:
         InputError: something names what is not there, or another `ood-bench` uses the output folder.
     """
     chosen = methods.choose(asked.methods)
-    if asked.mirror != MIRRORS[0] and asked.backbone != BACKBONES[0]:
+    if asked.backbone == PRETRAINED:
+        chosen = methods.with_pretrained(chosen, asked.methods)
+    if asked.mirror != MIRRORS[0] and asked.backbone not in (BACKBONES[0], PRETRAINED):
         say(f"--mirror {asked.mirror} concerns the baselines only: with --backbone paper a package does as its paper.")
     for name in (asked.id, *asked.ood):
         _check_set(name)

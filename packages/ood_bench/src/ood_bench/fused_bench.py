@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ood_shared.contract import COMMON, Common, Request, bench_parser, run_bench
+from ood_shared.contract import COMMON, PRETRAINED, Common, Request, bench_parser, run_bench
 
 if TYPE_CHECKING:
     import torch
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ood_shared.training import Compute
     from torch import Tensor
 
+    from ood_bench.backbones.backbone import Backbone
     from ood_bench.fused_detector import FusedDetector
 
 NAME, MODULE = "fused", "ood_bench.fused_bench"
@@ -28,7 +29,7 @@ HELD = "training images that were held out"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`python -m ood_bench.fused_bench`."""
-    return run_bench(MODULE, COMMON, bench_parser("ood_bench.fused_bench"), argv)
+    return run_bench(MODULE, COMMON, bench_parser("ood_bench.fused_bench", pretrained=True), argv)
 
 
 def bench(options: argparse.Namespace, schedule: Common) -> None:
@@ -36,12 +37,15 @@ def bench(options: argparse.Namespace, schedule: Common) -> None:
     from ood_shared.detector import Method, run_within_budget
     from ood_shared.training import Compute
 
-    from ood_bench.baseline_detectors import CHANNELS, SIDE
+    from ood_bench.baseline_training import CHANNELS, SIDE
+    from ood_bench.classifier import pretrained_for
 
     request, compute = Request.from_options(options), Compute.from_options(options)
     limits = (schedule.train_images, schedule.test_images)
-    work = partial(_train, request=request, schedule=schedule)
-    run_within_budget(Method(NAME, ABOUT, SIDE, CHANNELS), request, limits, work, compute, options.output_dir)
+    backbone = pretrained_for(request) if request.backbone == PRETRAINED else None
+    work = partial(_train, request=request, schedule=schedule, backbone=backbone)
+    side, channels = (SIDE, CHANNELS) if backbone is None else (backbone.inputs.side, backbone.inputs.channels)
+    run_within_budget(Method(NAME, ABOUT, side, channels), request, limits, work, compute, options.output_dir)
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,7 @@ def _train(
     folder: Path,
     request: Request,
     schedule: Common,
+    backbone: "Backbone | None",
 ) -> "Trained":
     from ood_shared import model_file
     from ood_shared.calibrated import calibrate
@@ -78,7 +83,7 @@ def _train(
 
     from ood_bench.fused_fit import fit_detector
 
-    fitted = fit_detector(benchmark, compute, generator, schedule=schedule, seed=request.seed)
+    fitted = fit_detector(benchmark, compute, generator, backbone=backbone, schedule=schedule, seed=request.seed)
     detector, n_calibration = fitted.detector, len(fitted.scores)
     about = {"id": request.id, "budget": request.budget, "seed": request.seed, "calibrated_on": HELD}
     calibrated = calibrate(detector, fitted.scores, fitted.taken_for, alarm_rate=ALARM_RATE, about=about)
@@ -90,9 +95,10 @@ def _train(
         "promise": calibrated.words(),
         "mirror": benchmark.mirror,
     }
-    epochs = schedule.epochs(len(benchmark.train) - n_calibration)
+    epochs = schedule.epochs(len(benchmark.train) - n_calibration) if backbone is None else 0
+    network = detector.backbone.network if backbone is None else detector.backbone.head
     others: dict[str, Any] = {name: Member(detector, at) for at, name in enumerate(detector.statistics.members)}
-    return Trained(detector, [detector.backbone.network], epochs, folder / FILE, None, config, others=others)
+    return Trained(detector, [] if network is None else [network], epochs, folder / FILE, None, config, others=others)
 
 
 if __name__ == "__main__":

@@ -13,12 +13,14 @@ from ood_shared.checkpoints import load_weights
 from ood_shared.detector import BATCH, Outputs, outputs_of
 from ood_shared.detector_state import State
 from ood_shared.errors import InputError
+from ood_shared.export_graph import Graph
 from ood_shared.images import Images
 from torch import Tensor, nn
 
 from ood_bench.backbones.backbone import Backbone, Inputs
 from ood_bench.backbones.choice import TRAIN, rebuilt, weights_of
 from ood_bench.fused import Calibration, Pass, Statistics, distances, drivers, pass_of
+from ood_bench.fused_graph import fused_graph
 from ood_bench.places import Places
 
 KIND = "fused"
@@ -100,6 +102,10 @@ class FusedDetector:
         """Images of any size and colour, uint8 (k, c, h, w), at the network's size."""
         return self.backbone.inputs.prepare(pixels)
 
+    def graph(self) -> Graph:
+        """The detector as a graph, for `export`; networks of other runtimes have none, and say so."""
+        return fused_graph(self.backbone, self.statistics, self.calibration)
+
     def state(self) -> State:
         """The detector as data; see `restore`."""
         backbone = self.backbone
@@ -132,9 +138,7 @@ def restore(state: State, device: torch.device) -> FusedDetector:
     Raises:
         InputError: parts are missing or do not fit, or the network is code and was not named again.
     """
-    settings, words = state.settings, dict(state.settings["inputs"])
-    for name in ("mean", "std", "native"):
-        words[name] = None if words[name] is None else tuple(words[name])
+    settings = state.settings
     network = rebuilt(settings["network"], state.below("network."))
     trained = settings["network"]["kind"] == TRAIN
     head = network.fc if trained else _head(settings["head"], len(state.classes), state.below("head."))
@@ -148,7 +152,7 @@ def restore(state: State, device: torch.device) -> FusedDetector:
     backbone = Backbone(
         settings["backbone"],
         network.eval().to(device),
-        Inputs(**words),
+        Inputs.of(settings["inputs"]),
         None if head is None else head.eval().to(device),
         first,
         last,

@@ -13,13 +13,14 @@ from ood_shared.detector import BATCH
 from ood_shared.errors import InputError
 from ood_shared.thresholds import split_groups
 from ood_shared.training import Compute
-from torch import Tensor, nn
+from torch import Tensor
 
-from ood_bench.backbones.backbone import Backbone, Inputs
+from ood_bench.backbones.backbone import Backbone
 from ood_bench.backbones.choice import TRAIN
-from ood_bench.baseline_detectors import CHANNELS, MEAN, SIDE, STD, train
-from ood_bench.fused import MOST_FIT, TINY, Calibration, Pass, fit_statistics, pass_of
+from ood_bench.baseline_training import SIDE, common_inputs, train
+from ood_bench.fused import MOST_FIT, Calibration, Pass, fit_statistics, pass_of
 from ood_bench.fused_detector import FusedDetector, to_cpu
+from ood_bench.linear_head import fit_head
 from ood_bench.places import fit_places
 
 SHARE, LEAST, MOST = 0.1, 100, 2000  # of the images that are held out for calibration
@@ -56,6 +57,7 @@ def fit_detector(
     groups: Sequence[str] | None = None,
     names: Sequence[str] | None = None,
     keep_images: bool = False,
+    square: bool = False,
 ) -> Fitted:
     """Hold images out, train the common classifier on the others or take a network, fit the statistics, calibrate.
 
@@ -70,6 +72,7 @@ def fit_detector(
         groups: of each training image, such as its patient: kept on one side.
         names: of the training images.
         keep_images: keep the fit images, small, to show the nearest of them.
+        square: whether the images are centre squares, which new ones are then cut to as well.
 
     Raises:
         InputError: too few images to hold any out.
@@ -81,7 +84,8 @@ def fit_detector(
         backbone = train_backbone(part, schedule or COMMON[budget], seed, compute, generator)
     chosen = torch.randperm(len(keep), generator=generator)[:MOST_FIT].sort().values
     pixels, labels = part.train[chosen], part.train_labels[chosen]
-    backbone = replace(backbone, network=backbone.network.to(compute.device))
+    inputs = replace(backbone.inputs, native=benchmark.native, square=square)
+    backbone = replace(backbone, network=backbone.network.to(compute.device), inputs=inputs)
     passed = _pass_all(backbone, pixels)
     if backbone.head is None and len(benchmark.classes) > 1:
         backbone = replace(backbone, head=fit_head(passed.last, labels, len(benchmark.classes)).to(compute.device))
@@ -102,26 +106,9 @@ def train_backbone(
 ) -> Backbone:
     """The common network, trained on all training images of the benchmark."""
     network = train(benchmark, schedule, seed, compute, generator)
-    inputs = Inputs(SIDE, CHANNELS, (MEAN,) * CHANNELS, (STD,) * CHANNELS, benchmark.native)
+    inputs = common_inputs(benchmark.native)
     settings = {"kind": TRAIN, "name": schedule.network, "classes": len(benchmark.classes)}
     return Backbone(TRAIN, network, inputs, network.fc, settings=settings)
-
-
-def fit_head(last: Float[Tensor, "n v"], labels: Int64[Tensor, " n"], n_classes: int) -> nn.Linear:
-    """A linear classifier of the last map's mean: scikit-learn's logistic regression on its columns, standardised."""
-    from sklearn.linear_model import LogisticRegression
-
-    mean, std = last.mean(dim=0), last.std(dim=0, correction=0) + TINY
-    model = LogisticRegression(max_iter=1000).fit(((last - mean) / std).numpy(), labels.numpy())
-    weight, bias = torch.from_numpy(model.coef_), torch.from_numpy(model.intercept_)
-    if n_classes == 2:  # one column tells two classes apart
-        weight, bias = torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
-    weight = weight / std
-    head = nn.Linear(last.shape[1], n_classes)
-    with torch.no_grad():
-        head.weight.copy_(weight)
-        head.bias.copy_(bias - weight @ mean)
-    return head.eval()
 
 
 def calibration_count(n: int) -> int:

@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,8 @@ from ood_shared.datasets.benchmark import Benchmark, native_size
 from ood_shared.errors import InputError, ManySizesError, MissingFileError, MissingSplitError
 
 from ood_bench.backbones.backbone import Backbone
-from ood_bench.baseline_detectors import CHANNELS, SIDE
-
-MOST_SIDE = 224  # pixels, to which images of different sizes are brought
+from ood_bench.backbones.choice import MOST_SIDE
+from ood_bench.baseline_training import CHANNELS, SIDE
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,16 +65,13 @@ class IdImages:
             "sha256": {"pixels": pixels, "labels": labels},
         }
 
-    def at(self, backbone: Backbone | None, mirror: bool) -> tuple[Benchmark, Backbone | None]:
-        """The images at the size of a network, the common one when None; and the network told of their own size."""
+    def at(self, backbone: Backbone | None, mirror: bool) -> Benchmark:
+        """The images at the size of a network, the common one when None."""
         side, channels = (SIDE, CHANNELS) if backbone is None else (backbone.inputs.side, backbone.inputs.channels)
         native = native_size(self.images.images.shape[1:3], side)
         pixels = resize(self.images.images, (side, side), channels=channels)
         labels = torch.from_numpy(self.images.labels)
-        benchmark = Benchmark(pixels, labels, pixels, labels, self.classes, {}, native, mirror)
-        if backbone is None:
-            return benchmark, None
-        return benchmark, replace(backbone, inputs=replace(backbone.inputs, native=native, square=self.square))
+        return Benchmark(pixels, labels, pixels, labels, self.classes, {}, native, mirror)
 
 
 def read_id_images(word: str, data_dir: str | None, group: str | None = None) -> IdImages:
@@ -94,7 +90,7 @@ def read_id_images(word: str, data_dir: str | None, group: str | None = None) ->
         images, square = _read(word, "train", data_dir)
     except MissingSplitError:
         images, square = _read(word, "test", data_dir)
-    return IdImages(word, images, square, None if group is None else groups_of(images, group))
+    return IdImages(word, images, square, of_scans(images) if group is None else groups_of(images, group))
 
 
 def _read(word: str, split: str, data_dir: str | None) -> tuple[ImageSet, bool]:
@@ -103,6 +99,13 @@ def _read(word: str, split: str, data_dir: str | None) -> tuple[ImageSet, bool]:
     except ManySizesError:
         print(f"{word}: images of different sizes; their centre squares are taken at {MOST_SIDE} x {MOST_SIDE}.")
         return load(word, split, data_dir, size=MOST_SIDE), True
+
+
+def of_scans(images: ImageSet) -> tuple[str, ...] | None:
+    """The scan of each image, where some are slices `scan.nii.gz#17`: neighbours must not be told apart by a split."""
+    if images.names is None or not any("#" in name for name in images.names):
+        return None
+    return tuple(name.rpartition("#")[0] or name for name in images.names)
 
 
 def groups_of(images: ImageSet, group: str) -> tuple[str, ...]:

@@ -91,6 +91,19 @@ def choose(requested: Sequence[str] | None) -> list[Source]:
     return list(chosen.values())
 
 
+def with_pretrained(chosen: Sequence[Source], requested: Sequence[str] | None) -> list[Source]:
+    """Those that know pretrained features: the fused detector and the baselines.
+
+    Raises:
+        InputError: another one was requested by name.
+    """
+    known = [source for source in chosen if source.name in (FUSED.name, BASELINES)]
+    others = [source.name for source in chosen if source not in known]
+    if requested is not None and others:
+        raise InputError(f"--backbone pretrained: {others[0]} trains its own network; leave it out, or the flag.")
+    return known
+
+
 def _package(name: str, built: dict[str, str]) -> Source:
     return Source(name, built[name], (name,))
 

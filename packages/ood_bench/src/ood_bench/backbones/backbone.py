@@ -7,8 +7,10 @@ from typing import Any, Protocol
 import torch
 from jaxtyping import Float, UInt8
 from ood_shared.datasets import resize
+from ood_shared.errors import InputError
 from torch import Tensor, nn
 
+MOST_SIDE = 1 << 16  # pixels
 RGB_MEAN, RGB_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, where a network says nothing else
 
 
@@ -38,6 +40,29 @@ class Inputs:
     std: tuple[float, ...] = RGB_STD
     native: tuple[int, int] | None = None
     square: bool = False
+
+    @classmethod
+    def of(cls, words: Any) -> "Inputs":
+        """From JSON values, as `dataclasses.asdict` gives them.
+
+        Raises:
+            InputError: others than these.
+        """
+        try:
+            own: dict[str, Any] = {
+                name: tuple(value) if isinstance(value, list) else value for name, value in words.items()
+            }
+            found = cls(**own)
+            sizes = [found.side, *(found.native or ())]
+            right = all(type(size) is int and 0 < size < MOST_SIDE for size in sizes) and found.channels in (1, 3)
+            numbers = [*found.mean, *found.std]
+            right &= len(found.mean) == len(found.std) == found.channels and min(found.std) > 0
+            right &= all(isinstance(number, float | int) for number in numbers) and type(found.square) is bool
+        except (TypeError, AttributeError, ValueError):
+            right = False
+        if not right:
+            raise InputError(f"its `inputs` are {words!r}, expected side, channels, mean, std, native and square.")
+        return found
 
     def prepare(self, pixels: UInt8[Tensor, "k c h w"]) -> UInt8[Tensor, "k channels side side"]:
         """Images of any size and colour at the network's size."""

@@ -23,6 +23,7 @@ from typing import Any
 
 from ood_shared import checkpoints
 from ood_shared.backbone import build_common
+from ood_shared.contract import PRETRAINED
 from ood_shared.errors import InputError, unknown
 from torch import Tensor, nn
 
@@ -31,9 +32,10 @@ from ood_bench.backbones.backbone import RGB_MEAN, RGB_STD, Backbone, Inputs
 from ood_bench.backbones.efficientnet import LICENCE, MEAN, STD, EfficientNetLite0, pretrained_weights
 from ood_bench.backbones.hooked import Hooked, hook
 
-TRAIN, PRETRAINED = "train", "pretrained"
+TRAIN = "train"
 SMALL = 64  # pixels, up to which a network is trained
-SIDES = (112, 224)  # of pretrained features: the smallest one that keeps the images' pixels, else the largest
+MOST_SIDE = 224  # pixels, to which images of different sizes are brought
+SIDES = (112, MOST_SIDE)  # of pretrained features: the smallest one that keeps the images' pixels, else the largest
 LIBRARIES = ("torchvision", "timm")
 PLACES = 7  # side of the grid of a pretrained network's maps
 OFFERED: ContextVar[str | None] = ContextVar("backbone", default=None)
