@@ -51,15 +51,18 @@ def test_the_console_command_is_installed():
     assert found.load() is cli.main
 
 
+KNOWN = f"Known: {', '.join(cli.COMMANDS)}."
+
+
+def test_the_commands_are_those_of_the_paper_and_the_verbs_of_all_packages():
+    assert KNOWN.startswith("Known: train_vae, gen_ood, train_classi, test, prepare, bench, calibrate, score, check")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "oodgen: error: no command given. Known: train_vae, gen_ood, train_classi, test, prepare, bench."),
-        (
-            ["trainvae"],
-            "oodgen: error: command `trainvae` is not known. Did you mean `train_vae`? "
-            "Known: train_vae, gen_ood, train_classi, test, prepare, bench.",
-        ),
+        ([], f"oodgen: error: no command given. {KNOWN}"),
+        (["trainvae"], f"oodgen: error: command `trainvae` is not known. Did you mean `train_vae`? {KNOWN}"),
     ],
 )
 def test_an_unknown_command_is_one_line(words, message, capsys):
@@ -70,7 +73,7 @@ def test_an_unknown_command_is_one_line(words, message, capsys):
 
 def test_help_of_the_console_command_lists_the_commands(capsys):
     assert cli.main(["--help"]) == 0
-    assert "{train_vae,gen_ood,train_classi,test,prepare,bench}" in capsys.readouterr().out
+    assert f"{{{','.join(cli.COMMANDS)}}}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", STEPS)
