@@ -96,7 +96,7 @@ class Decision(nn.Module):
         """Scores, p-values, whether flagged, classes: as `Calibrated.judge` has them."""
         prepared = self.calibrated.prepare(images.permute(0, 3, 1, 2))
         scores, classes = self.network(prepared)
-        scores, n_classes = scores.double(), len(self.calibrated.classes)
+        scores, n_classes = scores.detach().double(), len(self.calibrated.classes)
         if classes is None:
             classes = torch.zeros_like(scores, dtype=torch.int64) - 1
         classes = torch.where(classes < n_classes, classes, -1)

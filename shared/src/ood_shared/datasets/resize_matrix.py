@@ -1,9 +1,10 @@
-"""Antialiased bilinear resizing as two matrices: what an exported graph does in place of `F.interpolate`.
+"""Antialiased bilinear resizing without its kernel: what an exported graph does in place of `F.interpolate`.
 
-Source and target of a graph have fixed sizes, so that row i of the result is a fixed mixture of the rows of the image:
-a triangle about its centre, as wide as the reduction. The weights are those of PyTorch's kernel, computed in float32
-in its order, equal to the last bit; so are the products but for the order of their sums, which shows after rounding in
-a few of a million pixels at most.
+Source and target of a graph have fixed sizes, so that line i of the result is a fixed mixture of lines of the image: a
+triangle about its centre, as wide as the reduction. The weights are those of PyTorch's kernel, computed in float32 in
+its order. So are the sums: one product after the other is added, rounded once (a fused multiplication and addition,
+which float64 imitates, where the product is exact), along rows first. The result is the kernel's to the last bit;
+otherwise sums halfway between two grey values, as most enlargements have some, would fall to the other side.
 """
 
 import numpy as np
@@ -11,16 +12,20 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+MOST_TAPS = 64  # products of a sum that are added one by one; beyond (a 32nd of the size) a matrix does it
 
-def resize_by_matrices(images: UInt8[Tensor, "n c h w"], size: tuple[int, int]) -> UInt8[Tensor, "n c height width"]:
+
+def resize_by_weights(images: UInt8[Tensor, "n c h w"], size: tuple[int, int]) -> UInt8[Tensor, "n c height width"]:
     """The images at another size, rounded to whole grey values.
 
     Args:
         images: uint8.
         size: height and width to reach, pixels.
     """
-    rows, columns = (torch.from_numpy(resize_matrix(*pair)) for pair in zip(images.shape[2:], size, strict=True))
-    wide = rows.to(images.device) @ (images.float() @ columns.T.to(images.device))  # along rows first, as the kernel
+    wide = images.float()
+    for dim in (3, 2):
+        if images.shape[dim] != size[dim - 2]:
+            wide = _mixed(wide, resize_matrix(images.shape[dim], size[dim - 2]), dim)
     return wide.round().clamp(0, 255).to(torch.uint8)
 
 
@@ -42,3 +47,22 @@ def resize_matrix(length: int, target: int) -> Float[np.ndarray, "target length"
         own = np.maximum(0, 1 - np.abs(offsets * (single(1) / reach))).astype(single)
         weights[at, first:last] = own / np.add.accumulate(own)[-1]  # summed one by one, as the kernel does
     return weights
+
+
+def _mixed(images: Float[Tensor, "n c h w"], weights: Float[np.ndarray, "target length"], dim: int) -> Tensor:
+    """The images with each line along `dim` resized."""
+    target, length = weights.shape
+    taps = int((weights != 0).sum(axis=1).max())
+    if taps > MOST_TAPS:
+        matrix = torch.from_numpy(weights).to(images.device)
+        return images @ matrix.T if dim == 3 else matrix @ images
+    first = (weights != 0).argmax(axis=1)
+    shape = (-1, 1) if dim == 2 else (-1,)
+    wide, total = images.double(), torch.zeros((), device=images.device)
+    for tap in range(taps):
+        inside = first + tap < length
+        at = np.where(inside, first + tap, 0)
+        own = torch.from_numpy(np.where(inside, weights[np.arange(target), at], 0).astype(np.float64)).view(shape)
+        lines = wide.index_select(dim, torch.from_numpy(at).to(images.device))
+        total = (total.double() + lines * own.to(images.device)).float()
+    return total

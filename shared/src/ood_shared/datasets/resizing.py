@@ -2,7 +2,7 @@
 
 Bilinear interpolation with antialiasing, computed in float32 on every device and rounded once: torchvision's uint8
 kernels give other values on processors without AVX2, and results should not depend on the processor.
-While `torch.export` traces, two matrices do the same (`resize_matrix`).
+While `torch.export` traces, weighted sums do the same (`resize_matrix`).
 """
 
 from dataclasses import replace
@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from ood_shared.datasets.imageset import ImageSet
-from ood_shared.datasets.resize_matrix import resize_by_matrices
+from ood_shared.datasets.resize_matrix import resize_by_weights
 from ood_shared.errors import InputError
 
 # ITU-R 601 luma in 16-bit fixed point, the integers that Pillow uses; equal channels keep their value exactly.
@@ -95,7 +95,7 @@ def _luma_chunk(chunk: Tensor) -> Tensor:
 
 def _interpolate(images: Tensor, size: tuple[int, int]) -> Tensor:
     if torch.compiler.is_exporting():  # where nothing may depend on the number of images
-        return images if tuple(images.shape[2:]) == tuple(size) else resize_by_matrices(images, size)
+        return images if tuple(images.shape[2:]) == tuple(size) else resize_by_weights(images, size)
     if tuple(images.shape[2:]) == tuple(size) or not len(images):
         return images if len(images) else images.new_empty((0, images.shape[1], *size))
     resized = []
