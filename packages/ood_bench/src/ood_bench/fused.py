@@ -17,11 +17,11 @@ With m_0..m_3 the feature maps after the first convolution and each stage, over 
 
 The tail is smooth because ranks saturate: all far images would tie. g keeps one distance from overruling the others.
 The numbers are those of the common network; others have other widths, see `backbones`. `relative` is left out with one
-class or fewer than 1000 fit images; below these the 3rd neighbour is taken. Everything after the pass is float64.
+class or fewer than 1000 fit images. Everything after the pass is float64.
 
-On a network that was not trained on the ID images (`lean`) two distances are fused, `neighbour` and `relative`, or
-`joint` where that is left out. There the others are weak, and weak members harm: on classes that were left out of
-CIFAR-10, and turned, inverted and shuffled ID images, the mean AUROC is 81.3 with two and 78.8 with all four.
+On a network that was not trained on the ID images (`lean`) two distances are fused, `neighbour` (the 3rd below 1000 fit
+images) and `relative`, or `joint` where that is left out. There the others are weak, and weak members harm: on classes
+left out of CIFAR-10, and on turned, inverted and shuffled ID images, the mean AUROC is 81.3 with two, 78.8 with four.
 
 Sources: Lee et al., NeurIPS 2018 (Mahalanobis); Ren et al., arXiv 2106.09022 (relative); Sun et al., ICML 2022
 (neighbours); Magesh et al., arXiv 2206.09522 (fusing conformal p-values).
@@ -110,6 +110,11 @@ class Statistics:
     joint: bool = True
 
     @property
+    def neighbour(self) -> int:
+        """Which nearest image counts."""
+        return neighbour_of(len(self.bank), not len(self.components))
+
+    @property
     def members(self) -> tuple[str, ...]:
         """Names of the distances that are fused."""
         there = {"joint": self.joint, "relative": len(self.total) > 0, "residual": len(self.components) > 0}
@@ -162,13 +167,13 @@ def fit_statistics(
     )
 
 
-def neighbour_of(n: int) -> int:
-    """Which nearest image counts among n: the 10th; the 3rd where n is small and the 10th would be a distant one.
+def neighbour_of(n: int, lean: bool) -> int:
+    """Which nearest image counts among n: the 10th; of a `lean` detector of few images the 3rd.
 
-    >>> neighbour_of(4000), neighbour_of(200)
-    (10, 3)
+    >>> neighbour_of(4000, True), neighbour_of(200, True), neighbour_of(200, False)
+    (10, 3, 10)
     """
-    return NEIGHBOUR if n >= LEAST_RELATIVE else FEW_NEIGHBOUR
+    return FEW_NEIGHBOUR if lean and n < LEAST_RELATIVE else NEIGHBOUR
 
 
 def distances(statistics: Statistics, images: Pass) -> tuple[Float[Tensor, "members n"], Int64[Tensor, " n"]]:
@@ -179,9 +184,7 @@ def distances(statistics: Statistics, images: Pass) -> tuple[Float[Tensor, "memb
     values = {"joint": joint}
     if len(statistics.total):
         values["relative"] = joint - ((s - statistics.mean) @ statistics.total).square().sum(dim=1)
-    nearest = _apart(images.direction, statistics.bank).topk(
-        neighbour_of(len(statistics.bank)), dim=1, largest=False, sorted=True
-    )
+    nearest = _apart(images.direction, statistics.bank).topk(statistics.neighbour, dim=1, largest=False, sorted=True)
     values["neighbour"] = nearest.values[:, -1]
     if len(statistics.components):
         w = images.places.double() / statistics.place_scale - statistics.place_mean

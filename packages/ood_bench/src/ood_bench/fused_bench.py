@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 from ood_shared.contract import COMMON, PRETRAINED, Common, Request, bench_parser, run_bench
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from ood_shared.datasets.benchmark import Benchmark
     from ood_shared.detector import Outputs, Trained
+    from ood_shared.images import Images
     from ood_shared.training import Compute
     from torch import Tensor
 
@@ -48,23 +50,57 @@ def bench(options: argparse.Namespace, schedule: Common) -> None:
     run_within_budget(Method(NAME, ABOUT, side, channels), request, limits, work, compute, options.output_dir)
 
 
+class Once:
+    """The fused detector of a comparison, which measures every set once for itself and all of its members.
+
+    Attributes:
+        fused: the detector.
+    """
+
+    def __init__(self, fused: "FusedDetector") -> None:
+        self.fused, self.classes, self.threshold = fused, fused.classes, None
+        self._kept: dict[int, tuple[Tensor, Any]] = {}
+
+    def distances(self, images: "Tensor", batch_size: int) -> "tuple[np.ndarray, Tensor]":
+        """Distances of all members, and the classes."""
+        if id(images) not in self._kept:  # the set is kept as well, so that its id stays its own
+            self._kept[id(images)] = images, self.fused.measure(images, batch_size)[:2]
+        found: tuple[np.ndarray, Tensor] = self._kept[id(images)][1]
+        return found
+
+    def outputs(self, images: "Tensor", batch_size: int = 250) -> "Outputs":
+        """F, and the classes."""
+        import torch
+
+        values, classes = self.distances(images, batch_size)
+        return torch.from_numpy(self.fused.calibration.fuse(values)), classes
+
+    def score(self, images: "Images", batch_size: int = 250) -> "np.ndarray":
+        """As the detector."""
+        return self.fused.score(images, batch_size)
+
+    def predict(self, images: "Images", batch_size: int = 250) -> "np.ndarray":
+        """As the detector."""
+        return self.fused.predict(images, batch_size)
+
+
 @dataclass(frozen=True)
 class Member:
     """One distance of the fused detector, as a detector.
 
     Attributes:
-        fused: whose it is.
+        once: whose it is.
         position: among the members.
     """
 
-    fused: "FusedDetector"
+    once: Once
     position: int
 
     def outputs(self, images: "Tensor", batch_size: int = 250) -> "Outputs":
         """Its distances, and the classes."""
         import torch
 
-        values, classes, _ = self.fused.measure(images, batch_size)
+        values, classes = self.once.distances(images, batch_size)
         return torch.from_numpy(values[self.position].copy()), classes
 
 
@@ -97,8 +133,9 @@ def _train(
     }
     epochs = schedule.epochs(len(benchmark.train) - n_calibration) if backbone is None else 0
     network = detector.backbone.network if backbone is None else detector.backbone.head
-    others: dict[str, Any] = {name: Member(detector, at) for at, name in enumerate(detector.statistics.members)}
-    return Trained(detector, [] if network is None else [network], epochs, folder / FILE, None, config, others=others)
+    once = Once(detector)
+    others: dict[str, Any] = {name: Member(once, at) for at, name in enumerate(detector.statistics.members)}
+    return Trained(once, [] if network is None else [network], epochs, folder / FILE, None, config, others=others)
 
 
 if __name__ == "__main__":
