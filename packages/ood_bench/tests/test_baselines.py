@@ -7,6 +7,7 @@ import pytest
 import torch
 from ood_bench import baseline_detector, baseline_training, baselines, command, methods
 from ood_bench.baseline_rules import RULES
+from ood_bench.classifier import Classifier
 from ood_shared import model_file
 from ood_shared.backbone import SmallResNet
 from ood_shared.contract import Common, Request
@@ -31,17 +32,21 @@ def small(monkeypatch, tmp_path):
 
 @pytest.fixture(scope="module")
 def passed():
-    """A network with features and logits of some images."""
+    """A classifier with features and logits of some images."""
     torch.manual_seed(0)
-    network = SmallResNet(3).eval()
+    classifier = of_network(SmallResNet(3).eval(), (8, 8))
     images = torch.randint(0, 256, (90, 3, 32, 32), dtype=torch.uint8)
-    return network, images, baseline_training.one_pass(network, images, "fp32")
+    return classifier, images, baseline_training.one_pass(classifier, images, "fp32")
+
+
+def of_network(network, native=None) -> Classifier:
+    return Classifier(network, baseline_training.common_inputs(native))
 
 
 def detector_of(name: str, passed) -> baseline_detector.BaselineDetector:
-    network, _, fit = passed
-    fitted = RULES[name].fit(network, fit, torch.arange(90) % 3)
-    return baseline_detector.BaselineDetector(name, network, fitted, ("a", "b", "c"), (8, 8))
+    classifier, _, fit = passed
+    fitted = RULES[name].fit(classifier, fit, torch.arange(90) % 3)
+    return baseline_detector.BaselineDetector(name, classifier, fitted, ("a", "b", "c"))
 
 
 def scores_of(name: str, passed) -> torch.Tensor:
@@ -69,14 +74,15 @@ def test_knn_is_the_distance_to_the_kth_nearest_training_feature(passed):
 
 
 def test_react_is_the_energy_of_clipped_features(passed):
-    network, _, (features, _) = passed
+    (features, _), network = passed[2], passed[0].network
     threshold = float(np.percentile(features.numpy(), 90))
     expected = energy(network.fc(features.clamp(max=threshold)).detach())
     torch.testing.assert_close(scores_of("react", passed), expected)
 
 
 def test_one_pass_gives_what_the_network_gives(passed):
-    network, images, (features, logits) = passed
+    classifier, images, (features, logits) = passed
+    network = classifier.network
     with torch.no_grad():
         torch.testing.assert_close(logits, network(baseline_training.normalised(images)), rtol=1e-4, atol=1e-4)
     assert float(features.min()) >= 0
@@ -94,7 +100,7 @@ def test_the_classifier_learns_what_can_be_learnt():
     network = baseline_training.train(
         benchmark, SMALL, 0, Compute(torch.device("cpu")), torch.Generator().manual_seed(0)
     )
-    predicted = baseline_training.one_pass(network, images, "fp32")[1].argmax(dim=1)
+    predicted = baseline_training.one_pass(of_network(network), images, "fp32")[1].argmax(dim=1)
     assert torch.equal(predicted, labels)
 
 
@@ -134,7 +140,7 @@ def test_the_file_of_every_detector_gives_the_scores_of_its_run_to_the_bit(folde
     assert (loaded.scores == split_scores(arrays)[0]).all()
     assert loaded.about["method"] == name == record["method"]
     assert 0 < loaded.alarm_rate <= 0.05 < 1
-    assert loaded.detector.native == (8, 8)
+    assert loaded.detector.classifier.inputs.native == (8, 8)
 
 
 @pytest.mark.parametrize("name", baselines.DETECTORS)
@@ -156,11 +162,12 @@ def test_a_state_that_was_forged_is_refused_in_words(passed, name):
             baseline_detector.restore(plain(good, tensors=lacking), cpu)
         with pytest.raises(InputError, match="expected"):
             baseline_detector.restore(plain(good, tensors={**good.tensors, part: torch.zeros(2, 3, 4)}), cpu)
-    for word, value in (("rule", "mps"), ("network", "resnet18"), ("precision", "fp8"), ("native", [8, -8])):
+    for word, value in (("rule", "mps"), ("network", "resnet18"), ("precision", "fp8")):
         with pytest.raises(InputError, match=f"`{word}` is .*expected"):
             baseline_detector.restore(plain(good, **{word: value}), cpu)
-    with pytest.raises(InputError, match="preprocessing"):
-        baseline_detector.restore(plain(good, preprocessing={"side": 64}), cpu)
+    for inputs in (None, {"side": "64"}, {**good.settings["inputs"], "native": [8, -8]}):
+        with pytest.raises(InputError):
+            baseline_detector.restore(plain(good, inputs=inputs), cpu)
 
 
 def plain(state, tensors=None, **settings):
