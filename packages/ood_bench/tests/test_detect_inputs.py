@@ -86,3 +86,33 @@ def test_a_split_that_is_none_is_one_line(made, tmp_path, capsys) -> None:
     assert run("score", made / "model.ood", "digits:trian", "--csv", tmp_path / "out.csv") == 2
     assert "Did you mean `train`" in capsys.readouterr().err
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_class_with_too_few_images_for_its_own_threshold_is_refused_before_training(folder_of_two, capsys):
+    words = ["fit", str(folder_of_two), "--output", str(folder_of_two / "m.ood"), "--by-class"]
+    assert detect_command.main(words) == 2
+    found = capsys.readouterr()
+    assert (
+        "has 30 images of class 1, of which about 14 are held out; a threshold of its own at 0.05 needs 19" in found.err
+    )
+    assert "step" not in found.out
+
+
+def test_groups_that_hold_out_a_whole_class_are_refused_before_training(folder_of_two, capsys):
+    words = ["fit", str(folder_of_two), "--output", str(folder_of_two / "m.ood"), "--group", "1"]
+    assert detect_command.main(words) == 2
+    found = capsys.readouterr()
+    assert "belong to groups that are held out" in found.err
+    assert "step" not in found.out
+
+
+@pytest.fixture(scope="module")
+def folder_of_two(tmp_path_factory):
+    """200 images of the class 0 and 30 of the class 1."""
+    at = tmp_path_factory.mktemp("two")
+    random = np.random.default_rng(0)
+    for name, count in (("0", 200), ("1", 30)):
+        (at / name).mkdir()
+        for number in range(count):
+            Image.fromarray(random.integers(0, 255, (8, 8), np.uint8)).save(at / name / f"{number}.png")
+    return at

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+import numpy as np
 from ood_shared import export, model_file, scoring
 from ood_shared.calibrated import Calibrated, calibrate
 from ood_shared.contract import COMMON
@@ -14,7 +15,7 @@ from torch import Generator
 
 from ood_bench.backbones.choice import TRAIN, build, chosen, offered
 from ood_bench.fused_fit import FEW, calibration_count, fit_detector
-from ood_bench.id_images import read_id_images
+from ood_bench.id_images import IdImages, read_id_images
 
 
 def fit_step(options: argparse.Namespace) -> None:
@@ -25,8 +26,8 @@ def fit_step(options: argparse.Namespace) -> None:
     images = read_id_images(options.id, options.data_dir, options.group)
     word = chosen(options.backbone, images.side, len(images.classes))
     if options.backbone is None:
-        print(f"backbone: {word}, for images of {images.side} pixels in {len(images.classes)} classes")
-    _enough(options.id, len(images), options.alarm_rate)
+        print(f"backbone: {word}, for images of {images.side} pixels in {_classes(images)}")
+    _enough(images, options.alarm_rate, options.by_class)
     backbone = None if word == TRAIN else build(word, images.side)
     fitted = fit_detector(
         images.at(backbone, options.mirror),
@@ -52,7 +53,7 @@ def fit_step(options: argparse.Namespace) -> None:
     if len(fitted.scores) < FEW:
         print(f"warning: {len(fitted.scores)} calibration images; with fewer than {FEW} a threshold scatters widely.")
     model_file.save(output, calibrated)
-    print(f"{output}: {len(images)} images of {len(images.classes)} classes. At {options.alarm_rate:g} it promises:")
+    print(f"{output}: {len(images)} images of {_classes(images)}. At {options.alarm_rate:g} it promises:")
     print(calibrated.words())
 
 
@@ -86,11 +87,23 @@ def load(path: str | Path, device: str = "auto", backbone: str | None = None) ->
         return model_file.load(path, device)
 
 
-def _enough(word: str, n: int, alarm_rate: float) -> None:
-    """Refuse too few images before minutes of training."""
-    held, least = calibration_count(n), least_calibration(alarm_rate)
+def _classes(images: IdImages) -> str:
+    return "1 class" if len(images.classes) == 1 else f"{len(images.classes)} classes"
+
+
+def _enough(images: IdImages, alarm_rate: float, by_class: bool) -> None:
+    """Refuse too few images before minutes of training; by class, by the labels, which the network will meet about."""
+    held, least = calibration_count(len(images)), least_calibration(alarm_rate)
     if held < least:
         raise InputError(
-            f"{word} has {n} images, of which {held} are held out; an alarm rate of {alarm_rate:g} needs {least}. "
-            "Give more images or a higher rate."
+            f"{images.word} has {len(images)} images, of which {held} are held out; an alarm rate of {alarm_rate:g} "
+            f"needs {least}. Give more images or a higher rate."
+        )
+    counts = np.bincount(images.images.labels, minlength=len(images.classes))
+    rarest, own = int(counts.argmin()), int(np.ceil(counts.min() * held / len(images)))
+    if by_class and own < least:
+        raise InputError(
+            f"{images.word} has {counts.min()} images of class {images.classes[rarest]}, of which about {own} are held "
+            f"out; a threshold of its own at {alarm_rate:g} needs {least}. Give more images, a higher rate, or one "
+            "threshold for all."
         )

@@ -75,10 +75,11 @@ def fit_detector(
         square: whether the images are centre squares, which new ones are then cut to as well.
 
     Raises:
-        InputError: too few images to hold any out.
+        InputError: too few images to hold any out, or groups that hold all images of a class out.
     """
     held = held_out(benchmark.train_labels.numpy(), groups, np.random.default_rng(seed))
     keep = np.setdiff1d(np.arange(len(benchmark.train)), held)
+    _every_class_left(benchmark, keep)
     part = replace(benchmark, train=benchmark.train[keep], train_labels=benchmark.train_labels[keep])
     if backbone is None:
         backbone = train_backbone(part, schedule or COMMON[budget], seed, compute, generator)
@@ -135,6 +136,15 @@ def held_out(
         own = order[labels[order] == c]
         rank[own] = (np.arange(len(own)) + generator.random()) / len(own)
     return np.sort(np.argsort(rank, kind="stable")[:wanted])
+
+
+def _every_class_left(benchmark: Benchmark, keep: Int64[np.ndarray, " fit"]) -> None:
+    counts = np.bincount(benchmark.train_labels.numpy()[keep], minlength=len(benchmark.classes))
+    if not counts.all():
+        raise InputError(
+            f"All images of class {benchmark.classes[int(counts.argmin())]} belong to groups that are held out, so that "
+            "none is left to fit on. Are the groups the classes? Every class needs images of several groups."
+        )
 
 
 def _pass_all(backbone: Backbone, images: Tensor) -> Pass:
