@@ -142,8 +142,8 @@ def _every_class_left(benchmark: Benchmark, keep: Int64[np.ndarray, " fit"]) -> 
     counts = np.bincount(benchmark.train_labels.numpy()[keep], minlength=len(benchmark.classes))
     if not counts.all():
         raise InputError(
-            f"All images of class {benchmark.classes[int(counts.argmin())]} belong to groups that are held out, so that "
-            "none is left to fit on. Are the groups the classes? Every class needs images of several groups."
+            f"All images of class {benchmark.classes[int(counts.argmin())]} belong to groups that are held out, so "
+            "that none is left to fit on. Are the groups the classes? Every class needs images of several groups."
         )
 
 
