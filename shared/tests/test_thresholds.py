@@ -1,6 +1,7 @@
 """Conformal thresholds and p-values."""
 
 import doctest
+import itertools
 import math
 
 import numpy as np
@@ -170,3 +171,73 @@ def test_the_words_give_the_average_and_the_bound() -> None:
     assert "at most 5.0 % of images like your calibration images" in words
     assert "calibration sets of 400" in words
     assert "95 % confidence at most 6.9 %" in words
+
+
+@pytest.mark.parametrize("values", [(0, 0, 0, 0), (0, 1, 1, 2), (0, 0, 1, 1), (3, 1, 4, 1, 5), (0, 1, 2, 3, 4)])
+def test_over_all_orders_a_p_value_is_at_most_a_level_no_more_often_than_that(values) -> None:
+    """Exchangeable by enumeration: every order of the values, of which the last is the new one."""
+    orders = [np.array(order, float) for order in itertools.permutations(values)]
+    p = np.array([p_values(order[:-1], order[-1:])[0] for order in orders])
+    levels = np.concatenate([np.linspace(0.01, 1, 100), np.arange(1, len(values) + 1) / len(values)])
+    excess = [(p <= level + 1e-12).mean() - level for level in levels]
+    assert max(excess) <= 1e-9, f"{levels[int(np.argmax(excess))]}: {max(excess)} too often"
+    if len(set(values)) == len(values):  # without ties it is as often, at every 1 / (n + 1)
+        assert excess[100:] == pytest.approx(np.zeros(len(values)), abs=1e-9)
+
+
+@pytest.mark.parametrize(("first", "second"), [(0.0, 1.0), (1.0, 0.0), (1.0, 1.0)])
+def test_with_one_calibration_image_nothing_below_a_half_is_ever_said(first, second) -> None:
+    p = p_values(np.array([first]), np.array([second]))[0]
+    assert p in (0.5, 1.0)
+    assert p == (0.5 if second > first else 1.0)
+    with pytest.raises(InputError, match=r"1 calibration images cannot support an alarm rate of 0\.4: it needs 2"):
+        fit_threshold(np.array([first]), 0.4)
+    assert fit_threshold(np.array([first]), 0.5).expected == 0.5
+
+
+@given(
+    st.lists(st.integers(0, 3), min_size=2, max_size=8),
+    st.lists(st.integers(0, 3), min_size=2, max_size=8),
+    st.sampled_from([0.1, 0.25, 0.34, 0.5]),
+)
+def test_within_each_class_p_values_are_super_uniform(first, second, level) -> None:
+    """Scores of one class are exchangeable with each other, not with those of another class, which lie far above."""
+    scores = np.array([*first, *(10 + value for value in second)], float)
+    classes = np.repeat([0, 1], [len(first), len(second)])
+    small = np.zeros(len(scores), bool)
+    for new in range(len(scores)):
+        kept = np.arange(len(scores)) != new
+        p = class_p_values(scores[kept], classes[kept], scores[new : new + 1], classes[new : new + 1])
+        small[new] = p[0] <= level + 1e-12
+    assert small[classes == 0].mean() <= level + 1e-9
+    assert small[classes == 1].mean() <= level + 1e-9
+
+
+def test_over_random_splits_the_flagged_share_is_that_which_is_promised() -> None:
+    """200 splits of one finite set, as `coverage.py` makes them of real scores: the count is beta-binomial."""
+    random, scores = np.random.default_rng(5), np.random.default_rng(6).lognormal(size=600) ** 3
+    shares = []
+    for _ in range(200):
+        order = random.permutation(scores)
+        limit = fit_threshold(order[:300], 0.05)
+        shares.append((order[300:] > limit.value).mean())
+    law = stats.betabinom(300, limit.n + 1 - limit.k, limit.k)
+    assert np.mean(shares) == pytest.approx(limit.expected, abs=4 * law.std() / 300 / math.sqrt(200))
+    assert np.mean(np.array(shares) > law.ppf(0.95) / 300) <= 0.11  # 5 % expected, 0.11 beyond the 99.9 % quantile
+
+
+@given(
+    st.lists(st.integers(0, 9), min_size=2, max_size=60).filter(lambda groups: len(set(groups)) > 1),
+    st.floats(0.01, 0.99),
+    st.integers(0, 2**32 - 1),
+)
+def test_no_group_is_ever_on_both_sides(groups, share, seed) -> None:
+    names = np.array(groups)
+    fit, held = split_groups(groups, share, np.random.default_rng(seed))
+    assert sorted([*fit, *held]) == list(range(len(groups)))
+    assert not set(names[fit]) & set(names[held])
+    assert len(fit) > 0
+    largest = np.bincount(names).max()
+    few = len(set(names[fit])) == 1  # all groups but one are held out: no more could be
+    assert len(held) >= share * len(groups) - 1e-9 or few
+    assert len(held) <= share * len(groups) + largest
