@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from ood_bench import detect_command
 from ood_shared.datasets import load
+from ood_shared.model_file import read_card
 from ood_shared.scoring import COLUMNS
 from PIL import Image
 
@@ -17,7 +18,17 @@ from PIL import Image
 def made(tmp_path_factory):
     """A folder with a detector of the embedded digits and two folders of images."""
     at = tmp_path_factory.mktemp("detect")
-    words = ["fit", "digits", "--output", str(at / "model.ood"), "--budget", "smoke", "--alarm-rate", "0.1"]
+    words = [
+        "fit",
+        "digits",
+        "--output",
+        str(at / "model.ood"),
+        "--budget",
+        "smoke",
+        "--alarm-rate",
+        "0.1",
+        "--no-check",
+    ]
     assert detect_command.main([*words, "--device", "cpu"]) == 0
     for name in ("digits", "letters"):
         (at / name).mkdir()
@@ -40,6 +51,9 @@ def test_fit_says_what_it_promises(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "images like your calibration images are flagged" in out
     assert "fewer than 200" in out
+    assert "nothing was chosen by it" in out
+    check = read_card(tmp_path / "m.ood")["about"]["check"]
+    assert len(check["auroc"]) == 13  # eleven synthetic kinds, two folds of classes
 
 
 def test_every_image_gets_a_row_with_a_decision(made, tmp_path, capsys):

@@ -32,7 +32,17 @@ def made(tmp_path_factory):
         for part in range(4):
             where = at / "scans" / name / f"1.2.{number}.{part}"
             write_dicom(where, frames[25 * part : 25 * part + 25], WindowCenter=2048, WindowWidth=4096)
-    words = ["fit", at / "scans", "--output", at / "model.ood", "--budget", "smoke", "--alarm-rate", "0.1"]
+    words = [
+        "fit",
+        at / "scans",
+        "--output",
+        at / "model.ood",
+        "--budget",
+        "smoke",
+        "--alarm-rate",
+        "0.1",
+        "--no-check",
+    ]
     assert run(*words, "--device", "cpu") == 0
     return at
 

@@ -29,7 +29,16 @@ def made(tmp_path_factory):
     for number in range(300):
         (at / "own" / str(images.labels[number])).mkdir(parents=True, exist_ok=True)
         Image.fromarray(images.images[number, ..., 0]).save(at / "own" / str(images.labels[number]) / f"{number}.png")
-    words = ["fit", str(at / "own"), "--output", str(at / "model.ood"), "--budget", "smoke", "--keep-images"]
+    words = [
+        "fit",
+        str(at / "own"),
+        "--output",
+        str(at / "model.ood"),
+        "--budget",
+        "smoke",
+        "--keep-images",
+        "--no-check",
+    ]
     assert detect_command.main([*words, "--device", "cpu"]) == 0
     return at
 

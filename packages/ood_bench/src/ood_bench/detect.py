@@ -1,6 +1,8 @@
 """What `ood-detect` does: fit a detector to a file, score images row by row, check a batch, export."""
 
 import argparse
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,9 @@ from torch import Generator
 from ood_bench.backbones.choice import TRAIN, build, chosen, offered
 from ood_bench.fused_fit import FEW, calibration_count, fit_detector
 from ood_bench.id_images import IdImages, read_id_images
+from ood_bench.self_check import self_check
+
+SHORT = replace(COMMON["smoke"], steps=300)  # of a detector that only serves the check
 
 
 def fit_step(options: argparse.Namespace) -> None:
@@ -29,19 +34,23 @@ def fit_step(options: argparse.Namespace) -> None:
         print(f"backbone: {word}, for images of {images.side} pixels in {_classes(images)}")
     _enough(images, options.alarm_rate, options.by_class)
     backbone = None if word == TRAIN else build(word, images.side)
-    fitted = fit_detector(
-        images.at(backbone, options.mirror),
-        Compute(resolve_device(options.device)),
-        Generator().manual_seed(options.seed),
-        backbone=backbone,
+    benchmark, compute = images.at(backbone, options.mirror), Compute(resolve_device(options.device))
+    fit = partial(fit_detector, compute=compute, backbone=backbone, seed=options.seed, square=images.square)
+    fitted = fit(
+        benchmark,
+        generator=Generator().manual_seed(options.seed),
         schedule=COMMON[options.budget],
-        seed=options.seed,
         groups=images.groups,
         names=images.names,
         keep_images=options.keep_images,
-        square=images.square,
     )
     about = images.about() | {"backbone": word, "budget": options.budget, "seed": options.seed}
+    if options.check:
+        print("check: outliers made from the images, and classes left out; --no-check skips it", flush=True)
+        fold = partial(fit, generator=Generator().manual_seed(options.seed), schedule=SHORT)
+        check = self_check(fitted, benchmark, fold, options.seed)
+        print("\n".join(check.lines()))
+        about |= {"check": check.about()}
     calibrated = calibrate(
         fitted.detector,
         fitted.scores,

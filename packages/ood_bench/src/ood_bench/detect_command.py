@@ -59,6 +59,12 @@ def fit_parser() -> Parser:
         help="images that belong together, such as a patient's: number of a folder level, or a CSV with `file` and it",
     )
     parser.add_argument("--keep-images", action="store_true", help="keep small copies of the images, for `explain`")
+    parser.add_argument(
+        "--no-check",
+        dest="check",
+        action="store_false",
+        help="leave out the report on left-out classes and synthetic outliers, which trains twice more",
+    )
     parser.add_argument("--budget", choices=BUDGETS, default="quick", help="length of the training (default: quick)")
     parser.add_argument("--mirror", action="store_true", help="a mirrored image still shows its class: photographs")
     add_shared_flags(parser, seed=parse_seed_number, seed_default=0, skip=SKIPPED)
