@@ -58,6 +58,7 @@ def fit_detector(
     names: Sequence[str] | None = None,
     keep_images: bool = False,
     square: bool = False,
+    held: Int64[np.ndarray, " m"] | None = None,
 ) -> Fitted:
     """Hold images out, train the common classifier on the others or take a network, fit the statistics, calibrate.
 
@@ -73,11 +74,13 @@ def fit_detector(
         names: of the training images.
         keep_images: keep the fit images, small, to show the nearest of them.
         square: whether the images are centre squares, which new ones are then cut to as well.
+        held: positions of the calibration images; None draws them.
 
     Raises:
         InputError: too few images to hold any out, or groups that hold all images of a class out.
     """
-    held = held_out(benchmark.train_labels.numpy(), groups, np.random.default_rng(seed))
+    if held is None:
+        held = held_out(benchmark.train_labels.numpy(), groups, np.random.default_rng(seed))
     keep = np.setdiff1d(np.arange(len(benchmark.train)), held)
     _every_class_left(benchmark, keep)
     part = replace(benchmark, train=benchmark.train[keep], train_labels=benchmark.train_labels[keep])
@@ -143,7 +146,8 @@ def _every_class_left(benchmark: Benchmark, keep: Int64[np.ndarray, " fit"]) -> 
     if not counts.all():
         raise InputError(
             f"All images of class {benchmark.classes[int(counts.argmin())]} belong to groups that are held out, so "
-            "that none is left to fit on. Are the groups the classes? Every class needs images of several groups."
+            "that none is left to fit on. The first folders are the classes: have patients below them, `all/patient/1.png`, "
+            "and pass --group 2."
         )
 
 
