@@ -6,6 +6,7 @@ import tarfile
 import numpy as np
 import pytest
 from ood_bench import detect_command
+from ood_bench.id_images import read_id_images
 from ood_shared.datasets import load
 from ood_shared.testing.medical import write_dicom, write_nifti
 from PIL import Image
@@ -126,3 +127,11 @@ def folder_of_two(tmp_path_factory):
         for number in range(count):
             Image.fromarray(random.integers(0, 255, (8, 8), np.uint8)).save(at / name / f"{number}.png")
     return at
+
+
+def test_folders_of_patients_are_no_classes_where_that_is_said(folder_of_two):
+    both = read_id_images(str(folder_of_two), None, "1", one_class=True)
+    assert both.classes == (folder_of_two.name,)
+    assert not both.images.labels.any()
+    assert set(both.groups) == {"0", "1"}
+    assert read_id_images(str(folder_of_two), None).classes == ("0", "1")

@@ -28,7 +28,7 @@ def fit_step(options: argparse.Namespace) -> None:
     output = Path(options.output)
     if output.is_dir():
         raise InputError(f"--output {output} is a folder; name a file, such as {output / 'model.ood'}.")
-    images = read_id_images(options.id, options.data_dir, options.group)
+    images = read_id_images(options.id, options.data_dir, options.group, options.one_class)
     word = chosen(options.backbone, images.side, len(images.classes))
     if options.backbone is None:
         print(f"backbone: {word}, for images of {images.side} pixels in {_classes(images)}")

@@ -58,6 +58,9 @@ def fit_parser() -> Parser:
         metavar="N|CSV",
         help="images that belong together, such as a patient's: number of a folder level, or a CSV with `file` and it",
     )
+    parser.add_argument(
+        "--one-class", action="store_true", help="folders are not classes, but patients for instance: all are one kind"
+    )
     parser.add_argument("--keep-images", action="store_true", help="keep small copies of the images, for `explain`")
     parser.add_argument(
         "--no-check",

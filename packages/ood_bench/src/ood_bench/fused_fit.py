@@ -146,8 +146,7 @@ def _every_class_left(benchmark: Benchmark, keep: Int64[np.ndarray, " fit"]) -> 
     if not counts.all():
         raise InputError(
             f"All images of class {benchmark.classes[int(counts.argmin())]} belong to groups that are held out, so "
-            "that none is left to fit on. The first folders are the classes: have patients below, as `kind/patient/1.png`, "
-            "and pass --group 2."
+            "that none is left to fit on. Are these folders patients and not classes? Then pass --one-class."
         )
 
 

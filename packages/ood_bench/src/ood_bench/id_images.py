@@ -2,11 +2,12 @@
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from ood_shared.datasets import ImageSet, load, resize
 from ood_shared.datasets.benchmark import Benchmark, native_size
@@ -74,7 +75,7 @@ class IdImages:
         return Benchmark(pixels, labels, pixels, labels, self.classes, {}, native, mirror)
 
 
-def read_id_images(word: str, data_dir: str | None, group: str | None = None) -> IdImages:
+def read_id_images(word: str, data_dir: str | None, group: str | None = None, one_class: bool = False) -> IdImages:
     """The training split of a set; all images of own data that has no splits.
 
     Args:
@@ -82,6 +83,7 @@ def read_id_images(word: str, data_dir: str | None, group: str | None = None) ->
         data_dir: of known sets.
         group: how images belong together: a number, the folder at that depth of their path (1 is the first below the
             set's); or a CSV with the columns `file` and another one.
+        one_class: take all images as one class, whatever their folders.
 
     Raises:
         InputError: what cannot be read, or a grouping that does not fit the images.
@@ -90,6 +92,8 @@ def read_id_images(word: str, data_dir: str | None, group: str | None = None) ->
         images, square = _read(word, "train", data_dir)
     except MissingSplitError:
         images, square = _read(word, "test", data_dir)
+    if one_class:
+        images = replace(images, classes=(images.name,), labels=np.zeros_like(images.labels))
     return IdImages(word, images, square, of_scans(images) if group is None else groups_of(images, group))
 
 
