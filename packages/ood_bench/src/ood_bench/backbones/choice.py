@@ -21,6 +21,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import torch
 from ood_shared import checkpoints
 from ood_shared.backbone import build_common
 from ood_shared.contract import PRETRAINED
@@ -137,6 +138,7 @@ def _finished(
 ) -> Backbone:
     for parameter in network.parameters():
         parameter.requires_grad_(False)
+    network.to(memory_format=torch.channels_last)  # as a file's network comes back
     return Backbone(word, network.eval(), inputs, None, 0, last, PLACES, settings)
 
 
@@ -189,7 +191,9 @@ def _torchvision(name: str, file: Path | None) -> tuple[nn.Module, Inputs]:
     process = weights.transforms()
     inputs = Inputs(process.crop_size[0], 3, tuple(process.mean), tuple(process.std))
     network = _plain_torchvision(name)
-    network.load_state_dict(_state(name, file, lambda: weights.get_state_dict(progress=False, check_hash=True)))
+    network.load_state_dict(
+        _state(f"torchvision:{name}", file, lambda: weights.get_state_dict(progress=False, check_hash=True))
+    )
     return network, inputs
 
 
@@ -210,7 +214,7 @@ def _timm(name: str, file: Path | None) -> tuple[nn.Module, Inputs]:
             raise _no_weights(f"timm:{name}", error) from None
     else:
         network = timm.create_model(name, pretrained=False)
-        checkpoints.load_weights(network, _state(name, file, dict), file)
+        checkpoints.load_weights(network, _state(f"timm:{name}", file, dict), file)
         network.reset_classifier(0)
     settings = network.pretrained_cfg
     side = int(settings.get("input_size", (3, files.DEFAULT_SIDE))[1])
@@ -229,21 +233,18 @@ def _timm_library() -> Any:
         raise InputError("`timm:…` needs the package timm. pip install 'ood-bench[timm]'.") from None
 
 
-def _state(name: str, file: Path | None, fetch: Callable[[], Mapping[str, Any]]) -> dict[str, Tensor]:
+def _state(word: str, file: Path | None, fetch: Callable[[], Mapping[str, Any]]) -> dict[str, Tensor]:
     if file is not None:
         return checkpoints.load(file)
     try:
         return dict(fetch())
     except OSError as error:  # URLError is one
-        raise _no_weights(name, error) from None
+        raise _no_weights(word, error) from None
 
 
 def _no_weights(word: str, error: Exception) -> InputError:
     reason = " ".join(str(error).split())[:160]
-    name = word.partition(":")[2] or word
-    return InputError(
-        f"The weights of {name} cannot be fetched ({reason}). Give them: {word}=FILE, or take `pretrained`."
-    )
+    return InputError(f"The weights of {word} cannot be fetched ({reason}). Give {word}=FILE, or take `pretrained`.")
 
 
 _LIBRARY = {"torchvision": _torchvision, "timm": _timm}

@@ -47,7 +47,8 @@ class Onnx(nn.Module):
                 data.cpu().numpy().tobytes(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # onnxruntime's own errors have no common class
-            raise InputError(f"The file is no network in ONNX ({' '.join(str(error).split())[:160]}).") from None
+            hint = " Export it with its weights inside (external_data=False)." if "External data" in str(error) else ""
+            raise InputError(f"The file is no network in ONNX ({' '.join(str(error).split())[:160]}).{hint}") from None
 
     def maps(self, x: Float[Tensor, "n c h w"]) -> list[Tensor]:
         """All outputs of the network."""
