@@ -79,7 +79,7 @@ def verdict_of(found, images):
 
 def run_onnx(path, images):
     session = onnxruntime.InferenceSession(str(path))
-    assert [part.name for part in session.get_outputs()] == ["score", "p", "flagged", "class"]
+    assert [part.name for part in session.get_outputs()] == ["score", "p_value", "flagged", "class"]
     return session.run(None, {"images": images})
 
 

@@ -71,7 +71,7 @@ def blobs(n, height, width, channels, seed=0):
 def compare(found, path, images):
     """The file's answers are Python's, on images that try both decisions."""
     session = onnxruntime.InferenceSession(str(path))
-    score, p, flagged, number = session.run(["score", "p", "flagged", "class"], {"images": images})
+    score, p, flagged, number = session.run(["score", "p_value", "flagged", "class"], {"images": images})
     true = found.judge(found.prepare(torch.from_numpy(images).permute(0, 3, 1, 2)))
     assert np.abs(score - true.scores).max() < 1e-4
     assert (flagged == true.flagged).all()
@@ -92,7 +92,7 @@ def test_the_command_writes_a_graph_that_agrees_with_python(tmp_path, capsys, ki
     height, width, channels = map(str, shape)
     words = ["export", "model.ood", "--output", str(target), "--size", height, width, "--channels", channels]
     assert detect_command.main(words) == 0
-    assert f"uint8 (n, {height}, {width}, {channels}); gives score, p, flagged, class." in capsys.readouterr().out
+    assert f"uint8 (n, {height}, {width}, {channels}); gives score, p_value, flagged, class." in capsys.readouterr().out
     images = np.concatenate([blobs(60, *shape), blobs(4, *shape) // 9])
     session = compare(found, target, images)
     words = session.get_modelmeta().custom_metadata_map

@@ -39,4 +39,6 @@ def map_rows(function: Callable[[Tensor], Tensor], rows: Tensor, batch_size: int
         batch_size: rows of a batch on a GPU.
         device: of the computation.
     """
+    if torch.compiler.is_exporting():  # into a graph, which takes any number of rows
+        return function(rows)
     return torch.cat([function(chunk)[:n].cpu() for chunk, n in blocks(rows, batch_size, device)])

@@ -3,11 +3,11 @@
     exported = export(model_file.load("model.ood", "cpu"), "model.onnx")
 
     session = onnxruntime.InferenceSession("model.onnx")
-    score, p, flagged, class_ = session.run(None, {"images": pixels})      # uint8 (n, h, w, c)
+    score, p_value, flagged, number = session.run(None, {"images": pixels})      # uint8 (n, h, w, c)
 
 Before a file takes its name, its graph scores images of several looks, and so does Python: another decision or class,
-or another score by more than 1e-4 (relatively, above 1), and there is no file. An image whose score is that of the
-threshold itself, as one calibration image has it, may still fall on either side: sums round differently.
+or another score by more than 1e-4 (relatively, above 1), and there is no file. Scores that agree to 2e-6 count as
+equal in a graph, since sums round differently there.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """One graph from pixels to a decision: preparation, network, score, threshold. `export` writes it.
 
-    images (n, h, w, c) uint8 -> score (n,) float64, p (n,) float64, flagged (n,) bool, class (n,) int64
+    images (n, h, w, c) uint8 -> score (n,) float64, p_value (n,) float64, flagged (n,) bool, class (n,) int64
 
 n is free; h, w, c are fixed, because the preparation of images of one size is a fixed mixture of their pixels. A
 detector takes part by a method `graph()`; its `prepare` is traced as it is and so has to consist of tensor operations.
@@ -14,10 +14,14 @@ from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from ood_shared.calibrated import Calibrated
+from ood_shared.detector import Detector
 from ood_shared.errors import InputError
 from ood_shared.thresholds import fit_threshold
 
-INPUT, OUTPUTS = "images", ("score", "p", "flagged", "class")
+INPUT, OUTPUTS = "images", ("score", "p_value", "flagged", "class")
+TIE = (
+    2e-6  # scores of one image differ by less between Python and a graph: a calibration image ties with itself in both
+)
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,23 @@ class Exportable(Protocol):
         Raises:
             InputError: it has none; the message says why.
         """
+
+
+class TracedOutputs(nn.Module):
+    """The graph of a detector whose `outputs` can be traced: tensor operations, with `map_rows` for blocks.
+
+    Args:
+        detector: in fp32.
+        network: its weights.
+    """
+
+    def __init__(self, detector: Detector, network: nn.Module) -> None:
+        super().__init__()
+        self.detector, self.network = detector, network
+
+    def forward(self, prepared: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Scores and classes."""
+        return self.detector.outputs(prepared)
 
 
 def plain(precision: str) -> None:
@@ -100,11 +121,12 @@ class Decision(nn.Module):
         if classes is None:
             classes = torch.zeros_like(scores, dtype=torch.int64) - 1
         classes = torch.where(classes < n_classes, classes, -1)
-        at_least = self.scores >= scores[:, None]  # (n, calibration images)
+        low = scores - TIE * scores.abs().clamp_min(1)
+        at_least = self.scores >= low[:, None]  # (n, calibration images)
         if not self.calibrated.by_class:
             p = (1 + at_least.sum(dim=1)).double() / (len(self.scores) + 1)
-            return scores, p, scores > self.limits[0], classes
+            return scores, p, low > self.limits[0], classes
         compared = (self.taken_for == classes[:, None]) | (classes < 0)[:, None]
         p = (1 + (at_least & compared).sum(dim=1)).double() / (1 + compared.sum(dim=1)).double()
-        flagged = scores > self.limits[torch.where(classes < 0, n_classes, classes)]
+        flagged = low > self.limits[torch.where(classes < 0, n_classes, classes)]
         return scores, p, flagged, classes

@@ -9,6 +9,8 @@ from jaxtyping import Float, Int64, UInt8
 from ood_shared.blocks import map_rows
 from ood_shared.detector import Outputs, outputs_of, within_threshold
 from ood_shared.detector_state import State
+from ood_shared.errors import InputError
+from ood_shared.export_graph import Graph, TracedOutputs, plain
 from ood_shared.images import Images
 from ood_shared.process import PRECISIONS
 from torch import Tensor
@@ -18,6 +20,11 @@ from ood_bench.baseline_training import BATCH, Passed, one_pass
 from ood_bench.classifier import Classifier, restored
 
 KIND = "baseline"  # of a file; the name of the entry point
+UNTRACED = {
+    "odin": "its score differentiates the network, and a graph only runs forward",
+    "knn": "pytorch-ood searches the neighbours outside of the tensors that torch.export follows",
+    "mahalanobis": "pytorch-ood's distances depend on tensors that torch.export does not follow",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +75,18 @@ class BaselineDetector:
     def prepare(self, pixels: UInt8[Tensor, "k c h w"]) -> UInt8[Tensor, "k 3 side side"]:
         """Images of any size and colour at the network's size."""
         return self.classifier.inputs.prepare(pixels)
+
+    def graph(self) -> Graph:
+        """The detector as a graph, for `export`.
+
+        Raises:
+            InputError: a rule that is no sequence of tensor operations.
+        """
+        plain(self.precision)
+        if self.name in UNTRACED:
+            raise InputError(f"{self.name} cannot be exported: {UNTRACED[self.name]}.")
+        inputs = self.classifier.inputs
+        return Graph(TracedOutputs(self, self.classifier.network), inputs.native or (inputs.side,) * 2, inputs.channels)
 
     def state(self) -> State:
         """The detector as data, for `ood_shared.model_file`; `restore` makes it again."""

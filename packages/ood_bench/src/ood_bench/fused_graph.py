@@ -1,6 +1,7 @@
 """The fused detector as a graph: the pass, the distances and the fusion of `fused`, in tensors that can be traced.
 
-The tail's ranks are counted by comparing with all calibration distances, which needs no search.
+Ranks are counted by comparing with all calibration distances, which needs no search. A rank is a step: where a distance
+is that of a calibration image, as for the calibration images themselves, a graph in ONNX may land half a step away.
 """
 
 import math
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from ood_bench.backbones.backbone import Backbone
 from ood_bench.fused import CAP, TAIL, Calibration, Statistics, distances, pass_of, tail_of
 
+TIE = 3e-7  # relatively: about how far distances differ between Python and a graph; more would tie new images
 REASONS = {
     "onnx": "its network is an ONNX file, which PyTorch cannot trace",
     "torchscript": "its network is TorchScript, which torch.export cannot trace",
@@ -49,8 +51,9 @@ class FusedGraph(nn.Module):
 
     def _evidence(self, calibration: Tensor, d: Tensor, tail: tuple[float, float]) -> Float[Tensor, " n"]:
         """q of one member: `fused.Calibration.evidence`."""
-        below, at_most = ((calibration < d[:, None]).sum(dim=1), (calibration <= d[:, None]).sum(dim=1))
         n, (u, b) = len(calibration), tail
+        slack = TIE * d.abs()
+        below, at_most = ((calibration < row[:, None]).sum(dim=1) for row in (d - slack, d + slack))
         p = (1 + n - (below + at_most).double() / 2) / (n + 1)
         return torch.where(d > u, math.log(1 / (1 - TAIL)) + (d - u) / b, -p.log())
 

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int64, UInt8
 from ood_shared.datasets import resize
 from ood_shared.detector import BATCH, Outputs, outputs_of, within_threshold
 from ood_shared.detector_state import State
+from ood_shared.export_graph import Graph, TracedOutputs, plain
 from ood_shared.images import Images
 from ood_shared.process import PRECISIONS
 from torch import Tensor
@@ -60,6 +61,11 @@ class OodgenDetector:
     def prepare(self, pixels: UInt8[Tensor, "k c h w"]) -> UInt8[Tensor, "k 1 28 28"]:
         """Images of any size and colour as 28 x 28 grey, as `oodgen prepare --resize` makes them."""
         return as_grey(pixels, self.native)
+
+    def graph(self) -> Graph:
+        """The detector as a graph, for `export`."""
+        plain(self.precision)
+        return Graph(TracedOutputs(self, self.network), self.native or (SIDE, SIDE), 1)
 
     def state(self) -> State:
         """The detector as data, for `ood_shared.model_file`; `restore` makes it again."""
