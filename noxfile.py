@@ -1,4 +1,4 @@
-"""Daily commands. `uv run nox` runs lint, types, every test and the notebooks; `uv run nox --list` shows the rest.
+"""Daily commands. `uv run nox` runs lint, types and every test; `uv run nox --list` shows the rest.
 
 Every session has an environment of its own with one package and `ood-shared`, synchronised exactly, so that a
 dependency which a package forgot to name shows as an import error.
@@ -23,7 +23,7 @@ MODULES = (
 nox.needs_version = ">=2025.5"
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "types", "tests", "notebooks"]
+nox.options.sessions = ["lint", "types", "tests"]
 
 # Commands under test start many processes; without cached bytecode each would compile torch's Python code anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -87,7 +87,7 @@ def tests(session: nox.Session, package: str) -> None:
     pytest(session, package, "tests")
 
 
-@nox.session
+@nox.session(default=False)
 def notebooks(session: nox.Session) -> None:
     """The notebooks of docs/notebooks, every cell; arguments name some of them."""
     sync(session, "ood_bench", "notebooks")

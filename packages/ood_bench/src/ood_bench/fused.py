@@ -47,6 +47,7 @@ LEAST_RELATIVE = 1000  # fit images, below which the class-free Gaussian is too 
 TAIL, CAP = 0.9, 30.0
 MOST_FIT = 4000
 TINY = 1e-9
+RECIPE = {"tail": TAIL, "cap": CAP}  # what a score depends on beside its statistics
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ class Statistics:
         place_mean: (7168,), of the scaled places.
         components: (7168, 64), principal; empty where `residual` is left out.
         joint: whether `joint` is fused; `relative` needs its parts also without.
+        neighbour: which nearest image counts.
     """
 
     scale: Tensor
@@ -108,11 +110,7 @@ class Statistics:
     place_mean: Tensor
     components: Tensor
     joint: bool = True
-
-    @property
-    def neighbour(self) -> int:
-        """Which nearest image counts."""
-        return neighbour_of(len(self.bank), not len(self.components))
+    neighbour: int = NEIGHBOUR
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -164,6 +162,7 @@ def fit_statistics(
         place_mean,
         components,
         not (lean and relative),
+        neighbour_of(n, lean),
     )
 
 

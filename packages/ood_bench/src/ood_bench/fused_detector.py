@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ood_bench.backbones.backbone import Backbone, Inputs
 from ood_bench.backbones.choice import TRAIN, rebuilt, weights_of
-from ood_bench.fused import Calibration, Pass, Statistics, distances, drivers, pass_of
+from ood_bench.fused import RECIPE, Calibration, Pass, Statistics, distances, drivers, pass_of
 from ood_bench.fused_graph import fused_graph
 from ood_bench.places import Places
 
@@ -117,13 +117,14 @@ class FusedDetector:
             "head": None if own is None else own.in_features,
             "measured": [backbone.first, backbone.last, backbone.places],
             "members": list(self.statistics.members),
+            "recipe": {**RECIPE, "neighbour": self.statistics.neighbour},
             "level": self.places.level,
             "names": list(self.names),
         }
         tensors = {f"network.{name}": value for name, value in weights_of(backbone).items()}
         if own is not None:
             tensors |= {f"head.{name}": value for name, value in own.state_dict().items()}
-        kept = ((own.name, getattr(self.statistics, own.name)) for own in fields(Statistics)[:-1])
+        kept = ((own.name, getattr(self.statistics, own.name)) for own in fields(Statistics)[:-2])
         tensors |= {f"statistics.{name}": _narrow(name, value) for name, value in kept}
         tensors["calibration"] = torch.from_numpy(self.calibration.values)
         tensors |= {"places.mean": self.places.mean, "places.std": self.places.std}
@@ -145,8 +146,13 @@ def restore(state: State, device: torch.device) -> FusedDetector:
     first, last, places = settings["measured"]
     network.to(memory_format=torch.channels_last)
     kept = state.below("statistics.")
-    joint = "joint" in settings["members"]
-    statistics = Statistics(**{own.name: kept[own.name].double() for own in fields(Statistics)[:-1]}, joint=joint)
+    joint, recipe = "joint" in settings["members"], dict(settings["recipe"])
+    neighbour = recipe.pop("neighbour")
+    if recipe != RECIPE or type(neighbour) is not int or not 0 < neighbour <= len(kept["bank"]):
+        raise InputError(f"it was fitted by another recipe, {settings['recipe']}. Install the version that wrote it.")
+    statistics = Statistics(
+        **{own.name: kept[own.name].double() for own in fields(Statistics)[:-2]}, joint=joint, neighbour=neighbour
+    )
     if list(statistics.members) != settings["members"]:
         raise InputError(f"The detector has the members {list(statistics.members)}, its card {settings['members']}.")
     backbone = Backbone(

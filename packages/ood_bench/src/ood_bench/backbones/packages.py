@@ -1,5 +1,7 @@
 """The network of a trained run of one of the packages, `PACKAGE@RUN`: the maps that pass through it when it scores.
 
+A run is what the package's `load` takes, or a file `model.ood` of it, or a folder with one.
+
 Preprocessing stays the package's: images are handed to its detector, and hooks keep the maps of its network's first
 pass (a score that differentiates passes again). A file holds the detector's state, and opens where the package is.
 """
@@ -11,9 +13,11 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
+from ood_shared.blocks import BLOCK
+from ood_shared.contract import MODEL
 from ood_shared.detector_state import State
 from ood_shared.errors import InputError, unknown
-from ood_shared.model_file import GROUP
+from ood_shared.model_file import GROUP, load
 from torch import Tensor, nn
 
 from ood_bench.backbones.backbone import Inputs
@@ -37,7 +41,11 @@ class PackageMaps(nn.Module):
         self.network = network_of(detector)
 
     def maps(self, x: Float[Tensor, "n c h w"]) -> list[Tensor]:
-        """The outputs of the modules, of images in [0, 1]."""
+        """The outputs of the modules, of images in [0, 1]; a block at a time, as the detector passes them itself."""
+        parts = [self._block(block) for block in torch.split(x, BLOCK)]
+        return [torch.cat(maps) for maps in zip(*parts, strict=True)]
+
+    def _block(self, x: Tensor) -> list[Tensor]:
         found: dict[str, Tensor] = {}
         modules = dict(self.network.named_modules())
         with hooked((name, modules[name], found.setdefault) for name in self.layers):
@@ -62,8 +70,13 @@ def of_run(package: str, run: str) -> tuple[PackageMaps, Inputs, dict[str, Any]]
         raise unknown("--backbone package", package, modules)
     if not Path(run).exists():
         raise InputError(f"--backbone {package}@{run}: {run} is missing; expected a trained run of {package}.")
-    detector = import_module(modules[package].split(".")[0]).load(run, device="cpu")
-    return _measured(package, detector)
+    kept = Path(run) / MODEL if Path(run).is_dir() else Path(run)
+    if kept.suffix == Path(MODEL).suffix and kept.is_file():
+        detector: Any = load(kept, "cpu").detector
+        if detector.state().kind != package:
+            raise InputError(f"--backbone {package}@{run}: {kept} is no detector of {package}.")
+        return _measured(package, detector)
+    return _measured(package, import_module(modules[package].split(".")[0]).load(run, device="cpu"))
 
 
 def restored(settings: Mapping[str, Any], weights: Mapping[str, Tensor]) -> PackageMaps:
