@@ -32,6 +32,8 @@ def fit_step(options: argparse.Namespace) -> None:
     word = chosen(options.backbone, images.side, len(images.classes))
     if options.backbone is None:
         print(f"backbone: {word}, for images of {images.side} pixels in {_classes(images)}")
+    if "@" in word:
+        print(f"warning: the threshold holds if {word} was trained on other images than these.")
     _enough(images, options.alarm_rate, options.by_class)
     backbone = None if word == TRAIN else build(word, images.side)
     benchmark, compute = images.at(backbone, options.mirror), Compute(resolve_device(options.device))
