@@ -154,6 +154,14 @@ def test_without_resume_a_csv_is_written_anew(tmp_path) -> None:
     assert len(rows_of(out)) == 2
 
 
+def test_words_without_an_image_leave_the_csv_alone(tmp_path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out.csv").write_text("of before\n")
+    with pytest.raises(InputError, match="no image in"):
+        run(score_step, Bright(), tmp_path / "in", csv_path=tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text() == "of before\n"
+
+
 def test_rows_are_read_back_as_they_were_written(tmp_path) -> None:
     row = Row("a\nb", 1.5, 0.25, "OOD", "c", "d", 'e"', "")
     with (tmp_path / "x.csv").open("w", newline="") as file:

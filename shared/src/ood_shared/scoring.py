@@ -13,7 +13,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
@@ -84,6 +84,10 @@ def score_step(detector: Judge, options: argparse.Namespace) -> int:
         InputError: a word that names nothing; a CSV of other images, of other columns or of another detector.
     """
     pending = pending_images(options.images, getattr(options, "data_dir", None))
+    first = next(pending, None)
+    if first is None:
+        raise InputError(f"There is no image in {', '.join(options.images)}; name files or folders with images.")
+    pending = chain((first,), pending)
     if options.csv == "-":
         _keep_odd_names(sys.stdout)
         return _score(detector, pending, sys.stdout, Counter(), header=True)
