@@ -14,22 +14,11 @@ import sys
 from collections.abc import Sequence
 
 from ood_shared.cli import Parser, add_shared_flags, deferred, dispatch, parse_seed_number, run_command
-from ood_shared.contract import BUDGETS
-from ood_shared.verbs import export_parser as shared_export_parser
+from ood_shared.contract import ALARM_RATE, BUDGETS, MODEL
+from ood_shared.verbs import check_parser, export_parser, score_parser, share
 
-ALARM_RATE = 0.05
+PROGRAM = "ood-detect"
 SKIPPED = ("resume", "output-dir", "log-to", "precision", "compile")
-
-
-def share(text: str) -> float:
-    """A share between 0 and 1, both left out."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"`{text}` is not a share between 0 and 1, such as 0.05")
-    return value
 
 
 def fit_parser() -> Parser:
@@ -74,28 +63,11 @@ def fit_parser() -> Parser:
     return parser
 
 
-def score_parser() -> Parser:
-    """Flags of `ood-detect score`."""
-    parser = Parser(prog="ood-detect score", description="Score images; one row of a CSV for each.")
-    _add_images(parser)
-    parser.add_argument("--csv", required=True, metavar="FILE", help="the rows; - is standard output")
-    parser.add_argument("--resume", action="store_true", help="go on after the last whole row of the CSV")
-    add_shared_flags(parser, seed=None, skip=(*SKIPPED, "seed"))
-    return parser
-
-
-def check_parser() -> Parser:
-    """Flags of `ood-detect check`."""
-    parser = Parser(prog="ood-detect check", description="Compare a batch's alarms with the promised rate.")
-    _add_images(parser)
-    add_shared_flags(parser, seed=None, skip=(*SKIPPED, "seed"))
-    return parser
-
-
 def explain_parser() -> Parser:
     """Flags of `ood-detect explain`."""
     parser = Parser(prog="ood-detect explain", description="Show where an image departs from training, as a picture.")
-    _add_model(parser)
+    parser.add_argument("model", metavar="MODEL", help=f"a detector's file, such as {MODEL}")
+    _add_backbone(parser)
     parser.add_argument("image", metavar="PATH", help="one image; a slice of a scan by `scan.nii.gz#17`")
     parser.add_argument("--output", required=True, metavar="FILE", help="the picture: .png, .pdf or .svg")
     parser.add_argument("--images", metavar="DIR", help="folder of the training images, to show the nearest of them")
@@ -103,26 +75,10 @@ def explain_parser() -> Parser:
     return parser
 
 
-def export_parser() -> Parser:
-    """Flags of `ood-detect export`."""
-    parser = shared_export_parser("ood-detect")
+def with_backbone(parser: Parser) -> Parser:
+    """A parser of all packages, with the flag that only this command needs."""
     _add_backbone(parser)
     return parser
-
-
-def _add_images(parser: argparse.ArgumentParser) -> None:
-    _add_model(parser)
-    parser.add_argument(
-        "images",
-        nargs="+",
-        metavar="NAME|PATH",
-        help="images, folders, tar or zip, npz, DICOM and NIfTI files; known names; - reads paths from standard input",
-    )
-
-
-def _add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="of `ood-detect fit`, `ood-bench`, or a package's `calibrate`")
-    _add_backbone(parser)
 
 
 def _add_backbone(parser: argparse.ArgumentParser) -> None:
@@ -138,12 +94,12 @@ def fit_main(argv: Sequence[str] | None = None) -> int:
 
 def score_main(argv: Sequence[str] | None = None) -> int:
     """`ood-detect score`."""
-    return run_command(deferred("ood_bench.detect", "score_step"), score_parser(), argv)
+    return run_command(deferred("ood_bench.detect", "score_step"), with_backbone(score_parser(PROGRAM)), argv)
 
 
 def check_main(argv: Sequence[str] | None = None) -> int:
     """`ood-detect check`."""
-    return run_command(deferred("ood_bench.detect", "check_step"), check_parser(), argv)
+    return run_command(deferred("ood_bench.detect", "check_step"), with_backbone(check_parser(PROGRAM)), argv)
 
 
 def explain_main(argv: Sequence[str] | None = None) -> int:
@@ -153,7 +109,7 @@ def explain_main(argv: Sequence[str] | None = None) -> int:
 
 def export_main(argv: Sequence[str] | None = None) -> int:
     """`ood-detect export`."""
-    return run_command(deferred("ood_bench.detect", "export_step"), export_parser(), argv)
+    return run_command(deferred("ood_bench.detect", "export_step"), with_backbone(export_parser(PROGRAM)), argv)
 
 
 COMMANDS = {
@@ -167,7 +123,7 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The console command `ood-detect`."""
-    return dispatch("ood-detect", COMMANDS, argv)
+    return dispatch(PROGRAM, COMMANDS, argv)
 
 
 if __name__ == "__main__":
