@@ -22,3 +22,19 @@ for package in $packages; do
 done
 python3 packages/know_your_space/benchmarks/bench_step.py --device cuda --output "$out/know_your_space-step.json"
 python3 packages/imood/benchmarks/bench_methods.py --device cuda --out "$out/imood-speed.json"
+
+# One detector, fitted on the device: its file must say the same of images there and on the CPU.
+detect() { python3 -m ood_bench.detect_command "$@"; }
+detect fit digits --budget smoke --no-check --device cuda --output "$out/digits.ood"
+for device in cuda cpu; do detect score "$out/digits.ood" letters digits:test --device $device --csv "$out/scores-$device.csv"; done
+python3 - "$out" <<'PY'
+import csv
+import sys
+
+rows = [list(csv.DictReader(open(f"{sys.argv[1]}/scores-{device}.csv"))) for device in ("cuda", "cpu")]
+apart = max(abs(float(a["score"]) - float(b["score"])) for a, b in zip(*rows, strict=True))
+changed = sum(a["decision"] != b["decision"] for a, b in zip(*rows, strict=True))
+print(f"{len(rows[0])} images: scores at most {apart:.2g} apart on both devices, {changed} decisions differ")
+assert apart < 1e-2
+assert changed <= 1
+PY
