@@ -12,9 +12,9 @@ from imood.networks import build, n_outputs_of
 from imood.pool import FeaturePool
 from imood.scores import METRICS, Rule
 from ood_shared import model_file
-from ood_shared.contract import COMMON, Common
+from ood_shared.contract import Common
 from ood_shared.datasets import load
-from ood_shared.testing.models import check_forgeries, check_run, check_verbs
+from ood_shared.testing.models import bench_digits, check_digits, check_forgeries, check_verbs
 
 SMALL = Common(120, 500, 12, 24, "smallresnet10")
 CPU = torch.device("cpu")
@@ -23,19 +23,11 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A bench of some steps, every test image of digits scored."""
-    out = tmp_path_factory.mktemp("bench")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(COMMON, "smoke", SMALL)
-        words = ["--id", "digits", "--ood", "letters,gaussian", "--output-dir", str(out), "--device", "cpu"]
-        assert cli.main(["bench", *words]) == 0
-    return out
+    return bench_digits(cli.main, tmp_path_factory.mktemp("bench"), SMALL)
 
 
 def test_the_file_of_a_bench_gives_its_scores_to_the_bit(folder):
-    loaded = check_run(folder, 32, 3, (120, 500))
-    assert isinstance(loaded.detector, ImoodDetector)
-    assert loaded.limit.n == len(load("digits", "test").images)
-    assert (loaded.score(load("digits", "test").images) == loaded.scores).all()
+    assert isinstance(check_digits(folder, 32, 3, SMALL).detector, ImoodDetector)
 
 
 def test_the_verbs_make_the_same_file_and_score_with_it(folder, tmp_path):

@@ -9,10 +9,10 @@ import pytest
 from mood_dpa import bench, cli
 from mood_dpa.detector import ImageDetector
 from mood_dpa.detector_state import restore
-from ood_shared.contract import COMMON, Common
+from ood_shared.contract import Common
 from ood_shared.datasets import load
 from ood_shared.errors import InputError
-from ood_shared.testing.models import CPU, check_forgeries, check_run, check_verbs, forged
+from ood_shared.testing.models import CPU, bench_digits, check_digits, check_forgeries, check_verbs, forged
 
 SMALL = Common(120, 500, 3, 8, "smallresnet10")
 SCHEDULE = bench.Schedule(120, 500, 0, 3, 4, 4, "r22", 1e-3, 8, 4)
@@ -21,20 +21,13 @@ SCHEDULE = bench.Schedule(120, 500, 0, 3, 4, 4, "r22", 1e-3, 8, 4)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A bench of some steps, every test image of digits scored."""
-    out = tmp_path_factory.mktemp("bench")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(COMMON, "smoke", SMALL)
         patch.setitem(bench.SCHEDULES, "smoke", SCHEDULE)
-        words = ["--id", "digits", "--ood", "letters,gaussian", "--output-dir", str(out), "--device", "cpu"]
-        assert cli.main(["bench", *words]) == 0
-    return out
+        return bench_digits(cli.main, tmp_path_factory.mktemp("bench"), SMALL)
 
 
 def test_the_file_of_a_bench_gives_its_scores_to_the_bit(folder):
-    loaded = check_run(folder, 32, 1, (120, 500))
-    assert isinstance(loaded.detector, ImageDetector)
-    assert loaded.limit.n == len(load("digits", "test").images)
-    assert (loaded.score(load("digits", "test").images) == loaded.scores).all()
+    assert isinstance(check_digits(folder, 32, 1, SMALL).detector, ImageDetector)
 
 
 def test_the_verbs_make_the_same_file_and_score_with_it(folder, tmp_path):

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import oodgen
 import pytest
-from ood_shared.contract import COMMON, Common
+from ood_shared.contract import Common
 from ood_shared.datasets import load
-from ood_shared.testing.models import check_forgeries, check_run, check_verbs
+from ood_shared.testing.models import bench_digits, check_digits, check_forgeries, check_verbs
 from oodgen import bench, cli
 from oodgen.classifier import build_classifier
 from oodgen.detector import OodgenDetector, restore
@@ -19,20 +19,13 @@ SMALL = Common(120, 500, 12, 24, "smallresnet10")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A bench of some steps, every test image of digits scored."""
-    out = tmp_path_factory.mktemp("bench")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(COMMON, "smoke", SMALL)
         patch.setitem(bench.SCHEDULES, "smoke", bench.Schedule(120, 500, 60, 20, 0.5, 0.1))
-        words = ["--id", "digits", "--ood", "letters,gaussian", "--output-dir", str(out), "--device", "cpu"]
-        assert cli.main(["bench", *words]) == 0
-    return out
+        return bench_digits(cli.main, tmp_path_factory.mktemp("bench"), SMALL)
 
 
 def test_the_file_of_a_bench_gives_its_scores_to_the_bit(folder):
-    loaded = check_run(folder, 28, 1, (120, 500))
-    assert isinstance(loaded.detector, OodgenDetector)
-    assert loaded.limit.n == len(load("digits", "test").images)
-    assert (loaded.score(load("digits", "test").images) == loaded.scores).all()
+    assert isinstance(check_digits(folder, 28, 1, SMALL).detector, OodgenDetector)
 
 
 def test_the_verbs_make_the_same_file_and_score_with_it(folder, tmp_path):

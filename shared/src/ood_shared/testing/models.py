@@ -1,6 +1,7 @@
 """Claims that every detector's file has to meet, for the tests of the packages.
 
-`check_run` for the file of a bench, `check_forgeries` for its parts, `check_verbs` for the commands.
+`bench_digits` makes a bench; `check_digits` and `check_run` look at its file, `check_forgeries` at the file's parts,
+`check_verbs` at the commands.
 """
 
 import csv
@@ -10,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from ood_shared import model_file
 from ood_shared.calibrated import Calibrated
-from ood_shared.contract import MODEL, Request
+from ood_shared.contract import COMMON, MODEL, Common, Request
 from ood_shared.datasets import load
 from ood_shared.datasets.benchmark import read_benchmark
 from ood_shared.detector_state import State
@@ -24,6 +26,30 @@ from ood_shared.testing.commands import call, succeed
 
 Restore = Callable[[State, torch.device], Any]
 CPU = torch.device("cpu")
+
+
+def bench_digits(main: Callable[[list[str]], int], out: Path, schedule: Common) -> Path:
+    """The folder of a bench of some steps on digits, every test image of which is scored.
+
+    Args:
+        main: the package's console command.
+        out: an empty folder.
+        schedule: in place of the budget `smoke`; at least as many test images as digits has.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(COMMON, "smoke", schedule)
+        words = ["--id", "digits", "--ood", "letters,gaussian", "--output-dir", str(out), "--device", "cpu"]
+        assert main(["bench", *words]) == 0
+    return out
+
+
+def check_digits(folder: Path, side: int, channels: int, schedule: Common) -> Calibrated:
+    """As `check_run`, of a folder of `bench_digits`: the file is calibrated on all test images."""
+    loaded = check_run(folder, side, channels, (schedule.train_images, schedule.test_images))
+    images = load("digits", "test").images
+    assert loaded.limit.n == len(images)
+    assert (loaded.score(images) == loaded.scores).all()
+    return loaded
 
 
 def check_run(folder: Path, side: int, channels: int, limits: tuple[int | None, int | None]) -> Calibrated:
