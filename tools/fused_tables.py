@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ood_bench.fused_bench import NAME
+from ood_bench.operating import caught
 from ood_shared.metrics import evaluate
-from ood_shared.thresholds import fit_threshold
+from ood_shared.results.record import read_result
+from ood_shared.results.schema import split_scores
 
-FUSED, ALARM_RATE = "fused", 0.05
 Table = dict[str, dict[str, list[dict[str, float]]]]  # method, set -> one entry for each seed
 
 
@@ -24,31 +26,28 @@ def read(folder: Path) -> Table:
     """AUROC, FPR95 and the share caught of every method, set and seed."""
     table: Table = {}
     for file in sorted(folder.glob("*/seed-*/**/scores.npz")):
-        arrays = np.load(file)
-        method = FUSED if file.parent.parent.name == FUSED else file.parent.name
-        outside = arrays["names"][1:]
-        own = arrays["scores"][arrays["dataset"] == 0]
-        limit = fit_threshold(own, ALARM_RATE).value
-        for number, name in enumerate(outside, start=1):
-            found = arrays["scores"][arrays["dataset"] == number]
+        record, arrays = read_result(file.parent)
+        shares = caught([(record, arrays)])
+        own, *outliers = split_scores(arrays)
+        for name, found in zip(record["ood_datasets"], outliers, strict=True):
             values = evaluate(own, found)
-            entry = {"auroc": values["auroc"], "fpr95": values["fpr95"], "caught": float((found > limit).mean())}
-            table.setdefault(method, {}).setdefault(Path(str(name)).name.split(".")[0], []).append(entry)
+            entry = {"auroc": values["auroc"], "fpr95": values["fpr95"], "caught": shares[name].mean}
+            table.setdefault(record["method"], {}).setdefault(Path(name).name.split(".")[0], []).append(entry)
     return table
 
 
 def summary(tables: dict[str, Table]) -> dict[str, Any]:
     """Everything that the tables say, as JSON values; AUROC in %."""
-    baselines = [name for name in next(iter(tables.values())) if name != FUSED]
+    baselines = [name for name in next(iter(tables.values())) if name != NAME]
     means = {m: float(np.mean([_mean(table, m) for table in tables.values()])) for m in baselines}
     best = max(means, key=lambda name: means[name])
     found: dict[str, Any] = {"best_fixed": best, "mean_of_baselines": means, "comparisons": {}}
     for name, table in tables.items():
-        sets = list(table[FUSED])
+        sets = list(table[NAME])
         near = "novel" if "novel" in sets else sets[0]
         rows = {}
         for own in sets:
-            fused = _values(table, FUSED, own)
+            fused = _values(table, NAME, own)
             fixed = _values(table, best, own)
             rivals = np.array([_values(table, method, own) for method in baselines])
             rows[own] = {
@@ -56,8 +55,8 @@ def summary(tables: dict[str, Table]) -> dict[str, Any]:
                 "best_fixed": fixed.tolist(),
                 "hindsight": rivals.max(axis=0).tolist(),
                 "hindsight_method": baselines[int(rivals.mean(axis=1).argmax())],
-                "caught": [100 * entry["caught"] for entry in table[FUSED][own]],
-                "fpr95": [100 * entry["fpr95"] for entry in table[FUSED][own]],
+                "caught": [100 * entry["caught"] for entry in table[NAME][own]],
+                "fpr95": [100 * entry["fpr95"] for entry in table[NAME][own]],
             }
         found["comparisons"][name] = {"near": near, "sets": rows}
     return found

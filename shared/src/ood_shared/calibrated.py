@@ -11,6 +11,7 @@ compared with all of them.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -21,7 +22,7 @@ from torch import Tensor
 from ood_shared.detector import BATCH, Detector, Outputs, outputs_of
 from ood_shared.errors import InputError
 from ood_shared.images import Images
-from ood_shared.thresholds import Threshold, class_p_values, fit_threshold, p_values
+from ood_shared.thresholds import Threshold, class_p_values, fit_threshold, least_calibration, p_values
 
 
 @dataclass(frozen=True)
@@ -154,9 +155,13 @@ class Calibrated:
     def _flagged(self, found: Examined) -> np.ndarray:
         if not self.by_class:
             return np.asarray(found.scores > self.limit.value)
+        return np.asarray(found.scores > self._values[found.classes])
+
+    @cached_property
+    def _values(self) -> Float[np.ndarray, " classes+1"]:
+        """Thresholds of all classes; the last one is that of class -1, for which all calibration images count."""
         of_none = fit_threshold(self.scores, self.alarm_rate).value
-        values = np.array([*(limit.value for limit in self.limits), of_none])  # class -1 is the last
-        return np.asarray(found.scores > values[found.classes])
+        return np.array([*(limit.value for limit in self.limits), of_none])
 
 
 def examine(detector: Detector, images: Tensor, batch_size: int = BATCH) -> Examined:
@@ -226,6 +231,6 @@ def _by_class(
             count = int((taken == number).sum())
             raise InputError(
                 f"{count} calibration images were taken for class {name}; a threshold of its own at {alarm_rate:g} "
-                f"needs {int(np.ceil(1 / alarm_rate)) - 1}. Give more images, a higher rate, or one threshold for all."
+                f"needs {least_calibration(alarm_rate)}. Give more images, a higher rate, or one threshold for all."
             ) from None
     return tuple(limits)

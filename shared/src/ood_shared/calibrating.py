@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ood_shared import export, model_file, scoring
-from ood_shared.calibrated import Examined, calibrate, examine
+from ood_shared.calibrated import Calibrated, Examined, calibrate, examine
+from ood_shared.contract import MODEL
 from ood_shared.datasets import load
 from ood_shared.datasets.tree import FolderTree, list_split
 from ood_shared.detector_state import Savable
@@ -21,9 +22,7 @@ FEW = 200  # calibration images, below which a threshold scatters widely
 
 def calibrate_step(options: argparse.Namespace) -> None:
     """Load a run, score ID images that are new to it, write the file, say what it promises."""
-    output = Path(options.output)
-    if output.is_dir():
-        raise InputError(f"--output {output} is a folder; name a file, such as {output / 'model.ood'}.")
+    output = output_file(options.output)
     told = {name: getattr(options, name) for name in options.told if getattr(options, name) is not None}
     detector: Any = import_module(options.load).load(options.run, device=options.device, **told)
     if not isinstance(detector, Savable) or not hasattr(detector, "prepare"):
@@ -41,10 +40,28 @@ def calibrate_step(options: argparse.Namespace) -> None:
     }
     named = {"alarm_rate": options.alarm_rate, "by_class": options.by_class, "about": about}
     calibrated = calibrate(judged, found.scores, found.classes, **named)
-    model_file.save(output, calibrated)
+    keep(output, calibrated, f"calibrated on {n} images of {options.id}. If none of them was trained on, it promises:")
+
+
+def output_file(word: str) -> Path:
+    """The file that `--output` names.
+
+    Raises:
+        InputError: it is a folder.
+    """
+    output = Path(word)
+    if output.is_dir():
+        raise InputError(f"--output {output} is a folder; name a file, such as {output / MODEL}.")
+    return output
+
+
+def keep(output: Path, calibrated: Calibrated, said: str) -> None:
+    """Write the file, and say what was made and what it promises."""
+    n = len(calibrated.scores)
     if n < FEW:
         print(f"warning: {n} calibration images; with fewer than {FEW} a threshold scatters widely.")
-    print(f"{output}: calibrated on {n} images of {options.id}. If none of them was trained on, it promises:")
+    model_file.save(output, calibrated)
+    print(f"{output}: {said}")
     print(calibrated.words())
 
 

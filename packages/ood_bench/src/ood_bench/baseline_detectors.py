@@ -17,12 +17,11 @@ from ood_shared.training import Compute
 
 from ood_bench.baseline_detector import BaselineDetector
 from ood_bench.baseline_rules import PAPERS, RULES
-from ood_bench.baseline_training import CHANNELS, MEAN, SIDE, STD, common_inputs, normalised, one_pass, train
+from ood_bench.baseline_training import CHANNELS, SIDE, common_inputs, one_pass, train
 from ood_bench.baselines import DETECTORS
 from ood_bench.classifier import COMMON as COMMON_NETWORK
 from ood_bench.classifier import Classifier, pretrained_for, with_head
 
-__all__ = ["CHANNELS", "MEAN", "SIDE", "STD", "bench", "normalised", "train"]
 CHECKPOINT = "classifier.pt"
 
 

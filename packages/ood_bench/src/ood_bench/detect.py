@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from ood_shared import export, model_file, scoring
 from ood_shared.calibrated import Calibrated, calibrate
+from ood_shared.calibrating import keep, output_file
 from ood_shared.contract import COMMON
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError
@@ -16,7 +17,7 @@ from ood_shared.training import Compute
 from torch import Generator
 
 from ood_bench.backbones.choice import TRAIN, build, chosen, offered
-from ood_bench.fused_fit import FEW, calibration_count, fit_detector
+from ood_bench.fused_fit import calibration_count, fit_detector
 from ood_bench.id_images import IdImages, read_id_images
 from ood_bench.self_check import self_check
 
@@ -25,9 +26,7 @@ SHORT = replace(COMMON["smoke"], steps=300)  # of a detector that only serves th
 
 def fit_step(options: argparse.Namespace) -> None:
     """Get a network, fit, calibrate, write the file."""
-    output = Path(options.output)
-    if output.is_dir():
-        raise InputError(f"--output {output} is a folder; name a file, such as {output / 'model.ood'}.")
+    output = output_file(options.output)
     images = read_id_images(options.id, options.data_dir, options.group, options.one_class)
     word = chosen(options.backbone, images.side, len(images.classes))
     if options.backbone is None:
@@ -61,11 +60,7 @@ def fit_step(options: argparse.Namespace) -> None:
         by_class=options.by_class,
         about=about | {"calibrated_on": f"{len(fitted.scores)} of the images, held out"},
     )
-    if len(fitted.scores) < FEW:
-        print(f"warning: {len(fitted.scores)} calibration images; with fewer than {FEW} a threshold scatters widely.")
-    model_file.save(output, calibrated)
-    print(f"{output}: {len(images)} images of {_classes(images)}. At {options.alarm_rate:g} it promises:")
-    print(calibrated.words())
+    keep(output, calibrated, f"{len(images)} images of {_classes(images)}. At {options.alarm_rate:g} it promises:")
 
 
 def score_step(options: argparse.Namespace) -> int:

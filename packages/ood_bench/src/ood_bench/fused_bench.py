@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ood_shared.contract import COMMON, PRETRAINED, Common, Request, bench_parser, run_bench
+from ood_shared.contract import ALARM_RATE, COMMON, MODEL, PRETRAINED, Common, Request, bench_parser, run_bench
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 NAME, MODULE = "fused", "ood_bench.fused_bench"
 ABOUT = "Fused distances over the maps of the common network (this project; sources in ood_bench.fused)"
-ALARM_RATE = 0.05
-FILE = "model.ood"
 HELD = "training images that were held out"
 
 
@@ -123,7 +121,7 @@ def _train(
     detector, n_calibration = fitted.detector, len(fitted.scores)
     about = {"id": request.id, "budget": request.budget, "seed": request.seed, "calibrated_on": HELD}
     calibrated = calibrate(detector, fitted.scores, fitted.taken_for, alarm_rate=ALARM_RATE, about=about)
-    model_file.save(folder / FILE, calibrated)
+    model_file.save(folder / MODEL, calibrated)
     config: dict[str, Any] = {
         "n_train": len(benchmark.train) - n_calibration,
         "n_calibration": n_calibration,
@@ -135,7 +133,7 @@ def _train(
     network = detector.backbone.network if backbone is None else detector.backbone.head
     once = Once(detector)
     others: dict[str, Any] = {name: Member(once, at) for at, name in enumerate(detector.statistics.members)}
-    return Trained(once, [] if network is None else [network], epochs, folder / FILE, None, config, others=others)
+    return Trained(once, [] if network is None else [network], epochs, folder / MODEL, None, config, others=others)
 
 
 if __name__ == "__main__":

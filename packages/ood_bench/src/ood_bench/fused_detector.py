@@ -1,15 +1,12 @@
 """The fused detector as an object: its network, its statistics, and the calibration that its scores are made with."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from ood_shared.blocks import map_rows
 from ood_shared.calibrated import Examined
-from ood_shared.checkpoints import load_weights
 from ood_shared.detector import BATCH, Outputs, outputs_of
 from ood_shared.detector_state import State
 from ood_shared.errors import InputError
@@ -142,7 +139,7 @@ def restore(state: State, device: torch.device) -> FusedDetector:
     settings = state.settings
     network = rebuilt(settings["network"], state.below("network."))
     trained = settings["network"]["kind"] == TRAIN
-    head = network.fc if trained else _head(settings["head"], len(state.classes), state.below("head."))
+    head = network.fc if trained else _head(state)
     first, last, places = settings["measured"]
     network.to(memory_format=torch.channels_last)
     kept = state.below("statistics.")
@@ -176,12 +173,9 @@ def to_cpu(passed: Pass) -> Pass:
     return Pass(*(getattr(passed, name).cpu() for name in Pass.__annotations__))
 
 
-def _head(width: int | None, n_classes: int, weights: Mapping[str, Any]) -> nn.Linear | None:
-    if width is None:
-        return None
-    head = nn.Linear(width, n_classes)
-    load_weights(head, weights, "The head of the detector")
-    return head
+def _head(state: State) -> nn.Linear | None:
+    width = state.settings["head"]
+    return None if width is None else state.fill(nn.Linear(width, len(state.classes)), "head.")
 
 
 def _narrow(name: str, value: Tensor) -> Tensor:

@@ -24,7 +24,6 @@ from ood_bench.linear_head import fit_head
 from ood_bench.places import fit_places
 
 SHARE, LEAST, MOST = 0.1, 100, 2000  # of the images that are held out for calibration
-FEW = 200  # calibration images, below which a threshold scatters widely
 THUMBNAIL = 64  # pixels
 
 

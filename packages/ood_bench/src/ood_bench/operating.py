@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from ood_shared.contract import ALARM_RATE
 from ood_shared.report import Cell, Slider, Table
 from ood_shared.results.schema import Record, ScoreArrays, split_scores
 from ood_shared.thresholds import fit_threshold, least_calibration
 
-RATE = 0.05  # of false alarms, where one is named
+RATE = ALARM_RATE  # of false alarms, where one is named
 RATES = (0.001, 0.0015, 0.002, 0.003, 0.005, 0.007, 0.01, 0.015, 0.02, 0.03, RATE, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 Result = tuple[Record, ScoreArrays]
 

@@ -71,9 +71,10 @@ def self_check(fitted: Fitted, benchmark: Benchmark, fit_fold: FitFold, seed: in
     sets = {name: _auroc(own, found) for name, found in synthetic.items()}
     ahead = _ahead("the synthetic sets", [(own, found) for found in synthetic.values()], seed)
     folds = [_fold(benchmark, left_out, fit_fold, generator) for left_out in _folds(len(benchmark.classes), generator)]
-    for names, inside, outside in (fold for fold in folds if fold is not None):
+    pairs = []
+    for names, inside, outside in filter(None, folds):
         sets[f"without {names}"] = _auroc(inside, outside)
-    pairs = [(inside, outside) for _, inside, outside in (fold for fold in folds if fold is not None)]
+        pairs.append((inside, outside))
     return Check(sets, (*ahead, *(_ahead("classes left out", pairs, seed) if pairs else ())))
 
 

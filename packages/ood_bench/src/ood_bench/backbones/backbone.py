@@ -7,10 +7,10 @@ from typing import Any, Protocol
 import torch
 from jaxtyping import Float, UInt8
 from ood_shared.datasets import resize
+from ood_shared.detector_state import MOST_SIDE
 from ood_shared.errors import InputError
 from torch import Tensor, nn
 
-MOST_SIDE = 1 << 16  # pixels
 RGB_MEAN, RGB_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, where a network says nothing else
 
 
