@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import NoReturn
 
-from ood_shared.errors import InputError, did_you_mean
+from ood_shared.errors import InputError, did_you_mean, one_line
 from ood_shared.process import PRECISIONS, calm_threads
 from ood_shared.signals import Terminated, raise_on_sigterm
 
@@ -43,7 +43,7 @@ class Parser(argparse.ArgumentParser):
         if choice:
             known = [word.strip().strip("'") for word in choice[3].split(",")]
             message = f"{choice[1]} `{choice[2]}` is not known. {did_you_mean(choice[2], known)}"
-        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
+        self.exit(2, f"{self.prog}: error: {one_line(message)}\n")
 
 
 def parse_seed(text: str) -> int | None:
@@ -206,5 +206,5 @@ def _trouble(error: OSError) -> str:
 def _report(parser: argparse.ArgumentParser, message: str, debug: bool, status: int) -> int:
     if debug:
         traceback.print_exc()
-    print(f"{parser.prog}: {'error: ' if status == 2 else ''}{' '.join(message.split())}", file=sys.stderr)
+    print(f"{parser.prog}: {'error: ' if status == 2 else ''}{one_line(message)}", file=sys.stderr)
     return status

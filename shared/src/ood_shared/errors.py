@@ -27,6 +27,19 @@ class MissingSplitError(InputError):
     """A set lacks the split that was asked for; a caller may take another one."""
 
 
+def one_line(text: object, most: int = 500) -> str:
+    """The text on one line of at most `most` characters; the middle of a longer one is left out.
+
+    >>> one_line("a\\n  b"), one_line("0123456789" * 3, 12)
+    ('a b', '012345 … 789')
+    """
+    words = " ".join(str(text).split())
+    if len(words) <= most:
+        return words
+    tail = (most - 3) // 3
+    return f"{words[: most - 3 - tail]} … {words[len(words) - tail :]}"
+
+
 def not_installed(what: str, package: str, extra: str) -> InputError:
     """The error for a package that only some uses need.
 

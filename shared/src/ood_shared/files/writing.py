@@ -10,19 +10,20 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from ood_shared.errors import InputError, MissingFileError
+LEFTOVER = ".part-"  # in the name of every temporary sibling: what a killed write leaves can be told from other files
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary sibling of `path` to write to; it takes the name `path` when the block ends without an error.
 
-    Parents are created. The sibling keeps the suffix, for writers that look at it, and is removed on any error.
+    Parents are created. The sibling keeps the suffix, for writers that look at it, and is removed on any error. A kill
+    leaves it: `remove_leftovers` takes it away.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:100]}{LEFTOVER}", suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -37,6 +38,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_leftovers(folder: Path) -> list[str]:
+    """Remove what killed writes left right in `folder`; the names. Only for one who holds the folder's lock."""
+    names = sorted(file.name for file in folder.glob(f".*{LEFTOVER}????????*") if file.is_file())
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+    return names
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` in UTF-8, atomically."""
     with atomic_path(path) as temporary:
@@ -48,21 +57,19 @@ def write_json(path: Path, value: object) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """The content of a JSON file.
+def csv_cell(text: str) -> str:
+    """A text for a cell of a CSV: what a spreadsheet would take for a formula gets an apostrophe in front.
 
-    Raises:
-        MissingFileError: the file is not there.
-        InputError: the file is not JSON.
+    >>> csv_cell("=1+1"), csv_cell("-0.25"), csv_cell("cats")
+    ("'=1+1", '-0.25', 'cats')
     """
+    if not text.startswith(_FORMULA):
+        return text
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise MissingFileError(f"{path} is missing.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path} is not valid JSON ({error}). Delete it and run the step that writes it again."
-        ) from None
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text
 
 
 def _umask() -> int:
