@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from ood_bench import command, conclusion, isolated, jobs, locks, methods
+from ood_bench import command, conclusion, isolated, jobs, methods
+from ood_shared import locks
 
 from .fakes import calls, install
 

@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
-from ood_bench import command, comparison, conclusion, jobs, locks
+from ood_bench import command, comparison, conclusion, jobs
+from ood_shared import locks
 from ood_shared.testing.commands import clean_environment, is_alive, wait_until
 
 from .fakes import calls, install

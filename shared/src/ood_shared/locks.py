@@ -6,7 +6,6 @@ outlives the program that started it keeps its folder.
 """
 
 import errno
-import fcntl
 import os
 import platform
 import sys
@@ -16,8 +15,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ood_shared.errors import InputError
+from ood_shared.files import remove_leftovers
 
-LOCK = ".lock"
+try:
+    import fcntl
+except ImportError:  # Windows: folders are not locked there
+    fcntl = None  # type: ignore[assignment]
+
+LOCK, RUN_LOCK = ".lock", ".run.lock"
+BENCH = "another ood-bench or a method of it"
 POLL_SECONDS = 0.05
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
@@ -27,19 +33,42 @@ class Busy(InputError):
 
 
 @contextmanager
-def held(folder: Path, patience: float) -> Iterator[int]:
+def claimed(folder: Path, yes: bool = True) -> Iterator[None]:
+    """Inside the block no other training writes to the run folder; what killed writes left in it is removed first.
+
+    Args:
+        folder: of the run; made when missing.
+        yes: False does nothing, for the ranks that write nothing.
+
+    Raises:
+        Busy: another training writes to it.
+    """
+    if not yes:
+        yield
+        return
+    with held(folder, 0.0, RUN_LOCK, "another training"):
+        remove_leftovers(folder)
+        yield
+
+
+@contextmanager
+def held(
+    folder: Path, patience: float, name: str = LOCK, who: str = "another ood-bench or a method of it"
+) -> Iterator[int]:
     """Inside the block no other process has `folder`; the value is the handle that a started process may inherit.
 
     Args:
-        folder: made when missing. The file `.lock` in it is removed at the end.
+        folder: made when missing. The lock's file in it is removed at the end.
         patience: seconds to wait for another process.
+        name: of the lock's file.
+        who: might have it, for messages.
 
     Raises:
         Busy: another process still has it then.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / LOCK
-    handle = _acquire(path, time.monotonic() + patience)
+    path = folder / name
+    handle = _acquire(path, time.monotonic() + patience, who)
     try:
         os.truncate(handle, 0)
         os.write(handle, f"process {os.getpid()} on {platform.node()}".encode())
@@ -49,7 +78,7 @@ def held(folder: Path, patience: float) -> Iterator[int]:
         os.close(handle)
 
 
-def _acquire(path: Path, deadline: float) -> int:
+def _acquire(path: Path, deadline: float, who: str) -> int:
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -61,11 +90,15 @@ def _acquire(path: Path, deadline: float) -> int:
             raise
         os.close(handle)
         if time.monotonic() > deadline:
-            raise Busy(f"{path.parent} is in use by another ood-bench or a method of it ({holder or 'just started'}).")
+            raise Busy(
+                f"{path.parent} is in use by {who} ({holder or 'just started'}). Wait for it, or choose another folder."
+            )
         time.sleep(POLL_SECONDS)
 
 
 def _try(handle: int, path: Path) -> bool:
+    if fcntl is None:
+        return True
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):  # the latter on some network file systems

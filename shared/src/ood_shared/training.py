@@ -97,24 +97,24 @@ def load_state(
 
     Args:
         path: of the file.
-        parts: names in the common part.
-        own_parts: names in each rank's own.
+        parts: names in the common part; a mapping gives the kind of each.
+        own_parts: names in each rank's own, likewise.
         advice: what to do about a file that cannot be used.
 
     Raises:
         MissingFileError: the file is not there.
-        InputError: the file is damaged, lacks a part, or was written by another number of processes.
+        InputError: the file is damaged, lacks a part or has one of another kind, or was written by another number of
+            processes.
     """
     state = checkpoints.load(path)
     if RANKS not in state:
         state[RANKS] = [{name: state[name] for name in own_parts if name in state}]
+    checkpoints.of_kinds(state, {RANKS: list}, path, advice)
     refuse_other_ranks(path, len(state[RANKS]), advice)
-    own = dict(state[RANKS][distributed.rank()])
+    own = state[RANKS][distributed.rank()]
     for names, where in ((parts, state), (own_parts, own)):
-        lacking = next((name for name in names if name not in where), None)
-        if lacking is not None:
-            raise InputError(f"{path} is no checkpoint of a training: it lacks `{lacking}`. {advice}")
-    return state, own
+        checkpoints.of_kinds(where, names, path, advice)
+    return state, dict(own)
 
 
 def refuse_other_ranks(path: Path, written_by: int, advice: str) -> None:

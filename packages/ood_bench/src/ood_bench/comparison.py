@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from ood_shared import locks
 from ood_shared.contract import BACKBONES, MIRRORS, PRETRAINED
 from ood_shared.errors import InputError, unknown
 
-from ood_bench import locks, methods
+from ood_bench import methods
 from ood_bench.conclusion import conclude
 from ood_bench.jobs import Run, say
 from ood_bench.launchers import choose_launcher, retries

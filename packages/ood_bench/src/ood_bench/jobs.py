@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ood_shared import files
+from ood_shared import files, locks
 from ood_shared.errors import InputError
 from ood_shared.results.record import read_result
 from ood_shared.results.schema import PICTURES, RESULT, SCORES, Record, ScoreArrays
 
-from ood_bench import locks, processes, summary
+from ood_bench import processes, summary
 from ood_bench.guard import GRACE_SECONDS
 from ood_bench.methods import Source
 from ood_bench.processes import Outcome

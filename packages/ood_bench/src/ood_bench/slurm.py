@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import submitit
-from ood_shared import files
+from ood_shared import files, locks
 from ood_shared.errors import InputError
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-from ood_bench import jobs, locks, processes, slurm_queue, summary
+from ood_bench import jobs, processes, slurm_queue, summary
 from ood_bench.jobs import Ended, FindInterpreter, NoInterpreterError, Run, say
 from ood_bench.processes import Outcome
 from ood_bench.slurm_job import STARTS, Job, read_starts

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any, NoReturn
 
-from ood_shared import files
+from ood_shared import files, locks
 from ood_shared.errors import InputError
 from ood_shared.signals import Terminated
 from submitit.core.utils import DelayedSubmission
 
-from ood_bench import jobs, locks
+from ood_bench import jobs
 from ood_bench.jobs import Interpreter, Run
 from ood_bench.processes import Outcome
 from ood_bench.slurm_queue import RETRIES

@@ -1,20 +1,23 @@
-"""Checkpoints: written whole, loaded without running code, holding all that a run needs to go on bit-equal."""
+"""A checkpoint's file: tensors, numbers, text and containers of them, read without running what it might hold.
+
+Older files keep NumPy numbers and arrays in their histories: exactly the types that rebuild those are allowed besides
+tensors, and come as plain numbers and tensors.
+"""
 
 import hashlib
 import pickle
-import random
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
-from ood_shared.errors import InputError, MissingFileError
-from ood_shared.files import atomic_path
+from ood_shared.errors import InputError
+from ood_shared.files import atomic_path, reading, regular
+
+NUMBERS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")  # dtypes of NumPy that are read
 
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
@@ -40,116 +43,62 @@ def load(path: Path) -> dict[str, Any]:
 
     Raises:
         MissingFileError: the file is not there.
-        InputError: the file is truncated, is no checkpoint, or holds Python objects that would run code.
+        InputError: the file is truncated, is no checkpoint, holds Python objects that would run code, or is no
+            dictionary with names as keys.
     """
-    if not path.is_file():
-        raise MissingFileError(f"Checkpoint {path} is missing.")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a foreign pickle's protocol; what cannot be read raises below
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "weights" in str(error).lower() or "unsupported" in str(error).lower():
-            raise InputError(
-                f"{path} holds Python objects that could run code, not only weights; it was not loaded. "
-                "Save the bare state_dict of the model and pass that file."
-            ) from None
-        raise _broken(path) from None
-    except PermissionError:
-        raise
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError, AttributeError, UnicodeDecodeError):
-        raise _broken(path) from None  # OSError: torch looks for parts beyond the end of a file that was cut short
+    state = load_value(path)
     if not isinstance(state, Mapping):
         raise InputError(f"{path} holds a {type(state).__name__}, expected a dictionary of weights.")
+    odd = next((key for key in state if not isinstance(key, str)), None)
+    if odd is not None:
+        raise InputError(f"{path} has the key {odd!r} ({type(odd).__name__}); expected names. It is no checkpoint.")
     return dict(state)
 
 
-def load_parts(path: Path, parts: Iterable[str], advice: str = "Start anew without --resume.") -> dict[str, Any]:
-    """The checkpoint of a training, which has all the parts; other errors as `load`.
-
-    Raises:
-        InputError: a part is missing; `advice` says what to do then.
-    """
-    state = load(path)
-    lacking = next((name for name in parts if name not in state), None)
-    if lacking is not None:
-        raise InputError(f"{path} is no checkpoint of a training: it lacks `{lacking}`. {advice}")
-    return state
-
-
-def _broken(path: Path) -> InputError:
-    return InputError(
-        f"{path} is not a readable checkpoint ({path.stat().st_size} bytes); it may be cut short. "
-        "Make or fetch it again."
-    )
-
-
-def load_weights(module: nn.Module, weights: Mapping[str, Any], source: object) -> None:
-    """Load a state dict strictly; errors as `check_weights`."""
-    check_weights(module, weights, source)
-    module.load_state_dict(dict(weights))
-
-
-def check_weights(module: nn.Module, weights: Mapping[str, Any], source: object) -> None:
-    """Refuse a state dict that is not exactly the module's; `source` names it in errors. It may be on `meta`.
-
-    Raises:
-        InputError: a key is missing or too many, or a shape differs; the first difference is quoted.
-    """
-    expected = module.state_dict()
-    missing = [key for key in expected if key not in weights]
-    extra = [key for key in weights if key not in expected]
-    if missing or extra:
-        difference = f"lacks `{missing[0]}`" if missing else f"has `{extra[0]}`, which the network does not have"
-        raise InputError(
-            f"{source} does not fit this network: it {difference} ({len(missing)} keys missing, {len(extra)} too many)."
-        )
-    for key, tensor in expected.items():
-        value = weights[key]
-        if not isinstance(value, Tensor) or value.shape != tensor.shape:
-            shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise InputError(f"{source} does not fit this network: `{key}` is {shape}, expected {tuple(tensor.shape)}.")
-
-
-def rng_state() -> dict[str, Any]:
-    """State of the global generators of Python, NumPy, torch and every CUDA device, in plain values and tensors."""
-    version, words, gauss = random.getstate()
-    _, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002 - the state to keep
-    return {
-        "python": {"version": version, "words": list(words), "gauss": gauss},
-        "numpy": {
-            "keys": torch.from_numpy(np.asarray(keys).astype(np.int64)),
-            "position": int(position),
-            "has_gauss": int(has_gauss),
-            "cached": float(cached),
-        },
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-    }
-
-
-def restore_rng_state(state: Mapping[str, Any]) -> None:
-    """Put the global generators where `rng_state` found them. CUDA states are set when the device count agrees."""
-    python, arrays = state["python"], state["numpy"]
-    random.setstate((python["version"], tuple(python["words"]), python["gauss"]))
-    keys = arrays["keys"].numpy().astype(np.uint32)
-    np.random.set_state(("MT19937", keys, arrays["position"], arrays["has_gauss"], arrays["cached"]))  # noqa: NPY002
-    torch.set_rng_state(state["torch"])
-    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state["cuda"])
-
-
-@contextmanager
-def kept_generators() -> Iterator[None]:
-    """Leave the global generators as they were before the block; also a decorator: `@kept_generators()`."""
-    before = rng_state()
-    try:
-        yield
-    finally:
-        restore_rng_state(before)
+def load_value(path: Path) -> Any:
+    """What a checkpoint file holds, of whatever kind: a tensor, too; errors as `load`."""
+    size = regular(path, what="a checkpoint").st_size
+    with reading(path, "checkpoint", f"It has {size} bytes and may be cut short: make or fetch it again."):
+        try:
+            with warnings.catch_warnings(), torch.serialization.safe_globals(_numpy_kinds()):
+                warnings.simplefilter("ignore")  # a foreign pickle's protocol; what cannot be read raises
+                return _plain(torch.load(path, map_location="cpu", weights_only=True))
+        except pickle.UnpicklingError as error:
+            if "weights" not in str(error).lower() and "unsupported" not in str(error).lower():
+                raise
+            raise InputError(
+                f"{path} holds Python objects that could run code, not only weights; it was not loaded. "
+                "Save the bare state_dict of the model and pass that file."
+            ) from error
 
 
 def sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _numpy_kinds() -> list[Any]:
+    """The types that rebuild NumPy numbers and arrays, under their old and new names."""
+    from numpy._core import multiarray
+
+    found: list[Any] = [np.dtype, np.ndarray, *{type(np.dtype(word)) for word in NUMBERS}]
+    for name in ("scalar", "_reconstruct"):
+        rebuild = getattr(multiarray, name)
+        found += [rebuild, (rebuild, f"numpy.core.multiarray.{name}"), (rebuild, f"numpy._core.multiarray.{name}")]
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """The value with NumPy's numbers as Python's, and its arrays as tensors."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind not in "fiub":
+            raise ValueError(f"an array of {value.dtype}")
+        return torch.from_numpy(np.ascontiguousarray(value.astype(value.dtype.newbyteorder("="))).copy())
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple) and type(value) in (list, tuple):
+        return type(value)(_plain(entry) for entry in value)
+    return value
