@@ -65,9 +65,19 @@ def test_settings_of_another_form_are_named(tmp_path, text):
         runs.read_settings(tmp_path)
 
 
-def test_metrics_end_where_a_line_is_no_record(tmp_path):
-    (tmp_path / "metrics.jsonl").write_text('{"epoch": 1}\n[]\n{"epoch": 2}\n')
-    assert runs.read_metrics(tmp_path) == [{"epoch": 1}]
+def test_only_the_last_line_of_metrics_may_be_cut_short(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    for cut in ('{"epoch": 1}\n{"epo', '{"epoch": 1}\n{"epo\n', '{"epoch": 1}\n'):
+        path.write_text(cut)
+        assert runs.read_metrics(tmp_path) == [{"epoch": 1}]
+    for line in ("[]", '{"epo', '{"epoch": "one"}', '{"epoch": null}', "9" * 5000, "[" * 9000):
+        path.write_text(f'{{"epoch": 1}}\n{line}\n{{"epoch": 2}}\n')
+        with pytest.raises(InputError, match=r"metrics\.jsonl, line 2 is no"):
+            runs.Run(tmp_path, {}, last_step=2)
+        assert [file.name for file in tmp_path.iterdir()] == ["metrics.jsonl"]
+    path.write_bytes(b"\xff\xfe{")
+    with pytest.raises(InputError, match="not text in UTF-8"):
+        runs.read_metrics(tmp_path)
 
 
 def test_tensorboard_gets_the_numbers_too(tmp_path):

@@ -15,6 +15,7 @@ from ood_shared.datasets import load
 from ood_shared.datasets.tree import FolderTree, list_split
 from ood_shared.detector_state import Savable
 from ood_shared.errors import InputError, ManySizesError
+from ood_shared.files import path_of
 from ood_shared.images import Images, image_batches
 
 FEW = 200  # calibration images, below which a threshold scatters widely
@@ -93,7 +94,7 @@ def id_images(word: str, data_dir: str | None) -> tuple[Images, str]:
     try:
         found = load(word, "test", data_dir)
     except ManySizesError:
-        path = Path(word).expanduser()
+        path = path_of(word)
         if not path.is_dir():
             raise InputError(f"--id {word}: its images differ in size. Unpack it and pass the folder.") from None
         listing = list_split(FolderTree(path), "test", word)

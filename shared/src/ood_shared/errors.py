@@ -23,6 +23,10 @@ class ManySizesError(InputError):
     """Images that should make one array have different sizes; a caller may ask for them at one size."""
 
 
+class ManyColoursError(InputError):
+    """Images that should make one array are grey and RGB; a caller may ask for them as one."""
+
+
 class MissingSplitError(InputError):
     """A set lacks the split that was asked for; a caller may take another one."""
 

@@ -6,7 +6,7 @@
     score, p_value, flagged, number = session.run(None, {"images": pixels})      # uint8 (n, h, w, c)
 
 Before a file takes its name, its graph scores images of several looks, and so does Python: another decision or class,
-or another score by more than 1e-4 (relatively, above 1), and there is no file. Scores that agree to 2e-6 count as
+or another score by more than 1e-4 (relatively, above 1), and there is no file. Scores that agree to 5e-5 count as
 equal in a graph, since sums round differently there.
 """
 

@@ -33,21 +33,27 @@ class Busy(InputError):
 
 
 @contextmanager
-def claimed(folder: Path, yes: bool = True) -> Iterator[None]:
+def claimed(folder: Path, *files: Path) -> Iterator[None]:
     """Inside the block no other training writes to the run folder; what killed writes left in it is removed first.
+
+    Of several processes only rank 0 claims it: the others write nothing.
 
     Args:
         folder: of the run; made when missing.
-        yes: False does nothing, for the ranks that write nothing.
+        files: further ones of this run, in folders that other runs write to as well.
 
     Raises:
         Busy: another training writes to it.
     """
-    if not yes:
+    from ood_shared.distributed import is_main  # which loads torch; ood-bench locks folders without
+
+    if not is_main():
         yield
         return
     with held(folder, 0.0, RUN_LOCK, "another training"):
         remove_leftovers(folder)
+        for file in files:
+            remove_leftovers(file.parent, file.stem)
         yield
 
 

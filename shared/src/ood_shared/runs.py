@@ -46,13 +46,16 @@ class Run:
             settings: flags and whatever else decides the outcome; JSON values.
             log_to: `tensorboard` writes event files beside `metrics.jsonl`.
             last_step: records with a greater `epoch` are dropped; 0 starts the file anew.
+
+        Raises:
+            InputError: the records of the run that is resumed are damaged; nothing was written.
         """
         self.folder, self._board = folder, None
         if not is_main():
             return
+        kept = [record for record in read_metrics(folder) if record.get("epoch", 0) <= last_step] if last_step else []
         self.folder.mkdir(parents=True, exist_ok=True)
         files.write_json(folder / CONFIG, {"settings": dict(settings), "versions": versions()})
-        kept = [record for record in read_metrics(folder) if record.get("epoch", 0) <= last_step] if last_step else []
         files.write_text(folder / METRICS, "".join(json.dumps(record) + "\n" for record in kept))
         if log_to == "tensorboard":
             self._board = self._open_board(last_step)
@@ -83,18 +86,27 @@ class Run:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The records of `metrics.jsonl`; a last line that a kill cut short is left out."""
+    """The records of `metrics.jsonl`; a last line that a kill cut short is left out.
+
+    Raises:
+        InputError: a line before the last is no record with a number as its `epoch`.
+    """
     path = folder / METRICS
-    if not path.is_file():
+    if not path.exists():
         return []
+    lines = files.read_text(path, "the records of a run").split("\n")
     records: list[dict[str, Any]] = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for number, line in enumerate(lines, start=1):
         try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
-            break
-        if not isinstance(record, dict):
-            break
+            record = files.parse_json(line, f"{path}, line {number}", "Restore it, or start anew without --resume.")
+        except InputError:
+            if number >= len(lines) - 1:  # the last one, with or without its line end
+                break
+            raise
+        if not isinstance(record, dict) or not isinstance(record.get("epoch", 0), int | float):
+            raise InputError(
+                f"{path}, line {number} is no record of an epoch. Restore it, or start anew without --resume."
+            )
         records.append(record)
     return records
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ood_shared.cli import Parser, add_shared_flags, deferred, run_command
 from ood_shared.contract import ALARM_RATE, MODEL
+from ood_shared.flags import share, whole
 
 FORMATS = ("onnx", "torch")  # of an exported graph
 SKIPPED = ("seed", "resume", "output-dir", "log-to", "precision", "compile")
@@ -107,7 +108,7 @@ def export_parser(program: str) -> Parser:
     parser.add_argument(
         "--size",
         nargs=2,
-        type=int,
+        type=whole(1, 1 << 14),
         metavar=("H", "W"),
         help="height and width of the images that it will be given (default: those of the training images)",
     )
@@ -127,14 +128,3 @@ def add_images(parser: argparse.ArgumentParser) -> None:
         metavar="NAME|PATH",
         help="images, folders, tar or zip, npz, DICOM and NIfTI files; known names; - reads paths from standard input",
     )
-
-
-def share(text: str) -> float:
-    """A share between 0 and 1, both left out."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"`{text}` is not a share between 0 and 1, such as 0.05")
-    return value

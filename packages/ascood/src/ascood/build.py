@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from ood_shared import checkpoints
 from ood_shared.errors import InputError, MissingFileError, unknown
+from ood_shared.files import read_yaml
 from torch import Tensor, nn
 
 from ascood import config as configs
@@ -100,7 +100,7 @@ def load_pretrained(network: nn.Module, path: Path) -> None:
             f"Pretrained weights {path} are missing.{hint} "
             "Or train from scratch with --network.backbone.pretrained False."
         )
-    weights = checkpoints.load(path)
+    weights = checkpoints.read_weights(path)
     state = network.state_dict()
     fitting = {key: value for key, value in weights.items() if key in state and isinstance(value, Tensor)}
     if not fitting:
@@ -111,6 +111,7 @@ def load_pretrained(network: nn.Module, path: Path) -> None:
     for key, value in fitting.items():
         if value.shape != state[key].shape:
             raise InputError(f"{path}: `{key}` is {tuple(value.shape)}; the network has {tuple(state[key].shape)}.")
+        checkpoints.check_tensor(value, state[key], f"{path}: `{key}`")
     network.load_state_dict(fitting, strict=False)
 
 
@@ -120,7 +121,7 @@ def load_strictly(network: nn.Module, path: Path, wrapper: str | None) -> None:
     Raises:
         InputError: a key or shape differs; where the wrapper is the reason, the message says so.
     """
-    weights = checkpoints.load(path)
+    weights = checkpoints.read_weights(path)
     wrapped = any(key.startswith("backbone.") for key in weights)
     if wrapped != (wrapper is not None):
         flag = "Pass --wrapper-net ASCOODNet (or T2FNormNet)." if wrapped else "Leave --wrapper-net out."
@@ -154,8 +155,8 @@ def read_config(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
+        config = read_yaml(path)
+    except InputError:
         return None
     return config if isinstance(config, dict) else None
 

@@ -123,7 +123,7 @@ def load(
 
 def _of_weights(weights: Path, folder: Path | None, told: Told, device: torch.device) -> AscoodDetector:
     """Of a run folder's best weights, or of a file with weights alone."""
-    state = checkpoints.load(weights)
+    state = checkpoints.read_weights(weights)
     wrapper, count = wrapper_of(state), classes_of(state, weights)
     config = read_config(folder) if folder is not None else None
     suite = _suite_of(config, told, count, weights)
@@ -164,7 +164,7 @@ def _of_bench(folder: Path, told: Told, device: torch.device) -> AscoodDetector:
         weights = str(Path("run") / config["weights"])
         about = {"weights": weights, "config": config["train"], "score": config["score"], "native": [SIZE, SIZE]}
     weights_file = folder / about["weights"]
-    state = checkpoints.load(weights_file)
+    state = checkpoints.read_weights(weights_file)
     wrapper, count = wrapper_of(state), classes_of(state, weights_file)
     network = wrap(make_backbone(str(backbone_in_config(about["config"])), count), wrapper, count)
     load_strictly(network, weights_file, wrapper)

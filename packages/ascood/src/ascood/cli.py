@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from ood_shared.cli import Parser, add_shared_flags, deferred, dispatch, parse_seed_number, run_command
-from ood_shared.flags import not_negative, positive_int
+from ood_shared.flags import MOST_WORKERS, not_negative, positive_int, whole
 from ood_shared.verbs import verbs
 
 from ascood import bench
@@ -125,7 +125,9 @@ def _evaluation_flags(parser: Parser) -> None:
     )
     parser.add_argument("--fresh", action="store_true", help="compute all anew, whatever is stored")
     parser.add_argument("--no-cache", dest="cache", action="store_false", help="store no features and scores")
-    parser.add_argument("--num-workers", type=int, default=8, help="processes that read files (default: 8)")
+    parser.add_argument(
+        "--num-workers", type=whole(0, MOST_WORKERS), default=8, help="processes that read files (default: 8)"
+    )
     add_shared_flags(parser, seed=parse_seed_number, seed_default=0, skip=("resume", "compile", "log-to", "output-dir"))
 
 

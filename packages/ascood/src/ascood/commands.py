@@ -14,6 +14,7 @@ import yaml
 from ood_shared import checkpoints, distributed, files
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError
+from ood_shared.files import path_of
 from ood_shared.training import Compute
 
 from ascood import config as configs
@@ -84,7 +85,7 @@ def read_config(options: argparse.Namespace) -> dict[str, Any]:
         return configs.load_config(yml_files, options.overrides)
     yml_files = yml_files or list(DEFAULT_CONFIGS)
     if options.id_data.startswith("folder:"):
-        block = folder_block(Path(options.id_data.removeprefix("folder:")).expanduser())
+        block = folder_block(path_of(options.id_data.removeprefix("folder:")))
         with tempfile.TemporaryDirectory() as temporary:
             file = Path(temporary) / "folder.yml"
             file.write_text(yaml.safe_dump({"dataset": block}), encoding="utf-8")

@@ -11,12 +11,15 @@ one step behind); a list takes a YAML-style list, `--a.b '[1, 2]'`; an override 
 only when a known type follows the last one.
 """
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
-from ood_shared.errors import InputError, MissingFileError, did_you_mean
+from ood_shared.errors import InputError, MissingFileError, did_you_mean, one_line
+from ood_shared.files import parse_yaml, read_yaml
+from ood_shared.flags import MOST
 
 from ascood.references import resolve as resolve
 
@@ -81,10 +84,7 @@ def shipped_configs() -> Path:
 
 def read_yml(path: Path) -> Tree:
     """A yml file as nested mappings; dotted keys are nested, duplicate keys are errors."""
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader, see below
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid YAML ({' '.join(str(error).split())}).") from None
+    content = read_yaml(path)
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -170,16 +170,21 @@ def cast(text: str, like: Any, key: str) -> Any:
     if kind == "str":
         return text
     try:
-        return int(text) if kind == "int" else float(text)
+        value = int(text) if kind == "int" else float(text)
+        if not abs(value) <= (MOST if kind == "int" else sys.float_info.max):
+            raise ValueError
     except ValueError:
-        expected = "a whole number" if kind == "int" else "a number"
-        raise InputError(f"--{key} `{text}` is not {expected}, as the value {like!r} that it replaces.") from None
+        expected = f"a whole number up to {MOST}" if kind == "int" else "a finite number"
+        raise InputError(
+            f"--{key} `{one_line(text, 80)}` is not {expected}, as the value {like!r} that it replaces."
+        ) from None
+    return value
 
 
 def _as_list(text: str, key: str) -> list[Any]:
     try:
-        value = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError:
+        value = parse_yaml(text, f"--{key}")
+    except InputError:
         value = None
     if not isinstance(value, list):
         raise InputError(f"--{key} `{text}` is not a list; expected the form '[1, 2]'.")
@@ -210,22 +215,3 @@ def _nested(content: Mapping[Any, Any], where: str) -> Tree:
             last, value = part, {last: value}
         merge(tree, {last: value})
     return tree
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe loader that refuses a key written twice."""
-
-
-def _mapping_without_repeats(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen = set()
-    for key_node, _ in node.value:
-        key = loader.construct_object(key_node)
-        if key in seen:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key `{key}` stands there twice", key_node.start_mark
-            )
-        seen.add(key)
-    return loader.construct_mapping(node, deep=True)
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_repeats)

@@ -131,7 +131,7 @@ def torchvision_network(arch: str, version: int, path: Path) -> tuple[nn.Module,
     """The network with these weights, and the transform that belongs to them."""
     builder, _ = NETWORKS[arch]
     model = models.get_model(builder)
-    checkpoints.load_weights(model, checkpoints.load(path), path)
+    checkpoints.load_weights(model, checkpoints.read_weights(path), path)
     transform: Any = _weights(arch, version).transforms()
     chain = Chain(
         "test",

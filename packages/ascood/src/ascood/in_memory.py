@@ -130,7 +130,7 @@ def train_within(
         (weights,) = (folder / "run").glob("last_epoch*.ckpt")
     else:
         weights = folder / "run" / BEST
-        checkpoints.load_weights(network, checkpoints.load(weights), weights)
+        checkpoints.load_weights(network, checkpoints.read_weights(weights), weights)
     network.eval()
     features = {
         split: extract(network, TestBatches(sets[split], chain, BATCH, 0, compute.device), compute.precision)

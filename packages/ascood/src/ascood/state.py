@@ -1,6 +1,6 @@
 """Where a training stands, and how it is saved and restored to the bit, at any batch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from ascood.data.loading import TrainBatches
 from ascood.objectives import Objective
 
-PARTS = ("network", "optimizer", "scaler", "progress")  # of a checkpoint, the same on all ranks
-OWN = ("batches", "outliers", "noise", "rng")  # each rank's own
+PARTS = dict.fromkeys(("network", "optimizer", "scaler", "progress"), Mapping)  # of a checkpoint, common to all ranks
+OWN = {"batches": Mapping, "outliers": (Mapping, type(None)), "noise": Tensor, "rng": Mapping}  # each rank's own
 ADVICE = "Start anew without --resume."
 
 
@@ -89,18 +89,19 @@ def restore(job: Job, resume: bool) -> Standing:
     if not resume or not path.is_file():
         return Standing()
     common, own = _load_old(job.folder) if _other_ranks(job.folder) else load_state(path, PARTS, OWN, ADVICE)
-    checkpoints.load_weights(job.network, common["network"] | own.get("buffers", {}), path)
-    job.optimizer.load_state_dict(common["optimizer"])
-    job.scaler.load_state_dict(common["scaler"])
-    job.batches.load_state_dict(own["batches"])
-    if job.outliers is not None and own["outliers"] is not None:
-        job.outliers.load_state_dict(own["outliers"])
-    job.noise.set_state(own["noise"])
-    checkpoints.restore_rng_state(own["rng"])
-    standing = Standing(**common["progress"])
-    if own.get("smoothed") is not None:
-        standing.smoothed = own["smoothed"]
-    return standing
+    with checkpoints.restoring(path, ADVICE):
+        checkpoints.load_weights(job.network, common["network"] | own.get("buffers", {}), path)
+        job.optimizer.load_state_dict(common["optimizer"])
+        job.scaler.load_state_dict(common["scaler"])
+        job.batches.load_state_dict(own["batches"])
+        if job.outliers is not None and own["outliers"] is not None:
+            job.outliers.load_state_dict(own["outliers"])
+        job.noise.set_state(own["noise"])
+        checkpoints.restore_rng_state(own["rng"])
+        standing = Standing(**common["progress"])
+        if own.get("smoothed") is not None:
+            standing.smoothed = own["smoothed"]
+        return standing
 
 
 def _load_old(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -110,7 +111,7 @@ def _load_old(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         return load_state(path, PARTS, OWN, ADVICE)
     refuse_other_ranks(path, 1 + len(others), ADVICE)
     rank = distributed.rank()
-    state = checkpoints.load_parts(path if rank == 0 else folder / _name(rank), (*PARTS, *OWN), ADVICE)
+    state = checkpoints.load_parts(path if rank == 0 else folder / _name(rank), PARTS | OWN, ADVICE)
     return state, state
 
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from ood_shared import distributed
 from ood_shared.devices import autocast, make_scaler, maybe_compile, seed_everything
 from ood_shared.errors import InputError
+from ood_shared.locks import claimed
 from ood_shared.runs import Run, refuse_other_settings
 from ood_shared.training import Compute
 from torch import Tensor, nn
@@ -72,18 +73,19 @@ def train_sets(
     with _determinism(deterministic):
         network, job, val, test = _prepare(config, splits, folder, compute, sync_batch_norm)
         settings = {**config.recorded, "precision": compute.precision, "world_size": distributed.world_size()}
-        if compute.resume and distributed.is_main():
-            refuse_other_settings(folder, settings, FREE)
-        standing = restore(job, compute.resume)
         writes = distributed.is_main()
-        if writes and not compute.resume:
-            _clear(folder)
-        run = Run(folder, settings, log_to=compute.log_to, last_step=standing.epoch) if writes else None
-        try:
-            fit(job, run, standing)
-        finally:
-            if run is not None:
-                run.close()
+        with claimed(folder):
+            if compute.resume and writes:
+                refuse_other_settings(folder, settings, FREE)
+            standing = restore(job, compute.resume)
+            if writes and not compute.resume:
+                _clear(folder)
+            run = Run(folder, settings, log_to=compute.log_to, last_step=standing.epoch) if writes else None
+            try:
+                fit(job, run, standing)
+            finally:
+                if run is not None:
+                    run.close()
         accuracy = None if test is None else evaluate_network(network, test, labels_of(test), compute.precision)[1]
     if writes:
         print(f"Completed! Best accuracy: {100 * standing.best_accuracy:.2f} at epoch {standing.best_epoch}")

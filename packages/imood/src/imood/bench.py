@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ood_shared.cli import Parser
 from ood_shared.contract import bench_parser, run_bench
+from ood_shared.flags import share_or_all
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def make_parser() -> Parser:
     """Flags of the bench contract, and how long the tail is and which loss is taken."""
     parser = bench_parser("imood")
     parser.add_argument(
-        "--imbalance_ratio", "--rho", type=float, default=None,
+        "--imbalance_ratio", "--rho", type=share_or_all, default=None,
         help="smallest over largest class that the training set is cut to (default: all images as they are, which the "
         "other methods see, too; with --backbone paper 0.1, and 0.01 with full)",
     )  # fmt: skip

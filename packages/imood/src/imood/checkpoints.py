@@ -4,16 +4,13 @@ Old checkpoints keep NumPy numbers in their histories: exactly the types that re
 Prefixes of wrappers are taken off, and heads of other methods that do not fit are left out by name.
 """
 
-import pickle
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from ood_shared import checkpoints
-from ood_shared.errors import InputError, MissingFileError
+from ood_shared.errors import InputError
 from ood_shared.files import atomic_path
 from torch import Tensor, nn
 
@@ -24,48 +21,6 @@ CLASSIFIERS = ("linear", "fc")
 HEADS = ("aux_linear.", "projection.", "lambda_linear.", "cl_loss_weights")
 MAX_QUEUE_BYTES = 2 << 30  # a larger feature queue (ImageNet has 10 GB) is in the full checkpoint only
 LATEST, BEST, FEATURES, PLAIN_FEATURES = "latest.pth", "best_clean_acc.pth", "id_feats.pth", "id_feat_plain.pt"
-
-
-def load_file(path: Path) -> Any:
-    """The content of a `.pth` file on the CPU: tensors, plain values, and NumPy numbers as plain ones.
-
-    Raises:
-        MissingFileError: the file is not there.
-        InputError: it is damaged, or holds Python objects that could run code.
-    """
-    if not path.is_file():
-        raise MissingFileError(f"{path} is missing.")
-    try:
-        with warnings.catch_warnings(), torch.serialization.safe_globals(_numpy_numbers()):
-            warnings.simplefilter("ignore")
-            return _plain(torch.load(path, map_location="cpu", weights_only=True))
-    except pickle.UnpicklingError as error:
-        if "weights" in str(error).lower() or "unsupported" in str(error).lower():
-            raise InputError(
-                f"{path} holds Python objects that could run code, not only weights; it was not loaded. "
-                "Save the bare state_dict of the network and pass that file."
-            ) from None
-        raise _broken(path) from None
-    except PermissionError:
-        raise
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError):
-        raise _broken(path) from None
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The state dict of a file: bare, or under `model`; a `module.` in front of all keys is taken off.
-
-    Raises:
-        MissingFileError: the file is not there.
-        InputError: it holds no weights.
-    """
-    content = load_file(path)
-    state = content.get("model", content) if isinstance(content, Mapping) else content
-    if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InputError(f"{path} holds no weights; expected a state dict, or a dictionary with one under `model`.")
-    names = list(state)
-    prefix = "module." if names[0].startswith("module.") else ""
-    return {name.removeprefix(prefix): value for name, value in state.items()}
 
 
 class Form(NamedTuple):
@@ -109,7 +64,7 @@ def load_network(path: Path, model: str | None, n_classes: int) -> tuple[Network
         MissingFileError: the file is not there.
         InputError: it is damaged or hostile, or of another network.
     """
-    state = read_weights(path)
+    state = checkpoints.read_weights(path)
     if model in COMMON_NETWORKS:
         network = build(model, n_classes, len(state["fc.weight"]) if "fc.weight" in state else n_classes)
         return network.eval(), load_into(network, state, path, n_classes)
@@ -139,6 +94,7 @@ def load_into(network: Network, state: Mapping[str, Tensor], source: object, n_c
             else:
                 notes.append(f"{source}: `{name}` is not part of this network and was left out.")
         elif value.shape == own[name].shape:
+            checkpoints.check_tensor(value, own[name], f"{source}: `{name}`")
             kept[name] = value
         elif name.startswith(HEADS):
             shapes = f"{tuple(value.shape)} instead of {tuple(own[name].shape)}"
@@ -164,9 +120,10 @@ def read_features(folder: Path) -> tuple[Tensor, str] | None:
     """
     for name in (FEATURES, PLAIN_FEATURES):
         if (folder / name).is_file():
-            queue = load_file(folder / name)
+            queue = checkpoints.load_value(folder / name)
             if not isinstance(queue, Tensor):
                 raise InputError(f"{folder / name} holds a {type(queue).__name__}; expected the queue as one tensor.")
+            checkpoints.check_tensor(queue, torch.empty(0), str(folder / name))
             return queue, name
     return None
 
@@ -192,30 +149,4 @@ def _misfit(name: str, value: Tensor, own: Tensor, source: object, n_classes: in
     return InputError(
         f"{source} does not fit this network: `{name}` is {tuple(value.shape)}, expected {tuple(own.shape)}. "
         "See --model."
-    )
-
-
-def _numpy_numbers() -> list[Any]:
-    """The types that rebuild NumPy numbers, under their old and new names."""
-    from numpy._core import multiarray
-
-    kinds = [np.dtype, *{type(np.dtype(word)) for word in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "b1")}]
-    scalar = multiarray.scalar  # type: ignore[attr-defined]
-    return [*kinds, scalar, (scalar, "numpy.core.multiarray.scalar"), (scalar, "numpy._core.multiarray.scalar")]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_plain(entry) for entry in value]
-    return value
-
-
-def _broken(path: Path) -> InputError:
-    return InputError(
-        f"{path} is not a readable checkpoint ({path.stat().st_size} bytes); it may be cut short. "
-        "Make or fetch it again."
     )

@@ -8,10 +8,11 @@ import sys
 from collections.abc import Callable, Sequence
 
 from ood_shared.cli import Parser, add_shared_flags, deferred, dispatch, parse_seed_number, run_command
+from ood_shared.flags import not_negative, not_negative_int, number, positive, positive_int, share_or_all, whole
 from ood_shared.verbs import verbs
 
 from imood import bench, modes
-from imood.readers import number, ratio, share, tau, taus, test_model, train_metric, whole
+from imood.readers import ratio, taus, test_model, train_metric
 
 
 def train_parser() -> Parser:
@@ -29,25 +30,27 @@ def train_parser() -> Parser:
         help="own auxiliary outliers instead: folder:PATH, tar:PATH, npz:PATH or a known name",
     )  # fmt: skip
     data.add_argument(
-        "--num_ood_samples", type=whole(1), default=30000, help="first K of the 300K random images (default: 30000)"
+        "--num_ood_samples", type=positive_int, default=30000, help="first K of the 300K random images (default: 30000)"
     )
 
     model = parser.add_argument_group("network and optimisation")
     _model_flag(model)
-    model.add_argument("--width", type=whole(1), default=64, help="channels of the first stage of ResNet18 and "
+    model.add_argument("--width", type=positive_int, default=64, help="channels of the first stage of ResNet18 and "
                        "ResNet34; fewer make a small network (default: 64, the paper's)")  # fmt: skip
-    model.add_argument("--batch_size", "-b", type=whole(1), default=None, help="ID images per step over all processes, "
-                       "and as many outliers (default: 256; own data: less where there are fewer images)")  # fmt: skip
-    model.add_argument("--test_batch_size", "--tb", type=whole(1), default=1000, help="default: 1000")
-    model.add_argument("--epochs", "-e", "--e", type=whole(1), default=200, help="default: 200; the documents take 180")
+    model.add_argument("--batch_size", "-b", type=positive_int, default=None, help="ID images per step, all processes "
+                       "together, and as many outliers (default: 256; own data: less where there are fewer)")  # fmt: skip
+    model.add_argument("--test_batch_size", "--tb", type=positive_int, default=1000, help="default: 1000")
     model.add_argument(
-        "--save_epochs", type=int, default=-1, help="keep epoch<e>.pth of every N-th epoch (default: no)"
+        "--epochs", "-e", "--e", type=positive_int, default=200, help="default: 200; the documents take 180"
     )
-    model.add_argument("--lr", type=number(0, above=True), default=1e-3,
+    model.add_argument(
+        "--save_epochs", type=whole(-1), default=-1, help="keep epoch<e>.pth of every N-th epoch (default: no)"
+    )
+    model.add_argument("--lr", type=positive, default=1e-3,
                        help="learning rate; for imagenet multiplied by batch size / 256 (default: 0.001)")  # fmt: skip
-    model.add_argument("--wd", type=number(0), default=5e-4, help="weight decay (default: 0.0005)")
-    model.add_argument("--momentum", "-m", type=number(0), default=0.9, help="of sgd (default: 0.9)")
-    model.add_argument("--decay_epochs", "--de", type=whole(0), nargs="+", default=[60, 80],
+    model.add_argument("--wd", type=not_negative, default=5e-4, help="weight decay (default: 0.0005)")
+    model.add_argument("--momentum", "-m", type=not_negative, default=0.9, help="of sgd (default: 0.9)")
+    model.add_argument("--decay_epochs", "--de", type=not_negative_int, nargs="+", default=[60, 80],
                        help="epochs at which multisteps divides the learning rate by 10 (default: 60 80)")  # fmt: skip
     model.add_argument("--opt", default="adam", choices=("sgd", "adam"), help="optimiser (default: adam)")
     model.add_argument("--decay", default="cos", choices=("cos", "multisteps"), help="schedule (default: cos)")
@@ -60,11 +63,13 @@ def train_parser() -> Parser:
     )  # fmt: skip
     loss.add_argument("--aux_ood_loss", default="none", choices=modes.AUX_LOSSES,
                       help="auxiliary loss; simclr is a binary discrimination, not SimCLR (default: none)")  # fmt: skip
-    loss.add_argument("--Lambda", type=number(0), default=0.5, help="weight of the primary OOD loss (default: 0.5)")
-    loss.add_argument("--Lambda2", type=number(0), default=0.1, help="weight of the auxiliary loss (default: 0.1)")
-    loss.add_argument("--T", type=number(0, above=True), default=0.07, help="temperature of pascl (default: 0.07)")
-    loss.add_argument("--k", type=share, default=0.4, help="share of the classes that count as tail (default: 0.4)")
-    loss.add_argument("--logit_adjust", "--tau", type=tau, default=1.0,
+    loss.add_argument("--Lambda", type=not_negative, default=0.5, help="weight of the primary OOD loss (default: 0.5)")
+    loss.add_argument("--Lambda2", type=not_negative, default=0.1, help="weight of the auxiliary loss (default: 0.1)")
+    loss.add_argument("--T", type=positive, default=0.07, help="temperature of pascl (default: 0.07)")
+    loss.add_argument(
+        "--k", type=share_or_all, default=0.4, help="share of the classes that count as tail (default: 0.4)"
+    )
+    loss.add_argument("--logit_adjust", "--tau", type=not_negative, default=1.0,
                       help="exponent of the prior; 0 switches the adjustment off (default: 1.0)")  # fmt: skip
     loss.add_argument("--maha_capacity", default="per_class", choices=modes.CAPACITIES,
                       help="vectors of each class in the feature pool: as many as the class has images, or as the "
@@ -78,8 +83,8 @@ def train_parser() -> Parser:
     run.add_argument("--save_root_path", "--srp", default="./runs", help="folder of the run folders (default: ./runs)")
     run.add_argument("--early-stop", dest="early_stop", action="store_true", default=True, help="no effect")
     run.add_argument("--no-early-stop", dest="early_stop", action="store_false", help="no effect")
-    run.add_argument("--w_beta", type=float, default=1.0, help="no effect")
-    run.add_argument("--t_beta", type=float, default=2.0, help="no effect")
+    run.add_argument("--w_beta", type=number, default=1.0, help="no effect")
+    run.add_argument("--t_beta", type=number, default=2.0, help="no effect")
     _launch_flags(run)
     add_shared_flags(parser, seed=None, skip=("resume", "data-dir"))
     _channels_last_flag(parser)
@@ -95,11 +100,11 @@ def test_parser() -> Parser:
         "--ood_test", default=None, metavar="NAME=PATH,…",
         help="own outlier test sets instead of the benchmark's, by path or known name",
     )  # fmt: skip
-    data.add_argument("--num_ood_samples", type=whole(1), default=30000, help="no effect on the scores")
+    data.add_argument("--num_ood_samples", type=positive_int, default=30000, help="no effect on the scores")
 
     run = parser.add_argument_group("test")
     _model_flag(run, test_model)
-    run.add_argument("--test_batch_size", "--tb", type=whole(1), default=1000, help="default: 1000")
+    run.add_argument("--test_batch_size", "--tb", type=positive_int, default=1000, help="default: 1000")
     run.add_argument("--logit_adjust", "--tau", type=taus, default=[1.0],
                      help="exponent of the prior; several with commas share the passes (default: 1.0)")  # fmt: skip
     run.add_argument(
@@ -162,7 +167,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _data_flags(group: "argparse._ArgumentGroup", workers: int) -> None:
     group.add_argument("--gpu", default=None, help="GPU number, several with commas, or cpu (default: 0)")
-    group.add_argument("--num_workers", "--cpus", type=whole(0), default=workers,
+    group.add_argument("--num_workers", "--cpus", type=not_negative_int, default=workers,
                        help=f"threads or processes that read image files (default: {workers})")  # fmt: skip
     group.add_argument("--data_root_path", "--drp", "--data-dir", default="./data", metavar="DIR",
                        help="folder of the data sets (default: ./data)")  # fmt: skip
@@ -186,11 +191,11 @@ def _model_flag(group: "argparse._ArgumentGroup", kind: Callable[[str], str] = s
 def _launch_flags(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--ddp", action="store_true", help="one process for each GPU of --gpu; without it several GPUs "
                        "start them, too")  # fmt: skip
-    group.add_argument("--nproc", type=whole(1), default=None, help="processes with --ddp on the CPU (default: 1)")
+    group.add_argument("--nproc", type=positive_int, default=None, help="processes with --ddp on the CPU (default: 1)")
     group.add_argument("--ddp_backend", "--ddpbed", default="nccl", choices=("nccl", "gloo", "mpi"),
                        help="default: nccl on GPUs; on the CPU always gloo")  # fmt: skip
-    group.add_argument("--num_nodes", type=whole(1), default=1, help="machines (default: 1)")
-    group.add_argument("--node_id", type=whole(0), default=0, help="number of this machine (default: 0)")
+    group.add_argument("--num_nodes", type=positive_int, default=1, help="machines (default: 1)")
+    group.add_argument("--node_id", type=not_negative_int, default=0, help="number of this machine (default: 0)")
     group.add_argument("--dist_url", default=None, metavar="tcp://HOST:PORT",
                        help=f"where the processes meet (default: {modes.DIST_URL})")  # fmt: skip
 

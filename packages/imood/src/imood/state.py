@@ -16,7 +16,7 @@ from ood_shared.runs import CHECKPOINT, read_settings
 from ood_shared.training import RANKS, load_state, save_state
 from torch import Tensor
 
-from imood.checkpoints import LATEST, load_file, load_into, read_features
+from imood.checkpoints import LATEST, load_into, read_features
 from imood.data.batches import Feed
 from imood.data.inputs import Inputs
 from imood.losses import Objective
@@ -26,8 +26,12 @@ from imood.passes import Validation
 from imood.pool import FeaturePool
 from imood.settings import MAY_DIFFER, Settings
 
-COMMON = ("network", "optimizer", "scheduler", "scaler", "pool", "progress", "seed")  # parts of the checkpoint
-OWN = ("rng",)  # of each rank
+COMMON = {  # parts of the checkpoint
+    **dict.fromkeys(("network", "optimizer", "scheduler", "scaler", "progress"), Mapping),
+    "pool": (Mapping, type(None)),
+    "seed": int,
+}
+OWN = {"rng": Mapping}  # of each rank
 ADVICE = "Delete it, or start anew."
 DETECTOR = "detector"  # part that a detector needs beyond weights and config.json; older runs lack it
 HISTORIES = ("training_losses", "test_clean_losses", "f1s", "overall_accs", "many_accs", "median_accs", "low_accs")
@@ -125,16 +129,17 @@ def restore(job: Job, settings: Settings, folder: Path | None) -> Progress:
 
 def _restore_all(job: Job, path: Path) -> Progress:
     state, own = _read(path)
-    if "cl_loss_weights" in state["network"] and "cl_loss_weights" not in job.network.state_dict():
-        job.network.register_buffer("cl_loss_weights", state["network"]["cl_loss_weights"].to(job.device))
-    checkpoints.load_weights(job.network, state["network"], path)
-    job.optimizer.load_state_dict(state["optimizer"])
-    job.scheduler.load_state_dict(state["scheduler"])
-    job.scaler.load_state_dict(state["scaler"])
-    if job.pool is not None and state["pool"] is not None:
-        job.pool.load_state_dict(state["pool"])
-    checkpoints.restore_rng_state(own["rng"])
-    return Progress(**state["progress"])
+    with checkpoints.restoring(path, ADVICE):
+        if "cl_loss_weights" in state["network"] and "cl_loss_weights" not in job.network.state_dict():
+            job.network.register_buffer("cl_loss_weights", state["network"]["cl_loss_weights"].to(job.device))
+        checkpoints.load_weights(job.network, state["network"], path)
+        job.optimizer.load_state_dict(state["optimizer"])
+        job.scheduler.load_state_dict(state["scheduler"])
+        job.scaler.load_state_dict(state["scaler"])
+        if job.pool is not None and state["pool"] is not None:
+            job.pool.load_state_dict(state["pool"])
+        checkpoints.restore_rng_state(own["rng"])
+        return Progress(**state["progress"])
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -154,11 +159,8 @@ def _restore_published(job: Job, folder: Path, n_classes: int) -> Progress:
     path = folder / LATEST
     if not path.is_file():
         raise MissingFileError(f"--resume: {folder} holds neither {CHECKPOINT} nor {LATEST}. Name the folder of a run.")
-    state = load_file(path)
-    if not isinstance(state, Mapping) or not isinstance(state.get("model"), Mapping):
-        raise InputError(f"{path} has no weights under `model`.")
-    weights = {name.removeprefix("module."): value for name, value in state["model"].items()}
-    for line in load_into(job.network, weights, path, n_classes):
+    state = checkpoints.load(path)
+    for line in load_into(job.network, checkpoints.weights_in(state, path), path, n_classes):
         _say(line)
     for name, target in (("optimizer", job.optimizer), ("scheduler", job.scheduler)):
         try:
@@ -172,9 +174,11 @@ def _restore_published(job: Job, folder: Path, n_classes: int) -> Progress:
     _set_epoch(job, epoch + 1)
     if job.pool is not None:
         _restore_pool(job, folder)
-    histories = {name: [float(value) for value in state.get(name, [])] for name in HISTORIES}
+    with checkpoints.restoring(path, ADVICE):
+        histories = {name: [float(value) for value in state.get(name, [])] for name in HISTORIES}
+        best = float(state.get("best_overall_acc", 0.0))
     _say(f"--resume: going on with epoch {epoch + 1} from {path}.")
-    return Progress(epoch=epoch + 1, best_overall_acc=float(state.get("best_overall_acc", 0.0)), histories=histories)
+    return Progress(epoch=epoch + 1, best_overall_acc=best, histories=histories)
 
 
 def _set_epoch(job: Job, epoch: int) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from ood_shared import distributed
 from ood_shared.devices import make_scaler, maybe_compile, seed_everything
+from ood_shared.locks import claimed
 from ood_shared.runs import Run
 from ood_shared.training import Compute
 from torch import nn
@@ -115,15 +116,16 @@ def train(
         inputs=task.inputs,
         score=score,
     )
-    progress = restore(job, settings, resume)
-    if on_start is not None:
-        on_start()
-    run = Run(folder, settings.record(), log_to=compute.log_to, last_step=progress.epoch)
-    distributed.wait_for_all()
-    try:
-        fit(job, run, progress)
-    finally:
-        run.close()
+    with claimed(folder):
+        progress = restore(job, settings, resume)
+        if on_start is not None:
+            on_start()
+        run = Run(folder, settings.record(), log_to=compute.log_to, last_step=progress.epoch)
+        distributed.wait_for_all()
+        try:
+            fit(job, run, progress)
+        finally:
+            run.close()
     network.eval()
     return network, pool, progress
 

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from imood.checkpoints import load_file
+from ood_shared.checkpoints import load_value
 from ood_shared.files import write_text
 from PIL import Image
 
@@ -50,7 +50,7 @@ def test_the_documented_imagenet_commands_train_and_test(tree, tmp_path, monkeyp
     )  # fmt: skip
     (folder,) = (tmp_path / "srp/imagenet3-lt/ResNet50").iterdir()
     assert folder.name.startswith(f"e1-b3-sgd-m0.9-lr{0.1 * 3 / 256}-wd5e-05-multisteps60-80_LA1.0-ada_bin_disc-")
-    assert load_file(folder / "latest.pth")["model"]["fc.weight"].shape == (4, 2048)
+    assert load_value(folder / "latest.pth")["model"]["fc.weight"].shape == (4, 2048)
     (tmp_path / "weights/imagenet").mkdir(parents=True)
     folder.rename(tmp_path / "weights/imagenet/ada_bin_disc")
     found = done(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from imood.checkpoints import load_file
 from ood_shared import checkpoints
+from ood_shared.checkpoints import load_value
 from ood_shared.testing.ranks import run_ranks
 
 from ..conftest import SMALL
@@ -27,7 +27,7 @@ def good(ranks):
 def test_two_ranks_take_the_steps_of_one_process_with_averaged_gradients(data, tmp_path, metric, aux):
     good(run_ranks([TWO, str(data), str(tmp_path / "two"), "rank", metric, aux], environment=HERE))
     good(run_ranks([TWO, str(data), str(tmp_path / "one.pth"), "one", metric, aux], count=1, environment=HERE))
-    two, one = load_file(tmp_path / "two/latest.pth")["model"], load_file(tmp_path / "one.pth")
+    two, one = load_value(tmp_path / "two/latest.pth")["model"], load_value(tmp_path / "one.pth")
     for key, value in one.items():
         torch.testing.assert_close(two[key], value, rtol=1e-4, atol=1e-6, msg=key)  # order of a float32 sum
 
@@ -57,8 +57,8 @@ def test_ddp_starts_its_own_processes_and_writes_once(place, script):
     assert found.status == 0, found.err
     assert len((place / "run/train_log.txt").read_text().splitlines()) == 1
     assert len((place / "run/val_log.txt").read_text().splitlines()) == 1
-    assert not any(key.startswith("module.") for key in load_file(place / "run/latest.pth")["model"])
-    assert load_file(place / "run/id_feats.pth").shape[0] == 10
+    assert not any(key.startswith("module.") for key in load_value(place / "run/latest.pth")["model"])
+    assert load_value(place / "run/id_feats.pth").shape[0] == 10
 
 
 def test_an_error_in_all_processes_is_one_line(place, script):
@@ -77,7 +77,7 @@ def test_a_run_of_two_processes_that_is_terminated_goes_on_where_it_was(place, s
     assert process.returncode == 143
     assert script("train.py", *words, "--output-dir", "cut", "--resume", cwd=place).status == 0
     assert script("train.py", *words, "--output-dir", "whole", cwd=place).status == 0
-    one, other = (load_file(place / name / "latest.pth") for name in ("whole", "cut"))
+    one, other = (load_value(place / name / "latest.pth") for name in ("whole", "cut"))
     assert all(torch.equal(value, other["model"][key]) for key, value in one["model"].items())
     assert one["training_losses"] == other["training_losses"]
 
@@ -94,7 +94,7 @@ def test_a_process_that_is_stopped_and_resumed_has_the_weights_of_one_that_was_n
     assert process.returncode == (143 if sent == signal.SIGTERM else -9)
     assert script("train.py", *words, "--output-dir", "cut", "--resume", cwd=place).status == 0
     assert script("train.py", *words, "--output-dir", "whole", cwd=place).status == 0
-    one, other = (load_file(place / name / "latest.pth") for name in ("whole", "cut"))
+    one, other = (load_value(place / name / "latest.pth") for name in ("whole", "cut"))
     assert all(torch.equal(value, other["model"][key]) for key, value in one["model"].items())
     assert one["training_losses"] == other["training_losses"]
     assert (place / "cut/id_feats.pth").read_bytes() == (place / "whole/id_feats.pth").read_bytes()

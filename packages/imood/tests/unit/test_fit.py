@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 from imood import loop as fitting
-from imood.checkpoints import load_file
 from imood.data.registry import open_task
 from imood.data.tasks import Source
 from imood.settings import Settings
 from imood.state import restore
 from imood.train import train
 from ood_shared import checkpoints
+from ood_shared.checkpoints import load_value
 from ood_shared.errors import InputError, MissingFileError
 from ood_shared.signals import Terminated
 from ood_shared.training import Compute
@@ -39,7 +39,7 @@ def settings(task, **fields):
 
 
 def weights(folder, name="latest.pth"):
-    found = load_file(folder / name)
+    found = load_value(folder / name)
     return found.get("model", found)
 
 
@@ -83,7 +83,7 @@ def test_the_pool_is_fed_with_first_views_of_id_images(task, tmp_path, monkeypat
 def test_an_epoch_leaves_the_published_files_and_curves(task, tmp_path):
     chosen = settings(task, ood_metric="maha", aux_ood_loss="pascl", save_epochs=1)
     train(task, chosen, tmp_path, Compute(CPU))
-    latest = load_file(tmp_path / "latest.pth")
+    latest = load_value(tmp_path / "latest.pth")
     assert list(latest) == [
         "model", "optimizer", "scheduler", "epoch", "best_overall_acc", "training_losses", "test_clean_losses", "f1s",
         "overall_accs", "many_accs", "median_accs", "low_accs",
@@ -92,8 +92,8 @@ def test_an_epoch_leaves_the_published_files_and_curves(task, tmp_path):
     assert len(latest["f1s"]) == 2
     assert not any(key.startswith("module.") for key in latest["model"])
     assert "cl_loss_weights" in latest["model"]
-    assert set(load_file(tmp_path / "epoch0.pth")) == {"model", "optimizer"}
-    assert load_file(tmp_path / "id_feats_epoch0.pth").shape == (10, 30, 16)
+    assert set(load_value(tmp_path / "epoch0.pth")) == {"model", "optimizer"}
+    assert load_value(tmp_path / "id_feats_epoch0.pth").shape == (10, 30, 16)
     for name in ("best_clean_acc.pth", "losses.png", "test_accs.png", "test_f1s.png", "metrics.jsonl", "config.json"):
         assert (tmp_path / name).is_file(), name
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
@@ -161,8 +161,8 @@ def test_the_published_files_alone_are_enough_for_a_plain_continuation(task, tmp
     _, pool, progress = train(task, chosen, tmp_path / "second", Compute(CPU), tmp_path / "first")
     assert "going on with epoch 2" in capsys.readouterr().out
     assert len(progress.histories["f1s"]) == 3
-    assert progress.histories["f1s"][:2] == load_file(tmp_path / "first/latest.pth")["f1s"]
-    assert int(pool.counters.sum()) > int((load_file(tmp_path / "first/id_feats.pth") != 0).any(2).sum())
+    assert progress.histories["f1s"][:2] == load_value(tmp_path / "first/latest.pth")["f1s"]
+    assert int(pool.counters.sum()) > int((load_value(tmp_path / "first/id_feats.pth") != 0).any(2).sum())
     rows = [json.loads(line) for line in (tmp_path / "second/metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["epoch"] == 3
     assert rows[-1]["lr"] == pytest.approx(0.01 * (1 + math.cos(math.pi)) / 2, abs=1e-9)
@@ -179,7 +179,7 @@ def test_other_settings_take_over_weights_only_and_say_so(task, tmp_path, capsys
 def test_an_optimiser_that_does_not_fit_starts_anew_and_says_so(task, tmp_path, capsys):
     """The published code is silent about it."""
     train(task, settings(task, epochs=1), tmp_path / "first", Compute(CPU))
-    state = load_file(tmp_path / "first/latest.pth")
+    state = load_value(tmp_path / "first/latest.pth")
     state["optimizer"]["param_groups"][0]["params"] = [0]
     torch.save(state, tmp_path / "first/latest.pth")
     (tmp_path / "first/checkpoint.pt").unlink()

@@ -33,14 +33,14 @@ def test_weights_load_bare_under_model_and_with_the_prefix_of_a_wrapper(network,
         state = {f"module.{key}": value for key, value in state.items()}
     torch.save({"model": state, "epoch": 3} if "model" in form.split(" ")[0:1] else state, tmp_path / "latest.pth")
     loaded = fresh()
-    assert weights.load_into(loaded, weights.read_weights(tmp_path / "latest.pth"), "x", 4) == []
+    assert weights.load_into(loaded, checkpoints.read_weights(tmp_path / "latest.pth"), "x", 4) == []
     assert equal(network.state_dict(), loaded.state_dict())
 
 
 def test_numpy_numbers_in_the_histories_become_plain_ones(network, tmp_path):
     path = tmp_path / "latest.pth"
     torch.save({"model": network.state_dict(), "f1s": [np.float64(0.5), np.float32(0.25)], "epoch": np.int64(3)}, path)
-    found = weights.load_file(path)
+    found = checkpoints.load_value(path)
     assert found["f1s"] == [0.5, 0.25]
     assert type(found["f1s"][0]) is float
     assert type(found["epoch"]) is int
@@ -59,7 +59,7 @@ def test_numpy_numbers_pickled_by_numpy_1_load_too(network, tmp_path):
             if name.endswith("data.pkl"):
                 content = content.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
             target.writestr(name, content)
-    assert weights.load_file(old)["f1s"] == [0.5]
+    assert checkpoints.load_value(old)["f1s"] == [0.5]
 
 
 def test_heads_of_pascl_checkpoints_that_do_not_fit_are_left_out_with_a_word(network, tmp_path):
@@ -119,24 +119,24 @@ def test_a_hostile_checkpoint_is_refused_and_runs_nothing(tmp_path, capsys):
     path = tmp_path / "latest.pth"
     torch.save({"model": {}, "x": Hostile()}, path)
     with pytest.raises(InputError, match="could run code"):
-        weights.load_file(path)
+        checkpoints.load_value(path)
     path.write_bytes(pickle.dumps(Hostile()))
     with pytest.raises(InputError):
-        weights.load_file(path)
+        checkpoints.load_value(path)
     assert capsys.readouterr().out == ""
 
 
 def test_checkpoints_that_are_missing_or_cut_short_are_named(network, tmp_path):
     path = tmp_path / "latest.pth"
     with pytest.raises(MissingFileError, match=r"latest\.pth is missing"):
-        weights.load_file(path)
+        checkpoints.load_value(path)
     checkpoints.save(path, {"model": network.state_dict()})
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(InputError, match="cut short"):
-        weights.load_file(path)
+        checkpoints.load_value(path)
     torch.save({"a": [1, 2]}, path)
     with pytest.raises(InputError, match="no weights"):
-        weights.read_weights(path)
+        checkpoints.read_weights(path)
 
 
 def test_a_feature_file_that_is_no_tensor_is_refused(tmp_path):

@@ -22,10 +22,10 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
         InputError: it holds something else.
     """
     state = checkpoints.load(file)
-    weights = state.get("state_dict")
-    if not isinstance(weights, dict) or not isinstance(weights.get("fc.weight"), Tensor):
+    weights = checkpoints.weights_in(state, file)
+    if "fc.weight" not in weights:
         raise InputError(f"{file} has no `state_dict` with `fc.weight`; expected a checkpoint of the training command.")
-    return state
+    return {**state, "state_dict": weights}
 
 
 def network_of(file: Path) -> nn.Module:

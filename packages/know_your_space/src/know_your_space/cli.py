@@ -7,7 +7,7 @@
 from collections.abc import Callable, Sequence
 
 from ood_shared.cli import Parser, add_shared_flags, deferred, dispatch, parse_seed_number, run_command
-from ood_shared.flags import not_negative, number, positive, positive_int
+from ood_shared.flags import MOST_WORKERS, not_negative, number, positive, positive_int, whole
 from ood_shared.verbs import verbs
 
 from know_your_space import bench
@@ -69,7 +69,7 @@ def train_parser() -> Parser:
         metavar="F",
         help="change the contrast of each pixel outlier by a factor from 1/F to F; 1 leaves it (default: 1)",
     )
-    flag("--start_epoch", type=int, default=2, help="first epoch with the margin loss (default: 2)")
+    flag("--start_epoch", type=whole(-1), default=2, help="first epoch with the margin loss (default: 2)")
     flag("--sample_number", type=positive_int, default=250, help="features queued of each class (default: 250)")
     flag("--select", type=positive_int, default=64, help="latent samples kept of each class (default: 64)")
     flag("--sample_from", type=positive_int, default=10_000, help="draws that they are kept from (default: 10000)")
@@ -92,7 +92,12 @@ def train_parser() -> Parser:
         help="steps halves the rate every 31 epochs, which is what the original does; plateau waits for the "
         "validation loss (default: steps)",
     )
-    flag("--num_workers", type=int, default=0, help="accepted; images lie on the device, no workers are needed")
+    flag(
+        "--num_workers",
+        type=whole(0, MOST_WORKERS),
+        default=0,
+        help="accepted; images lie on the device, no workers are needed",
+    )
     flag("--restart", action="store_true", help="begin anew; without it a run with the same name goes on by itself")
     add_shared_flags(parser, seed=parse_seed_number, skip=("data-dir",))
     return parser
@@ -139,7 +144,12 @@ def detect_parser() -> Parser:
         help="of another set with a split, its known classes as in the original, or all (default: known)",
     )
     flag("--batch_size", type=positive_int, default=None, help="images per pass (default: 1024 on a GPU, 256 on a CPU)")
-    flag("--num_workers", type=int, default=0, help="accepted; images lie in memory, no workers are needed")
+    flag(
+        "--num_workers",
+        type=whole(0, MOST_WORKERS),
+        default=0,
+        help="accepted; images lie in memory, no workers are needed",
+    )
     add_data_flags(parser)
     add_shared_flags(parser, seed=parse_seed_number, seed_default=0, skip=("data-dir",))
     return parser

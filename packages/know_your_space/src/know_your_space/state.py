@@ -4,13 +4,12 @@ Beside the two checkpoints of the original (three keys each: `epoch`, `optimizer
 `checkpoint.pt` with everything that decides the rest: queues, scheduler, positions and generators, for each process.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from ood_shared import checkpoints
-from ood_shared.errors import InputError
 from ood_shared.loaders import DeviceLoader
 from ood_shared.runs import CHECKPOINT
 from ood_shared.training import load_state, save_state
@@ -23,8 +22,15 @@ from know_your_space.settings import TrainSettings
 from know_your_space.step import Step
 from know_your_space.validation import Validation
 
-PARTS = ("network", "optimizer", "scaler", "scheduler", "queue", "jittered", "progress")  # of a checkpoint
-OWN = ("loader", "outliers", "generator", "rng", "buffers", "epoch")  # of a checkpoint, each rank's
+PARTS = {  # of a checkpoint
+    **dict.fromkeys(("network", "optimizer", "scaler", "scheduler", "queue", "progress"), Mapping),
+    "jittered": Tensor,
+}
+OWN = {  # of a checkpoint, each rank's
+    **dict.fromkeys(("loader", "rng", "buffers", "epoch"), Mapping),
+    "outliers": (Mapping, type(None)),
+    "generator": Tensor,
+}
 OF_THE_EPOCH = ("losses", "probabilities", "labels")  # of `Progress`: what each rank has seen in the epoch under way
 
 
@@ -101,24 +107,25 @@ def restore(job: Job, path: Path) -> Progress:
         InputError: the file is damaged, of something else, or of another number of processes.
     """
     state, own = load_state(path, PARTS, OWN, "pass --restart.")
-    checkpoints.load_weights(job.network, state["network"], path)
-    job.optimizer.load_state_dict(state["optimizer"])
-    job.scaler.load_state_dict(state["scaler"])
-    job.plateau.load_state_dict(state["scheduler"])
-    job.step.queue.load_state_dict(state["queue"])
-    job.step.jittered.copy_(state["jittered"])
-    job.loader.load_state_dict(own["loader"])
-    if job.outliers is not None:
-        job.outliers.load_state_dict(own["outliers"])
-    job.step.generator.set_state(own["generator"])
-    for name, buffer in job.network.named_buffers():
-        buffer.copy_(own["buffers"][name])
-    checkpoints.restore_rng_state(own["rng"])
-    device = job.step.weights.device
-    progress = Progress(**state["progress"])
-    for name in OF_THE_EPOCH:
-        setattr(progress, name, [part.to(device) for part in own["epoch"][name]])
-    return progress
+    with checkpoints.restoring(path, "pass --restart."):
+        checkpoints.load_weights(job.network, state["network"], path)
+        job.optimizer.load_state_dict(state["optimizer"])
+        job.scaler.load_state_dict(state["scaler"])
+        job.plateau.load_state_dict(state["scheduler"])
+        job.step.queue.load_state_dict(state["queue"])
+        job.step.jittered.copy_(state["jittered"])
+        job.loader.load_state_dict(own["loader"])
+        if job.outliers is not None:
+            job.outliers.load_state_dict(own["outliers"])
+        job.step.generator.set_state(own["generator"])
+        for name, buffer in job.network.named_buffers():
+            buffer.copy_(own["buffers"][name])
+        checkpoints.restore_rng_state(own["rng"])
+        device = job.step.weights.device
+        progress = Progress(**state["progress"])
+        for name in OF_THE_EPOCH:
+            setattr(progress, name, [part.to(device) for part in own["epoch"][name]])
+        return progress
 
 
 def restore_three_keys(job: Job, path: Path) -> Progress:
@@ -127,14 +134,10 @@ def restore_three_keys(job: Job, path: Path) -> Progress:
     Raises:
         InputError: a key is missing, or the weights do not fit.
     """
-    state = checkpoints.load(path)
-    for name in ("epoch", "optimizer", "state_dict"):
-        if name not in state:
-            raise InputError(f"{path} lacks the key `{name}`; expected epoch, optimizer and state_dict.")
-    checkpoints.load_weights(job.network, state["state_dict"], path)
-    try:
+    advice = "pass --restart."
+    state = checkpoints.load_parts(path, {"epoch": int, "optimizer": Mapping, "state_dict": Mapping}, advice)
+    with checkpoints.restoring(path, advice):
+        checkpoints.load_weights(job.network, checkpoints.weights_in(state["state_dict"], path), path)
         job.optimizer.load_state_dict(state["optimizer"])
-    except (ValueError, KeyError) as error:
-        raise InputError(f"{path}: its optimizer's state does not fit this network: {error}.") from None
     first = int(state["epoch"])
     return Progress(epoch=first - 1, first_epoch=first, lr=float(job.optimizer.param_groups[0]["lr"]))

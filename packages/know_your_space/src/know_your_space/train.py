@@ -15,6 +15,7 @@ from ood_shared import distributed, plots
 from ood_shared.devices import make_scaler, maybe_compile, seed_everything
 from ood_shared.errors import InputError
 from ood_shared.loaders import DeviceLoader
+from ood_shared.locks import claimed
 from ood_shared.runs import CHECKPOINT, Run, read_settings, refuse_other_settings
 from ood_shared.training import Compute
 from torch import Tensor
@@ -89,25 +90,24 @@ def train(
     """
     record = {**_plain(settings), "precision": compute.precision, "data_crc32": data.crc32()}
     record |= {"class_names": list(data.train.names), "native": list(data.train.native), "stored": data.stored}
-    fresh = _fresh(files, resume)
-    if not fresh and (files.folder / CHECKPOINT).is_file():
-        _refuse_other_run(files, record)
-    network, job = make_job(data, settings, files, compute, print_freq)
-    progress = _start(job, files, settings, fresh)
-    _introduce(data, settings, network)
-    if distributed.is_main():
-        files.best.parent.mkdir(parents=True, exist_ok=True)
-    run = Run(files.folder, record, log_to=compute.log_to, last_step=progress.epoch)
-    if progress.epoch >= settings.epochs:
-        say(
-            f"{files.best.parent} holds a finished run ({progress.epoch} of {settings.epochs} epochs). "
-            "Pass more --epochs to go on, or --restart to begin anew."
-        )
-    _draw(files.folder / SAMPLES, lambda: figures.sample_rows(data.train, settings, settings.seed))
-    try:
-        seconds = fit(job, run, progress)
-    finally:
-        run.close()
+    with claimed(files.folder, files.best, files.last):
+        fresh = _fresh(files, resume)
+        if not fresh and (files.folder / CHECKPOINT).is_file():
+            _refuse_other_run(files, record)
+        network, job = make_job(data, settings, files, compute, print_freq)
+        progress = _start(job, files, settings, fresh)
+        _introduce(data, settings, network)
+        run = Run(files.folder, record, log_to=compute.log_to, last_step=progress.epoch)
+        if progress.epoch >= settings.epochs:
+            say(
+                f"{files.best.parent} holds a finished run ({progress.epoch} of {settings.epochs} epochs). "
+                "Pass more --epochs to go on, or --restart to begin anew."
+            )
+        _draw(files.folder / SAMPLES, lambda: figures.sample_rows(data.train, settings, settings.seed))
+        try:
+            seconds = fit(job, run, progress)
+        finally:
+            run.close()
     if settings.latent and job.step.queue.full:
         _draw(files.folder / MAP, lambda: figures.latent_map(job.step.queue, data.train.names, settings, settings.seed))
     network.eval()

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 
 from ood_shared.cli import Parser, add_shared_flags, deferred, dispatch, parse_seed_number, run_command
 from ood_shared.contract import ALARM_RATE, BUDGETS, MODEL
-from ood_shared.verbs import check_parser, export_parser, score_parser, share
+from ood_shared.flags import share
+from ood_shared.verbs import check_parser, export_parser, score_parser
 
 PROGRAM = "ood-detect"
 SKIPPED = ("resume", "output-dir", "log-to", "precision", "compile")

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ood_shared.contract import COMMON, Request, bench_parser, run_bench
 from ood_shared.errors import InputError, MissingFileError
+from ood_shared.files import path_of
 
 if TYPE_CHECKING:
     from ood_shared.detector import Train
@@ -43,7 +44,7 @@ def name_of(word: str) -> str:
         InputError: the class has no name that Python allows.
     """
     path, _, kind = word.rpartition(":")
-    if not Path(path).expanduser().is_file():
+    if not path_of(path).is_file():
         raise MissingFileError(f"--methods {word}: {path} is missing.")
     if not kind.isidentifier():
         raise InputError(f"--methods {word}: `{kind}` is no name of a class. Write FILE.py:ClassName.")
@@ -52,7 +53,7 @@ def name_of(word: str) -> str:
 
 def arguments_of(word: str) -> tuple[str, ...]:
     """The flags of its process; with the file's hash, so that `--resume` runs a changed file again."""
-    path = Path(word.rpartition(":")[0]).expanduser()
+    path = path_of(word.rpartition(":")[0])
     return ("--method", word, "--sha256", hashlib.sha256(path.read_bytes()).hexdigest())
 
 
@@ -86,16 +87,14 @@ def training(word: str, seed: int) -> "Train":
     from ood_bench.user_detector import UserDetector, as_arrays
 
     path, _, kind = word.rpartition(":")
-    method_class = load_class(Path(path).expanduser(), kind)
+    method_class = load_class(path_of(path), kind)
 
     def train(benchmark: Any, generator: Any, compute: Any, folder: Path) -> Trained:
         seed_everything(seed)
         user = method_class()
         user.fit(as_arrays(benchmark.train), benchmark.train_labels.numpy())
         detector = UserDetector(user, benchmark.classes)
-        return Trained(
-            detector, [], 1, Path(path).expanduser(), None, {"n_train": len(benchmark.train)}, backbone="own"
-        )
+        return Trained(detector, [], 1, path_of(path), None, {"n_train": len(benchmark.train)}, backbone="own")
 
     return train
 

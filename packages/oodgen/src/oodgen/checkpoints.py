@@ -242,7 +242,7 @@ def load_vae(path: Path, trained: Trained) -> ConditionalVAE:
     Raises:
         InputError: the file was written for another latent size or number of classes.
     """
-    weights = checkpoints.load(path)
+    weights = checkpoints.read_weights(path)
     shapes = {key: tuple(getattr(weights.get(key), "shape", ())) for key in ("fc12.weight", "fc11.weight")}
     latent = shapes["fc12.weight"][:1]
     if latent and latent != (trained.latent_dim,):
@@ -268,7 +268,7 @@ def load_classifier(path: Path, trained: Trained) -> OutlierClassifier:
     Raises:
         InputError: the file was written for another number of classes.
     """
-    weights = checkpoints.load(path)
+    weights = checkpoints.read_weights(path)
     outputs = tuple(getattr(weights.get("fc2.weight"), "shape", ()))[:1]
     if outputs and outputs != (trained.n_classes + 1,):
         raise InputError(

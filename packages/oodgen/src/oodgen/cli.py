@@ -7,7 +7,7 @@ the verbs of all packages (`ood_shared.verbs`).
 from collections.abc import Callable, Sequence
 
 from ood_shared.cli import Parser, add_shared_flags, deferred, dispatch, run_command
-from ood_shared.flags import not_negative, positive, positive_int, truth
+from ood_shared.flags import not_negative, not_negative_int, positive, positive_int, truth
 from ood_shared.verbs import verbs
 
 from oodgen import bench, defaults, flags
@@ -31,7 +31,9 @@ def vae_parser() -> Parser:
     flag("--latent_dim", positive_int, "dimension of the latent space; in paper mode 10 for fmnist")
     parser.add_argument("--weight_decay", type=not_negative, help="default: 0, with --opt ada 0.001")
     flag("--save_every", positive_int, "keep model_<epoch>.pth of every N-th epoch; model.pth is always kept")
-    flag("--patience", flags.whole, "stop after N epochs without a better validation loss, keep the best; 0: never")
+    flag(
+        "--patience", not_negative_int, "stop after N epochs without a better validation loss, keep the best; 0: never"
+    )
     flags.common_flags(parser, defaults.TRAIN_VAE)
     return parser
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ood_shared.cli import Parser, add_shared_flags, parse_seed
-from ood_shared.flags import not_negative, positive, positive_int
+from ood_shared.flags import MOST, not_negative, positive, positive_int
 
 from oodgen import defaults
 from oodgen.defaults import DEFAULT_ID
@@ -18,21 +18,14 @@ TYPES = ("both", "1", "2")
 def outlier_count(text: str) -> float:
     """A whole number from 1 on, or a fraction between 0 and 1."""
     value = positive(text)
-    if value >= 1 and value != int(value):
-        raise argparse.ArgumentTypeError(f"`{text}` is neither a whole number nor a fraction below 1")
+    if value >= 1 and not (value == int(value) and value <= MOST):
+        raise argparse.ArgumentTypeError(f"`{text}` is neither a whole number up to {MOST} nor a fraction below 1")
     return value
 
 
 def outlier_weight(text: str) -> str | float:
     """`counts`, `fixed` or a number above 0."""
     return text if text in {"counts", "fixed"} else positive(text)
-
-
-def whole(text: str) -> int:
-    """A whole number from 0 on."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"`{text}` is not a whole number from 0 on")
-    return int(text)
 
 
 def generation_flags(flag: Callable[..., None]) -> None:

@@ -58,7 +58,7 @@ def load(
             "normalize='mnist' for networks of MNIST, 'half' for others of the published code, or 'MEAN,STD'."
         )
     else:
-        trained = conf.trained_of_weights(checkpoints.load(file), file, normalisation(normalize, str(folder)))
+        trained = conf.trained_of_weights(checkpoints.read_weights(file), file, normalisation(normalize, str(folder)))
     if normalize is not None:
         trained = replace(trained, normalize=normalisation(normalize, str(folder)))
     names = tuple(classes) if classes is not None else trained.class_names

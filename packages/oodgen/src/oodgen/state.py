@@ -1,7 +1,7 @@
 """A training run of the VAE or the classifier: what it is made of, where it stands, saving it and going on."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from oodgen.run_files import RunningMean
 
-PARTS = ("network", "optimizer", "scaler", "progress")  # of a checkpoint
-OWN = ("batches", "noise", "rng")  # of a checkpoint, this process's own
+PARTS = dict.fromkeys(("network", "optimizer", "scaler", "progress"), Mapping)  # of a checkpoint
+OWN = {"batches": Mapping, "noise": Tensor, "rng": Mapping}  # of a checkpoint, this process's own
 MODEL = "model.pth"  # of the last epoch, or of the best one where a run stops early
 
 History = list[dict[str, int | float]]  # one record per epoch: epoch, train_loss, vali_loss, accuracies, seconds
@@ -90,15 +90,16 @@ def restore(job: Job, resume: bool) -> Progress:
             old.unlink(missing_ok=True)
         return Progress()
     state, own = load_state(path, PARTS, OWN)
-    checkpoints.load_weights(job.network, state["network"], path)
-    job.optimizer.load_state_dict(state["optimizer"])
-    job.scaler.load_state_dict(state["scaler"])
-    job.batches.load_state_dict(own["batches"])
-    job.noise.set_state(own["noise"])
-    checkpoints.restore_rng_state(own["rng"])
-    standing = state["progress"]
-    means = {name: RunningMean(**standing[name]) for name in ("loss", "accuracy")}
-    return Progress(**{**standing, **means})
+    with checkpoints.restoring(path):
+        checkpoints.load_weights(job.network, state["network"], path)
+        job.optimizer.load_state_dict(state["optimizer"])
+        job.scaler.load_state_dict(state["scaler"])
+        job.batches.load_state_dict(own["batches"])
+        job.noise.set_state(own["noise"])
+        checkpoints.restore_rng_state(own["rng"])
+        standing = state["progress"]
+        means = {name: RunningMean(**standing[name]) for name in ("loss", "accuracy")}
+        return Progress(**{**standing, **means})
 
 
 def save(job: Job, progress: Progress) -> None:

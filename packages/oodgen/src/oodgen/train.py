@@ -10,6 +10,7 @@ from ood_shared.augment import common_views
 from ood_shared.devices import autocast, make_scaler, maybe_compile, seed_everything
 from ood_shared.errors import InputError
 from ood_shared.loaders import DeviceLoader, to_float
+from ood_shared.locks import claimed
 from ood_shared.runs import Run, read_settings, refuse_other_settings
 from ood_shared.training import Compute
 from torch import Tensor, nn
@@ -189,16 +190,17 @@ def _run(
     record["precision"] = compute.precision
     if isinstance(train, PaperBatches):
         record["generation"] = {**asdict(train.settings), "encoder_scale": list(train.settings.encoder_scale)}
-    if compute.resume:
-        _refuse_other_run(job.folder, record)
-    progress = restore(job, compute.resume)
-    if on_start is not None:
-        on_start()
-    run = Run(job.folder, record, log_to=compute.log_to, last_step=progress.epoch)
-    try:
-        fit(job, run, progress)
-    finally:
-        run.close()
+    with claimed(job.folder):
+        if compute.resume:
+            _refuse_other_run(job.folder, record)
+        progress = restore(job, compute.resume)
+        if on_start is not None:
+            on_start()
+        run = Run(job.folder, record, log_to=compute.log_to, last_step=progress.epoch)
+        try:
+            fit(job, run, progress)
+        finally:
+            run.close()
     job.network.eval()
     return progress.history
 

@@ -65,7 +65,8 @@ def test_a_model_that_was_cut_short_is_named(refused, step, folder, keep):
     path = Path("result", folder, "model_2.pth")
     path.write_bytes(path.read_bytes()[:keep])
     line = refused(step, "--model_epoch", "2")
-    assert f"{path} is damaged or no checkpoint" in line and f"It has {path.stat().st_size} bytes" in line
+    assert f"{path} is damaged or no checkpoint" in line
+    assert f"It has {path.stat().st_size} bytes" in line
     assert "Make or fetch it again." in line
 
 

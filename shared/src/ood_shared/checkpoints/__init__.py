@@ -3,9 +3,10 @@
 from ood_shared.checkpoints.generators import kept_generators, restore_rng_state, rng_state
 from ood_shared.checkpoints.parts import load_parts, of_kinds, restoring
 from ood_shared.checkpoints.storage import load, load_value, save, sha256
-from ood_shared.checkpoints.weights import check_weights, load_weights, read_weights, weights_in
+from ood_shared.checkpoints.weights import check_tensor, check_weights, load_weights, read_weights, weights_in
 
 __all__ = [
+    "check_tensor",
     "check_weights",
     "kept_generators",
     "load",

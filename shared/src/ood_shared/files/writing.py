@@ -4,6 +4,7 @@ That holds when the process is killed. Nothing is forced to the disk: waiting fo
 network would cost more than the epoch.
 """
 
+import glob
 import json
 import os
 import tempfile
@@ -38,9 +39,15 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def remove_leftovers(folder: Path) -> list[str]:
-    """Remove what killed writes left right in `folder`; the names. Only for one who holds the folder's lock."""
-    names = sorted(file.name for file in folder.glob(f".*{LEFTOVER}????????*") if file.is_file())
+def remove_leftovers(folder: Path, stem: str = "") -> list[str]:
+    """Remove what killed writes left right in `folder`; the names. Only for one who holds the folder's lock.
+
+    Args:
+        folder: looked at without those inside it.
+        stem: only of writes of a file whose name starts so.
+    """
+    pattern = f".{glob.escape(stem[:100])}*{LEFTOVER}????????*"
+    names = sorted(file.name for file in folder.glob(pattern) if file.is_file())
     for name in names:
         (folder / name).unlink(missing_ok=True)
     return names

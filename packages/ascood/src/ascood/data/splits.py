@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from ood_shared.datasets.tree import FolderTree, list_split
 from ood_shared.errors import InputError, unknown
+from ood_shared.files import path_of
 
 from ascood.data.preprocessing import Chain, base_name, normalisation
 from ascood.data.samples import Samples, load_shared, read_imglist
@@ -53,7 +54,7 @@ class SetSettings:
             text("imglist_pth"),
             text("data_dir"),
             text("source"),
-            None if root is None else Path(root).expanduser(),
+            None if root is None else path_of(root),
             text("split"),
             None if size is None else int(size),
             bool(block.get("shuffle", True)),

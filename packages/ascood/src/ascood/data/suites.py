@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ood_shared.errors import InputError, unknown
+from ood_shared.files import path_of
 
 from ascood import config
 from ascood.data import openood
@@ -35,7 +36,7 @@ def make_suite(id_data: str, data_dir: str | None, drop: tuple[str, ...] = ()) -
         InputError: unknown name, or data that cannot be used.
     """
     if id_data.startswith("folder:"):
-        suite = folder_suite(Path(id_data.removeprefix("folder:")).expanduser())
+        suite = folder_suite(path_of(id_data.removeprefix("folder:")))
     elif id_data.endswith(".yml"):
         suite = yml_suite(id_data.split(","), data_dir)
     elif id_data == "digits":

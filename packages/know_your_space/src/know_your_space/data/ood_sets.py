@@ -17,6 +17,7 @@ from jaxtyping import UInt8
 from ood_shared.datasets import EMBEDDED_OOD
 from ood_shared.datasets.medical import parse_name
 from ood_shared.errors import InputError, MissingFileError, MissingSplitError
+from ood_shared.files import path_of
 from torch import Tensor
 
 from know_your_space.data.options import DataOptions
@@ -132,4 +133,4 @@ def _same(word: str, id_word: str) -> bool:
     """Whether two words mean one set: the same name, or paths to the same place."""
     if _is_name(word) and _is_name(id_word):
         return word.lower() == id_word.lower()
-    return Path(word).expanduser().resolve() == Path(id_word).expanduser().resolve()
+    return path_of(word).resolve() == path_of(id_word).resolve()

@@ -5,6 +5,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from ood_shared.files import path_of
+
 DATA = "./data"
 CHANNELS = ("bgr", "rgb")
 
@@ -37,9 +39,9 @@ class DataOptions:
     def roots(self) -> tuple[Path, ...]:
         """Folders in which sets are looked for: --data_dir, else ./data and then what OOD_DATA_DIR names."""
         if self.data_dir is not None:
-            return (Path(self.data_dir).expanduser(),)
+            return (path_of(self.data_dir),)
         shared = os.environ.get("OOD_DATA_DIR")
-        return (Path(DATA), *([Path(shared).expanduser()] if shared else []))
+        return (Path(DATA), *([path_of(shared)] if shared else []))
 
     @property
     def download_root(self) -> Path:

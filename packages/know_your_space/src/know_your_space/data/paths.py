@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 
 from ood_shared.errors import InputError, MissingFileError
+from ood_shared.files import path_of
 
 RUN = "in_latent_out_pix"  # default of --ckpt_name and --dir_name
 _ENDINGS = re.compile(r"(\.tar)?\.(npz|tar|gz|tgz|zip|txt|pkl)$", re.IGNORECASE)
@@ -19,7 +20,7 @@ _ENDINGS = re.compile(r"(\.tar)?\.(npz|tar|gz|tgz|zip|txt|pkl)$", re.IGNORECASE)
 
 def work_folder(output_dir: str | Path | None = None) -> Path:
     """The folder that holds `ckpts` and `logs`: `--output-dir`, else the working directory."""
-    return Path(output_dir).expanduser() if output_dir is not None else Path()
+    return path_of(output_dir) if output_dir is not None else Path()
 
 
 def set_name(name_or_path: str) -> str:
@@ -28,7 +29,7 @@ def set_name(name_or_path: str) -> str:
     >>> set_name("BloodMNIST"), set_name("../scans/My set.tar.gz")
     ('bloodmnist', 'my_set')
     """
-    path = Path(name_or_path).expanduser()
+    path = path_of(name_or_path)
     last = path.name if path.name not in {"", ".."} else path.resolve().name
     clean = re.sub(r"[^\w+-]+", "_", _ENDINGS.sub("", last)).strip("_")
     return clean.lower() or "root"

@@ -6,7 +6,6 @@ classes of train, `in_val` those of val (and test, when asked for), `out` the no
 
 import argparse
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy.typing as npt
 from ood_shared import files
 from ood_shared.datasets import ImageSet
 from ood_shared.errors import InputError
+from ood_shared.files import path_of
 
 from know_your_space.data import layout
 from know_your_space.data.layout import Rows
@@ -27,7 +27,7 @@ def prepare_step(options: argparse.Namespace) -> None:
     """Write the set that the flags describe."""
     where = DataOptions.of(options)
     name = set_name(options.name)
-    target = (Path(options.to).expanduser() if options.to is not None else where.roots[0]) / name
+    target = (path_of(options.to) if options.to is not None else where.roots[0]) / name
     written = [layout.pickle_path(target), *(layout.csv_path(target, part) for part in layout.CSV_PARTS)]
     there = [path for path in written if path.exists()]
     if there and not options.overwrite:

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from ood_shared.datasets.medical import MEDICAL, parse_name
-from ood_shared.errors import InputError, MissingFileError, did_you_mean, unknown
+from ood_shared.errors import InputError, did_you_mean, unknown
+from ood_shared.files import read_yaml
 
 from know_your_space.data.options import DataOptions
 from know_your_space.data.paths import set_name
@@ -156,29 +156,13 @@ def read_split_file(path: Path) -> dict[str, Rule]:
         MissingFileError: no such file.
         InputError: no YAML or JSON, duplicate or unknown keys, or values of another kind.
     """
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506 - a safe loader
-    except FileNotFoundError:
-        raise MissingFileError(f"--split_file {path} is missing.") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{path} is not valid YAML or JSON ({' '.join(str(error).split())[:160]}).") from None
+    content = read_yaml(path)
     if not isinstance(content, dict) or not content:
         raise InputError(f"{path} holds no sets; expected `name: {{novel: […]}}` for each set.")
     return {
         set_name(str(name)): _rule(entry, f"{path}, `{name}`", f"split file {path.name}")
         for name, entry in content.items()
     }
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """The safe loader, which silently takes the last of two equal keys, made to refuse them."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = [key for position, key in enumerate(keys) if key in keys[:position]]
-        if twice:
-            raise yaml.constructor.ConstructorError(None, None, f"`{twice[0]}` stands twice", node.start_mark)
-        return super().construct_mapping(node, deep)
 
 
 def _rule(entry: Any, where: str, origin: str) -> Rule:

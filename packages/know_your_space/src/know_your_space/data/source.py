@@ -10,6 +10,7 @@ from ood_shared.datasets.medical import MEDICAL, load_medical, parse_name
 from ood_shared.datasets.npz import read_headers
 from ood_shared.datasets.own import looks_like_path
 from ood_shared.errors import ManySizesError, MissingFileError, MissingSplitError, unknown
+from ood_shared.files import path_of
 
 from know_your_space.data import layout
 from know_your_space.data.options import DataOptions
@@ -52,7 +53,7 @@ def locate(word: str, options: DataOptions, skip: Path | None = None) -> Source:
         InputError: no such set.
     """
     if looks_like_path(word) and ("/" in word or "\\" in word or not _known(word)):
-        path = Path(word).expanduser()
+        path = path_of(word)
         if not path.exists():
             raise MissingFileError(f"{path} is missing; expected a set of images, or one of: {', '.join(_names())}.")
         return _checked(Source("layout", word, path.resolve())) if layout.is_layout(path) else Source("own", word, path)
