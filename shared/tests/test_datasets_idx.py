@@ -65,8 +65,8 @@ def test_packed_and_plain_files_read_alike(tmp_path, small):
         (lambda data: data[:-1], "should hold 120 bytes for 6 x 5 x 4, found 119"),
         (lambda data: data + b"x", "found more than that"),
         (lambda data: data[:4] + b"\xff" * 12, "its header is damaged"),
-        (lambda data: gzip.compress(data)[:-12], "truncated or damaged"),
-        (lambda data: gzip.compress(data)[:-8] + bytes(8), "truncated or damaged"),
+        (lambda data: gzip.compress(data)[:-12], "damaged or no IDX file"),
+        (lambda data: gzip.compress(data)[:-8] + bytes(8), "damaged or no IDX file"),
     ],
 )
 def test_broken_file_is_refused_in_one_line(tmp_path, small, change, said):

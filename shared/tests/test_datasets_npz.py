@@ -73,10 +73,12 @@ def test_npz_with_one_split_serves_that_split(write):
         ({"test_images": np.zeros((4, 28, 28, 2), dtype=np.uint8)}, "expected uint8"),
         ({"test_images": np.zeros((4, 0, 28), dtype=np.uint8)}, "is empty"),
         ({"test_labels": np.zeros(5, dtype=np.int64)}, r"whole numbers \(4,\)"),
-        ({"test_labels": np.zeros(4)}, "whole numbers"),
+        ({"test_labels": np.full(4, 0.5)}, r"`test_labels` holds 0\.5; expected whole numbers"),
+        ({"test_labels": np.full(4, np.nan)}, "holds nan; expected whole numbers"),
+        ({"test_labels": np.zeros(4, complex)}, "whole numbers"),
         ({"val_labels": np.array([[0], [-1], [0]])}, "labels from -1"),
         ({"test_labels": np.array([0, 1, 2, 10**9])}, "labels from 0 to 1000000000"),
-        ({"test_labels": np.array([[0, 2], [0, 1], [1, 1], [0, 0]])}, "only 0 and 1"),
+        ({"test_labels": np.array([[0, 1], [0, 1], [1, 0], [0, 1]])}, "different numbers of columns"),
     ],
 )
 def test_arrays_that_do_not_fit_are_named(write, changes, said):
@@ -108,7 +110,7 @@ def test_pickled_objects_are_refused_and_not_run(write, tmp_path):
 def test_bare_pickle_under_the_name_of_an_npz_is_refused_and_not_run(tmp_path):
     trap, path = tmp_path / "trap", tmp_path / "own.npz"
     path.write_bytes(pickle.dumps(Payload(trap)))
-    with pytest.raises(InputError, match=r"truncated, damaged or no \.npz"):
+    with pytest.raises(InputError, match=r"damaged or no \.npz"):
         load(str(path), "test")
     assert not trap.exists()
 
@@ -118,7 +120,7 @@ def test_truncated_file_is_refused(write, kept):
     path = write()
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * kept)])
-    with pytest.raises(InputError, match=r"truncated, damaged or no \.npz"):
+    with pytest.raises(InputError, match=r"damaged or no \.npz"):
         load(str(path), "test")
 
 
@@ -169,7 +171,7 @@ def test_medmnist_file_of_another_size_is_refused(write, tmp_path):
 
 def test_medmnist_file_with_labels_of_another_set_is_refused(write, tmp_path):
     write("pneumoniamnist.npz", **six(classes=3))
-    with pytest.raises(InputError, match=r"0 to 1 \(pneumoniamnist has 2 classes\)"):
+    with pytest.raises(InputError, match="labels from 0 to 2; expected 0 to 1"):
         load("pneumoniamnist", "test", tmp_path)
 
 

@@ -91,7 +91,10 @@ def test_images_without_class_folders_are_one_class(tmp_path):
     assert (values(images), images.labels.tolist(), len(images.classes)) == ([1, 2], [0, 0], 1)
 
 
-@pytest.mark.parametrize("extension", [*EXTENSIONS, ".PNG", ".Jpg"])
+WRITTEN = sorted({*EXTENSIONS, ".PNG", ".Jpg"} - {".qoi", ".ras", ".webp", ".avif", ".pfm", ".apng", ".mpo"})
+
+
+@pytest.mark.parametrize("extension", WRITTEN)  # in grey; the others stand in test_datasets_pixels
 def test_extension_is_read_in_any_case(tmp_path, extension):
     save(tmp_path / "test" / "cat" / f"0{extension}", 255)
     assert load(str(tmp_path), "test").images.shape == (1, 6, 8, 1)
@@ -114,7 +117,7 @@ def test_missing_folder_is_named(tmp_path):
 
 
 def test_folder_without_images_names_the_extensions(tmp_path):
-    (tmp_path / "cat.gif").write_bytes(b"")
+    (tmp_path / "cat.doc").write_bytes(b"")
     said = refused(tmp_path)
     assert "holds no images" in said
     assert all(extension in said for extension in EXTENSIONS)
@@ -142,7 +145,7 @@ def test_image_beside_class_folders_is_named(folder):
 )
 def test_corrupt_image_is_named(folder, content):
     (folder / "test" / "dog" / "1.png").write_bytes(content)
-    assert "test/dog/1.png is not a readable image" in refused(folder)
+    assert "test/dog/1.png is damaged or no image" in refused(folder)
 
 
 @pytest.mark.parametrize("extension", [".png", ".jpg", ".bmp", ".ppm"])
@@ -152,7 +155,7 @@ def test_truncated_image_is_named(tmp_path, extension):
     path.parent.mkdir(parents=True)
     Image.fromarray(noise).save(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    assert f"test/cat/0{extension} is not a readable image" in refused(tmp_path)
+    assert f"test/cat/0{extension} is damaged or no image" in refused(tmp_path)
 
 
 def test_image_that_would_fill_the_memory_is_refused(folder):
@@ -192,17 +195,6 @@ def test_size_takes_the_centre_square(tmp_path):
     (tmp_path / "cat").mkdir()
     Image.fromarray(pixels).save(tmp_path / "cat" / "0.png")
     assert load(str(tmp_path), "test", size=4).images.tolist() == np.full((1, 4, 4, 1), 90).tolist()
-
-
-@pytest.mark.parametrize("kind", [np.uint16, np.int32])
-def test_grey_of_more_than_8_bits_is_refused(folder, kind):
-    name = "1.png" if kind is np.uint16 else "1.ppm"
-    pixels = np.full((6, 8), 3000, dtype=kind)
-    if kind is np.uint16:
-        Image.fromarray(pixels).save(folder / "test" / "cat" / name)
-    else:
-        (folder / "test" / "cat" / name).write_bytes(b"P5 8 6 65535\n" + pixels.astype(">u2").tobytes())
-    assert f"test/cat/{name} has one channel of more than 8 bits" in refused(folder)
 
 
 def test_palette_and_transparency_are_resolved(tmp_path):
@@ -300,7 +292,7 @@ def test_broken_list_is_refused(listed, line, said):
 
 def test_list_that_is_no_text_is_refused(listed):
     (listed / "ood.txt").write_bytes(b"\xff\xfe\x00")
-    assert "is not a text file" in refused(listed / "ood.txt")
+    assert "is not text in UTF-8" in refused(listed / "ood.txt")
 
 
 def test_file_of_another_kind_names_the_kinds(tmp_path):

@@ -80,9 +80,9 @@ def test_what_cannot_be_read_is_a_row_a_line_and_status_1(tmp_path, capsys) -> N
     good, bad, also_good = rows_of(tmp_path / "out.csv")
     assert (good["score"], bad["score"], also_good["score"]) == ("50", "", "70")
     assert bad["decision"] == "unreadable"
-    assert "not a readable image" in bad["problem"]
+    assert "damaged or no image" in bad["problem"]
     errors = capsys.readouterr().err
-    assert f"skipped: {folder / '00001.png'} is not a readable image" in errors
+    assert f"skipped: {folder / '00001.png'} is damaged or no image" in errors
     assert "2 ID, 0 OOD, 1 unreadable" in errors
 
 
@@ -213,7 +213,7 @@ def test_check_names_what_it_cannot_read(tmp_path, capsys) -> None:
     assert run(check_step, Bright(), folder) == 1
     said = capsys.readouterr()
     assert "of 2 images flagged" in said.out
-    assert "bad.png is not a readable image" in said.err
+    assert "bad.png is damaged or no image" in said.err
     (tmp_path / "none").mkdir()
     with pytest.raises(InputError, match="no images to check"):
         run(check_step, Bright(), tmp_path / "none")

@@ -208,8 +208,8 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on(tmp_path) -> None:
     (tmp_path / "b.dcm").write_bytes(b"no scan")
     (tmp_path / "c.png").write_bytes(png())
     bad, scan, good = read(tmp_path)
-    assert "not a readable image" in bad.problem
-    assert "not a readable DICOM file" in scan.problem
+    assert "damaged or no image" in bad.problem
+    assert "damaged or no DICOM file" in scan.problem
     assert (good.pixels[..., 0] == GREY).all()
 
 

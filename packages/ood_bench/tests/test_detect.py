@@ -77,7 +77,7 @@ def test_what_cannot_be_read_is_a_row_and_status_1(made, tmp_path, capsys):
     assert run("score", made / "model.ood", tmp_path / "bad.png", good, "--csv", tmp_path / "out.csv") == 1
     bad, row = rows_of(tmp_path / "out.csv")
     assert (bad["decision"], bad["score"]) == ("unreadable", "")
-    assert "not a readable image" in bad["problem"]
+    assert "damaged or no image" in bad["problem"]
     assert row["decision"] in ("ID", "OOD")
     assert "1 unreadable" in capsys.readouterr().err
 

@@ -79,7 +79,7 @@ def test_a_class_that_one_split_lacks_is_named(refused, split):
 @pytest.mark.parametrize("action", ["cut short", "empty", "text"])
 def test_a_broken_image_is_named(refused, action):
     path = spoil(action)
-    assert f"{path} is not a readable image" in refused("train_vae")
+    assert f"{path} is damaged or no image" in refused("train_vae")
 
 
 def test_an_image_of_16_bits_is_refused(refused):
@@ -133,7 +133,7 @@ def test_a_type_of_outliers_that_was_not_made_is_named(trained, refused):
 def test_a_broken_outlier_is_named(trained, refused):
     path = Path(ID, "ood", "train", "000003_1.png")
     path.write_bytes(path.read_bytes()[:70])
-    assert f"{path} is not a readable image" in refused("train_classi")
+    assert f"{path} is damaged or no image" in refused("train_classi")
 
 
 def test_outliers_of_another_size_are_named(trained, refused):
@@ -208,7 +208,7 @@ def test_outliers_that_cannot_be_read_are_named(trained, refused, name, message)
 def test_a_broken_real_outlier_is_named(trained, refused):
     path = Path(OOD, "test", "x", "000.png")
     path.write_text("This is no image.")
-    assert f"{path} is not a readable image" in refused("test")
+    assert f"{path} is damaged or no image" in refused("test")
 
 
 def test_without_the_documented_outliers_and_with_own_images_a_set_is_asked_for(trained, refused):

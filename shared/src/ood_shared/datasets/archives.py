@@ -7,32 +7,45 @@ links, devices. Such an archive was not made to carry images.
 import stat
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
+from ood_shared.datasets.bounded import Unpacked, check_inflation, open_unpacked
 from ood_shared.datasets.decode import Encoded, decode_all, is_image
-from ood_shared.datasets.tree import Listing, NameTree, list_split
-from ood_shared.errors import InputError, MissingFileError
+from ood_shared.datasets.formats import is_unread
+from ood_shared.datasets.pixels import Range
+from ood_shared.datasets.slices import HEAD, images_in, is_headed, is_sliced
+from ood_shared.datasets.tree import Listing, NameTree, list_split, visible
+from ood_shared.errors import InputError, one_line
+from ood_shared.files import check_name, reading, regular
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 MAX_MEMBER_BYTES = 1 << 26  # 64 MiB for one encoded image
-BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
+MAX_SCAN_BYTES = 1 << 29  # 512 MiB for a DICOM or NIfTI file
+ADVICE = "Fetch it again."
+
+
+class Member(NamedTuple):
+    """A file of an archive: the place it was asked for by, its name for messages, its bytes."""
+
+    place: int
+    name: str
+    data: bytes
 
 
 @runtime_checkable
 class Archive(Protocol):
     """An open archive. Names are relative, with slashes, without a leading `./`."""
 
-    files: list[str]  # in the order in which they are stored
-    folders: list[str]
+    def tree(self) -> NameTree:
+        """What it holds."""
 
-    def read(self, places: Mapping[str, int]) -> Iterator[Encoded]:
+    def read(self, places: Mapping[str, int]) -> Iterator[Member]:
         """The named members, in the order in which they are stored."""
 
 
@@ -42,7 +55,11 @@ def is_archive(path: Path) -> bool:
 
 
 def load_archive(
-    path: Path, split: str, size: int | None = None, channels: int | None = None
+    path: Path,
+    split: str,
+    size: int | None = None,
+    channels: int | None = None,
+    span: Range | None = None,
 ) -> tuple[npt.NDArray[np.uint8], Listing]:
     """Images (n, height, width, channels) of a split of an ImageFolder tree inside an archive, and their listing.
 
@@ -51,97 +68,158 @@ def load_archive(
         InputError: truncated or damaged, a member that is unsafe or too large, and what `list_split` and `decode_all`
             find wrong.
     """
-    with _open(path) as archive:
-        listing = list_split(NameTree(archive.files, archive.folders), split, path.name)
-        places = {name: place for place, name in enumerate(listing.paths)}
-        return decode_all(archive.read(places), len(places), size, channels), listing
+    with open_archive(path) as archive:
+        listing = list_split(archive.tree(), split, path.name)
+        counts = np.ones(len(listing.paths), np.int64)  # images of each file
+        sliced = {name: place for place, name in enumerate(listing.paths) if not is_image(name)}
+        for place, name, data in archive.read(sliced):
+            counts[place] = sum(1 for _ in images_in(name, data))
+        starts, names = np.cumsum(counts) - counts, [""] * int(counts.sum())
+
+        def images() -> Iterator[Encoded]:
+            for at, name, data in archive.read({name: at for at, name in enumerate(listing.paths)}):
+                for place, image in enumerate(images_in(name, data), start=int(starts[at])):
+                    names[place] = image.name.removeprefix(f"{path.name}/")
+                    yield image._replace(place=place)
+
+        notes = list(listing.notes)
+        pixels = decode_all(images(), len(names), size, channels, span, notes)
+        return pixels, Listing(listing.classes, names, np.repeat(listing.labels, counts).tolist(), tuple(notes))
+
+
+def list_archive(path: Path, split: str) -> Listing:
+    """The files of a split, none of which is read; see `load_archive`."""
+    with open_archive(path) as archive:
+        return list_split(archive.tree(), split, path.name)
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[Archive]:
-    try:
+def open_archive(path: Path) -> Iterator[Archive]:
+    """An archive, looked through.
+
+    Raises:
+        MissingFileError: no such file.
+        InputError: see `load_archive`.
+    """
+    regular(path, what="an archive with images")
+    with reading(path, "archive of its kind", ADVICE):
         if path.name.lower().endswith(".zip"):
             with zipfile.ZipFile(path) as file:
-                yield ZipFiles(file, path.name)
+                yield ZipFiles(file, path)
         else:
-            with tarfile.open(path, "r:*") as opened:
-                yield TarFiles(opened, path.name)
-    except InputError:
-        raise
-    except FileNotFoundError:
-        raise MissingFileError(f"{path} is missing; expected an archive with images.") from None
-    except BROKEN as error:
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(
-            f"{path} is truncated, damaged or no archive of its kind ({reason}). Fetch it again."
-        ) from error
+            with open_unpacked(path) as unpacked, tarfile.TarFile(path, "r", fileobj=unpacked) as opened:
+                yield TarFiles(opened, unpacked, path)
 
 
 class TarFiles:
     """A tar archive, packed or not."""
 
-    def __init__(self, opened: tarfile.TarFile, where: str) -> None:
-        self._opened, self._where = opened, where
-        self._members: dict[str, tarfile.TarInfo] = {}
-        self.folders: list[str] = []
-        for member in opened:
+    def __init__(self, opened: tarfile.TarFile, unpacked: Unpacked, path: Path) -> None:
+        self._unpacked, self._where = unpacked, path.name
+        self._members: dict[str, tuple[int, int]] = {}  # where its bytes are, and how many
+        self._folders: list[str] = []
+        self._unread: list[str] = []
+        seen: set[str] = set()
+        for member in members_of(opened, path, unpacked.packed):
             if not (member.isreg() or member.isdir()):
-                raise unsafe(where, member.name, "is a link or a device")
-            name = safe_name(where, member.name)
+                raise unsafe(self._where, member.name, "is a link or a device")
+            name = safe_name(self._where, member.name)
             if member.isdir():
-                self.folders += [name] if name else []
-            elif name in self._members:
-                raise InputError(f"{where} holds `{name}` twice. Pack it again.")
-            else:
-                self._members[name] = member
-        self._check_end()
-        self.files = list(self._members)
+                self._folders += [name] if name else []
+                continue
+            if name in seen:
+                raise InputError(f"{self._where} holds `{name}` twice. Pack it again.")
+            seen.add(name)
+            if is_unread(name):
+                self._unread.append(name)
+            elif visible(name) and is_headed(name, self._head(name, member)):
+                check_size(self._where, name, member.size, sparse=member.issparse())
+                self._members[name] = (member.offset_data, member.size)
+        check_end(self._where, unpacked)
 
-    def read(self, places: Mapping[str, int]) -> Iterator[Encoded]:
+    def tree(self) -> NameTree:
         """See `Archive`."""
-        for name, member in self._members.items():
-            if name in places:
-                check_size(self._where, name, member.size)
-                file = self._opened.extractfile(member)
-                yield Encoded(places[name], f"{self._where}/{name}", file.read() if file else b"")
+        return NameTree(self._members, self._folders, self._unread)
 
-    def _check_end(self) -> None:
-        """A tar that stops between two members looks whole to tarfile; only the closing zero block tells."""
-        file = self._opened.fileobj
-        if file is not None:
-            file.seek(self._opened.offset)
-            if file.read(tarfile.BLOCKSIZE) != b"\0" * tarfile.BLOCKSIZE:
-                raise InputError(f"{self._where} is truncated: its closing block is missing. Fetch it again.")
+    def read(self, places: Mapping[str, int]) -> Iterator[Member]:
+        """See `Archive`."""
+        for name, (start, size) in self._members.items():
+            if name in places:
+                yield Member(places[name], f"{self._where}/{name}", self._bytes(start, size))
+
+    def _head(self, name: str, member: tarfile.TarInfo) -> bytes:
+        if is_image(name) or is_sliced(name) or member.issparse():
+            return b""
+        return self._bytes(member.offset_data, min(member.size, HEAD))
+
+    def _bytes(self, start: int, size: int) -> bytes:
+        self._unpacked.seek(start)
+        return self._unpacked.member(size)
+
+
+def members_of(opened: tarfile.TarFile, path: Path, packed: bool) -> Iterator[tarfile.TarInfo]:
+    """The members of a tar, none of which is kept; their sizes are looked at before anything is unpacked."""
+    whole = path.stat().st_size
+    while (member := opened.next()) is not None:
+        opened.members = []  # type: ignore[attr-defined]  # tarfile would keep them all
+        if packed and not member.issparse():
+            check_inflation(f"{path.name}/{one_line(member.name, 80)}", member.size, whole)
+        yield member
+
+
+def check_end(where: str, file: Unpacked) -> None:
+    """A tar that stops between two members looks whole to tarfile; only the closing zero block tells.
+
+    Raises:
+        InputError: what was read last is none.
+    """
+    if file.last != b"\0" * tarfile.BLOCKSIZE:
+        raise InputError(f"{where} is truncated: its closing block is missing. Fetch it again.")
 
 
 class ZipFiles:
     """A zip archive."""
 
-    def __init__(self, opened: zipfile.ZipFile, where: str) -> None:
-        self._opened, self._where = opened, where
+    def __init__(self, opened: zipfile.ZipFile, path: Path) -> None:
+        self._opened, self._where = opened, path.name
         self._members: dict[str, zipfile.ZipInfo] = {}
-        self.folders: list[str] = []
+        self._folders: list[str] = []
+        self._unread: list[str] = []
+        seen: set[str] = set()
         for member in sorted(opened.infolist(), key=lambda member: member.header_offset):
             kind = stat.S_IFMT(member.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise unsafe(where, member.filename, "is a link or a device")
-            name = safe_name(where, member.filename)
+                raise unsafe(self._where, member.filename, "is a link or a device")
+            name = safe_name(self._where, member.filename)
             if member.is_dir():
-                self.folders += [name] if name else []
-            elif name in self._members:
-                raise InputError(f"{where} holds `{name}` twice. Pack it again.")
-            elif member.flag_bits & 1 and is_image(name):
-                raise InputError(f"{where} is encrypted (`{name}`). Pack it without a password.")
-            else:
+                self._folders += [name] if name else []
+                continue
+            if name in seen:
+                raise InputError(f"{self._where} holds `{name}` twice. Pack it again.")
+            seen.add(name)
+            if is_unread(name):
+                self._unread.append(name)
+            elif visible(name) and is_headed(name, self._head(name, member)):
+                check_size(self._where, name, member.file_size)
+                if member.flag_bits & 1:
+                    raise InputError(f"{self._where} is encrypted (`{name}`). Pack it without a password.")
                 self._members[name] = member
-        self.files = list(self._members)
 
-    def read(self, places: Mapping[str, int]) -> Iterator[Encoded]:
+    def tree(self) -> NameTree:
+        """See `Archive`."""
+        return NameTree(self._members, self._folders, self._unread)
+
+    def read(self, places: Mapping[str, int]) -> Iterator[Member]:
         """See `Archive`."""
         for name, member in self._members.items():
             if name in places:
-                check_size(self._where, name, member.file_size)
-                yield Encoded(places[name], f"{self._where}/{name}", self._opened.read(member))
+                yield Member(places[name], f"{self._where}/{name}", self._opened.read(member))
+
+    def _head(self, name: str, member: zipfile.ZipInfo) -> bytes:
+        if is_image(name) or is_sliced(name) or member.flag_bits & 1:
+            return b""
+        with self._opened.open(member) as file:
+            return file.read(HEAD)
 
 
 def safe_name(where: str, name: str) -> str:
@@ -150,6 +228,7 @@ def safe_name(where: str, name: str) -> str:
     Raises:
         InputError: it would lead out of the folder into which it is unpacked.
     """
+    check_name(name, where)
     slashed = name.replace("\\", "/")
     windows = PureWindowsPath(name)
     if slashed.startswith("/") or windows.drive or windows.root:
@@ -165,11 +244,14 @@ def unsafe(where: str, member: str, what: str) -> InputError:
     return InputError(f"{where} is refused: its member `{member}` {what}. Pack only folders and image files.")
 
 
-def check_size(where: str, name: str, size: int) -> None:
-    """Refuse a member that is too large for an image.
+def check_size(where: str, name: str, size: int, sparse: bool = False) -> None:
+    """Refuse a member that is too large for an image or a scan, or that has holes.
 
     Raises:
         InputError: it is.
     """
-    if size > MAX_MEMBER_BYTES:
-        raise InputError(f"{where} holds `{name}` of {size} bytes; one image may have at most {MAX_MEMBER_BYTES}.")
+    what, most = ("scan", MAX_SCAN_BYTES) if is_sliced(name) else ("image", MAX_MEMBER_BYTES)
+    if size > most:
+        raise InputError(f"{where} holds `{name}` of {size} bytes; one {what} may have at most {most}.")
+    if sparse:
+        raise InputError(f"{where} holds `{name}` as a file with holes. Pack it again.")

@@ -1,14 +1,14 @@
 """Encoded image files to one uint8 array, in threads: the decoders give the interpreter lock back while they decode.
 
 Every file is read by `decode`, for training and for scoring alike: plain PNG and JPEG files by OpenCV (`opencv`), all
-others by Pillow, whose numbers the original programs have.
+others by Pillow, whose numbers the original programs have. `pixels` holds the rules on orientation, transparency and
+values of more than 8 bits.
 """
 
 import os
-import struct
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
@@ -19,12 +19,26 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from ood_shared.datasets import opencv
-from ood_shared.errors import InputError, ManySizesError, MissingFileError
+from ood_shared.datasets.formats import EXTENSIONS, PILLOW_FORMATS, WITHOUT_MAGIC, is_image
+from ood_shared.datasets.pixels import (
+    Depth,
+    Range,
+    channels_last,
+    depth_notes,
+    orientation_of,
+    pixels_of,
+    to_8_bits,
+    turned,
+)
+from ood_shared.errors import InputError, ManyColoursError, ManySizesError
+from ood_shared.files import broken, read_bytes, reading
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".tif", ".tiff")  # upper or lower case
+__all__ = ["EXTENSIONS", "Encoded", "decode", "decode_all", "is_image", "numbered", "read_image", "to_pixels"]
+
 MAX_PIXELS = 1 << 26  # of one image; more is a bomb or a slide, and neither fits here
+MAX_FILE = 1 << 28  # bytes of one file
 CHUNK = 256  # encoded images in memory at a time
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error, zlib.error)
+ADVICE = "Replace or remove it."
 
 
 class Encoded(NamedTuple):
@@ -40,16 +54,13 @@ class Encoded(NamedTuple):
     held: int = 0
 
 
-def is_image(name: str) -> bool:
-    """Whether the extension is one that is read."""
-    return name.lower().endswith(EXTENSIONS)
-
-
 def decode_all(
     items: Iterable[Encoded],
     count: int,
     size: int | None = None,
     channels: int | None = None,
+    span: Range | None = None,
+    notes: list[str] | None = None,
 ) -> npt.NDArray[np.uint8]:
     """The images as one array (count, height, width, channels), each at its place.
 
@@ -59,17 +70,20 @@ def decode_all(
         size: side of the result: the centre square of each image, resized with antialiasing. None: all images must have
             the same size.
         channels: 1 or 3 to convert every image. None: all images must be grey, or all RGB.
+        span: of values of more than 8 bits, for all images (`pixels.Range`); None: 0 to 65535 of 16 bits.
+        notes: takes a line about what became of values of more than 8 bits.
 
     Raises:
         MissingFileError: a file is not there.
-        InputError: a broken image, one of more than 8 bits per channel, or images that differ; with the names.
+        InputError: a broken image, values of an unknown range, or images that differ; with the names.
     """
     result: npt.NDArray[np.uint8] | None = None
-    first = ""
+    first, depths = "", list[Depth]()
     remaining = iter(items)
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         while chunk := list(islice(remaining, CHUNK)):
-            for item, pixels in zip(chunk, pool.map(lambda item: decode(item, size, channels), chunk), strict=True):
+            decoded = pool.map(lambda item: decode(item, size, channels, span, depths), chunk)
+            for item, pixels in zip(chunk, decoded, strict=True):
                 if result is None:
                     first = item.name
                     result = np.empty((count, *pixels.shape), dtype=np.uint8)
@@ -78,105 +92,146 @@ def decode_all(
                 result[item.place] = pixels
     if result is None:
         raise InputError("There are no images to decode.")
+    if notes is not None:
+        notes += depth_notes(depths, count, span)
     return result
 
 
-def decode(item: Encoded, size: int | None = None, channels: int | None = None) -> npt.NDArray[np.uint8]:
-    """One image as (height, width, channels); see `decode_all`."""
+def decode(
+    item: Encoded,
+    size: int | None = None,
+    channels: int | None = None,
+    span: Range | None = None,
+    depths: list[Depth] | None = None,
+) -> npt.NDArray[np.uint8]:
+    """One image as (height, width, channels); see `decode_all`. `depths` takes the extremes of more than 8 bits."""
     if isinstance(item.data, bytes | Path):
-        pixels = _decode_file(item.name, item.data)
+        pixels = _decode_file(item.name, item.data, span, depths)
     else:
         pixels = item.data if isinstance(item.data, np.ndarray) else item.data()
     if channels in (None, pixels.shape[2]) and size is None:
         return pixels
-    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    image = as_image(pixels)
     if channels is not None:
         image = image.convert("L" if channels == 1 else "RGB")
     if size is not None:
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2
         image = image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.BILINEAR)
-    return _channels_last(image)
+    return channels_last(image)
 
 
-def _decode_file(name: str, source: bytes | Path) -> npt.NDArray[np.uint8]:
+def read_image(path: Path, span: Range | None = None) -> Image.Image:
+    """A file as a Pillow image in mode RGB, by the rules of `decode`: for programs that cut and resize it themselves.
+
+    Raises:
+        MissingFileError: the file is not there.
+        InputError: it is no image, or is damaged.
+    """
+    return as_image(_decode_file(str(path), path, span, None)).convert("RGB")
+
+
+def as_image(pixels: npt.NDArray[np.uint8]) -> Image.Image:
+    """Pixels (height, width, 1 or 3) as a Pillow image."""
+    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+
+
+def to_pixels(image: Image.Image, name: str, span: Range | None = None) -> npt.NDArray[np.uint8]:
+    """An opened image as (height, width, 1 or 3), as `decode` would have read it.
+
+    Colours of 16 bits are read from its file again where that is open still: Pillow keeps 8 bits of them.
+
+    Raises:
+        InputError: values of an unknown range, or a file that turns out to be damaged.
+    """
+    with reading(name, "image", ADVICE):
+        deep = _is_deep_colour(image) and _bytes_behind(image)
+        return _pixels(image, deep or b"", name, span, None)
+
+
+def _decode_file(
+    name: str, source: bytes | Path, span: Range | None, depths: list[Depth] | None
+) -> npt.NDArray[np.uint8]:
     """The pixels of an encoded image."""
-    try:
-        data = source if isinstance(source, bytes) else source.read_bytes()
+    data = source if isinstance(source, bytes) else _read(name, source)
+    with reading(name, "image", ADVICE):
         plain = opencv.decode_plain(data, MAX_PIXELS)
         if plain is not None:
             return plain
-        with Image.open(BytesIO(data)) as opened:
+        more = [kind for ending, kind in WITHOUT_MAGIC.items() if name.lower().endswith(ending)]
+        try:
+            opened = Image.open(BytesIO(data), formats=[*_formats(), *more])
+        except UnidentifiedImageError as error:
+            raise broken(name, "image", "no known image format", ADVICE) from error
+        with opened:
             if opened.width * opened.height > MAX_PIXELS:
                 raise InputError(f"{name} has {opened.width} x {opened.height} pixels; at most {MAX_PIXELS} are read.")
-            if opened.format == "TIFF" and (pages := getattr(opened, "n_frames", 1)) > 1:
-                raise InputError(f"{name} has {pages} pages; expected one image. Write its pages to files.")
-            return _channels_last(_decode_16_bit_colour(opened, data) or grey_or_rgb(opened, name))
-    except InputError:
-        raise
-    except FileNotFoundError:
-        raise MissingFileError(f"{name} is missing.") from None
-    except (*_BROKEN, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise InputError(f"{name} is not a readable image ({_reason(error)}). Replace or remove it.") from error
+            # A JPEG with further pictures in it (MPO: previews, depth, gain maps) is its first picture.
+            if opened.format != "MPO" and (pages := getattr(opened, "n_frames", 1)) > 1:
+                what = "pages" if opened.format == "TIFF" else "frames"
+                raise InputError(f"{name} has {pages} {what}; expected one image. Write its {what} to files.")
+            return _pixels(opened, data, name, span, depths)
 
 
-def _decode_16_bit_colour(opened: Image.Image, data: bytes) -> Image.Image | None:
-    """A colour image of 16 bits per channel, of which Pillow would keep the upper 8 without rounding; else None."""
-    layout = str([tile[3] for tile in getattr(opened, "tile", ())])  # such as RGB;16B
-    if opened.mode not in ("RGB", "RGBA") or ";16" not in layout:
-        return None
-    pixels = opencv.decode_16_bit_colour(data)
-    return None if pixels is None else Image.fromarray(pixels)
-
-
-def to_pixels(image: Image.Image, name: str) -> npt.NDArray[np.uint8]:
-    """An opened image as (height, width, 1 or 3), as `decode` would have read it.
-
-    Raises:
-        InputError: more than 8 bits per channel.
-    """
+def _read(name: str, path: Path) -> bytes:
+    """The bytes of a file; what is wrong is said with the name that the image goes by, such as a line of a list."""
     try:
-        return _channels_last(grey_or_rgb(image, name))
-    except InputError:
-        raise
-    except _BROKEN as error:  # a file that is opened late, and is cut short
-        raise InputError(f"{name} is not readable ({_reason(error)}). Replace it.") from error
+        return read_bytes(path, MAX_FILE, "an image")
+    except InputError as error:
+        raise type(error)(str(error).replace(str(path), name, 1)) from None
 
 
-def _channels_last(image: Image.Image) -> npt.NDArray[np.uint8]:
-    pixels = np.asarray(image)
-    return pixels.reshape(*pixels.shape[:2], -1)
+@cache
+def _formats() -> tuple[str, ...]:
+    """Those of `PILLOW_FORMATS` that the installed Pillow knows."""
+    Image.init()
+    return tuple(kind for kind in PILLOW_FORMATS if kind in Image.OPEN)
 
 
-def grey_or_rgb(image: Image.Image, name: str) -> Image.Image:
-    """The image in mode L or RGB; transparency is dropped, a palette resolved, to grey when all its colours are."""
-    if image.mode.startswith("I") or image.mode == "F":
-        raise InputError(
-            f"{name} has one channel of more than 8 bits (mode {image.mode}); expected 8. "
-            "Convert it, choosing which range becomes 0 to 255."
-        )
-    if image.mode == "P":
-        colours = np.array(image.getpalette("RGB") or [0, 0, 0]).reshape(-1, 3)
-        return image.convert("L" if (colours == colours[:, :1]).all() else "RGB")
-    return image.convert("L" if image.mode in ("1", "L", "LA", "La") else "RGB")
+def _pixels(
+    opened: Image.Image, data: bytes, name: str, span: Range | None, depths: list[Depth] | None
+) -> npt.NDArray[np.uint8]:
+    """The pixels of an opened image, from its bytes where Pillow would keep 8 of 16 bits."""
+    wide = opencv.decode_16_bits(data) if data and _is_deep_colour(opened) else None
+    if wide is None:
+        return pixels_of(opened, name, span, depths)
+    if depths is not None:
+        depths.append(Depth(float(wide.min()), float(wide.max())))
+    pixels = to_8_bits(wide, span)
+    # OpenCV turns TIFF files itself, and no others here
+    return pixels if opened.format == "TIFF" else turned(pixels, orientation_of(opened))
+
+
+def _is_deep_colour(opened: Image.Image) -> bool:
+    """Whether an image has 16 bits per channel and several channels: Pillow keeps the upper 8, without rounding."""
+    layout = str([tile[3] for tile in getattr(opened, "tile", ())])  # such as RGB;16B
+    return opened.mode in ("RGB", "RGBA", "LA") and ";16" in layout
+
+
+def _bytes_behind(image: Image.Image) -> bytes:
+    """The file of an opened image; nothing where it is closed."""
+    file = getattr(image, "fp", None)
+    if file is None or not file.seekable():
+        return b""
+    at = file.tell()
+    try:
+        file.seek(0)
+        data: bytes = file.read(MAX_FILE)
+    finally:
+        file.seek(at)
+    return data
 
 
 def _mismatch(first: str, shape: tuple[int, ...], second: str, other: tuple[int, ...]) -> InputError:
     if shape[2] != other[2]:
         kinds = {1: "grey", 3: "RGB"}
-        return InputError(
+        return ManyColoursError(
             f"{first} is {kinds[shape[2]]}, {second} is {kinds[other[2]]}; expected one kind. Convert them to one kind."
         )
     return ManySizesError(
         f"{first} has {shape[1]} x {shape[0]} pixels, {second} has {other[1]} x {other[0]}; expected one size. "
         "Resize them to one size."
     )
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        return "no known image format"
-    return " ".join(str(error).split())[:120] or type(error).__name__
 
 
 def numbered(files: Iterable[tuple[str, Path]]) -> Iterator[Encoded]:

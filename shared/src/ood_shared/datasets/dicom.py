@@ -9,7 +9,6 @@ tables and padding values are not looked at.
 Needs pydicom, from the extra `medical`.
 """
 
-import struct
 from collections.abc import MutableSequence
 from io import BytesIO
 from pathlib import Path
@@ -19,13 +18,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ood_shared.datasets.decode import MAX_PIXELS
-from ood_shared.errors import InputError, MissingFileError, not_installed
+from ood_shared.errors import InputError, not_installed
+from ood_shared.files import reading, regular
 
 MAGIC, MAGIC_AT = b"DICM", 128
 SUFFIX = ".dcm"
 GREYS = ("MONOCHROME1", "MONOCHROME2")
 COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_RCT", "YBR_ICT")
-_BROKEN = (OSError, EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError, struct.error)
+ADVICE = "Replace or remove it."
+MOST_PACKED = 1 << 31  # bytes of a file
 
 
 def has_magic(head: bytes) -> bool:
@@ -66,11 +67,9 @@ def read_frame(name: str, source: bytes | Path, number: int) -> npt.NDArray[np.u
         raise InputError(f"{name} is {stored.dtype} {stored.shape}; expected {expected}, colours of 8 bits.")
     if kind in COLOURS:
         return np.asarray(stored, np.uint8)
-    try:
+    with reading(name, "DICOM file with a whole header", ADVICE):
         values = _modality(header, number, stored)
         shares = _window(name, header, number, values)
-    except _BROKEN as error:
-        raise InputError(f"{name} has a damaged header ({_one_line(error)}). Replace or remove it.") from error
     pixels = np.floor(np.clip(shares, 0, 1) * 255 + 0.5).astype(np.uint8)[:, :, None]
     return np.asarray(255 - pixels, np.uint8) if kind == "MONOCHROME1" else pixels
 
@@ -114,11 +113,9 @@ def _value(header: Any, number: int, group: str, keyword: str) -> Any:
 
 
 def _frames(name: str, header: Any) -> int:
-    try:
+    with reading(name, "DICOM file with a whole header", ADVICE):
         rows, columns = int(header.get("Rows") or 0), int(header.get("Columns") or 0)
         frames = int(header.get("NumberOfFrames") or 1)
-    except _BROKEN as error:
-        raise InputError(f"{name} has a damaged header ({_one_line(error)}). Replace or remove it.") from error
     if rows * columns == 0 or frames < 1:
         raise InputError(f"{name} is a DICOM file without an image. Remove it.")
     if rows * columns > MAX_PIXELS:
@@ -128,27 +125,24 @@ def _frames(name: str, header: Any) -> int:
 
 def _header(name: str, source: bytes | Path) -> Any:
     pydicom = _pydicom(name)
-    try:
+    if isinstance(source, Path):
+        regular(source, MOST_PACKED, "a DICOM file")
+    with reading(name, "DICOM file", ADVICE):
         return pydicom.dcmread(_opened(source), stop_before_pixels=True)
-    except FileNotFoundError:
-        raise MissingFileError(f"{name} is missing.") from None
-    except (*_BROKEN, pydicom.errors.InvalidDicomError) as error:
-        raise InputError(f"{name} is not a readable DICOM file ({_one_line(error)}). Replace or remove it.") from error
 
 
 def _stored(name: str, source: bytes | Path, header: Any, number: int | None) -> npt.NDArray[Any]:
     pydicom = _pydicom(name)
     syntax = header.file_meta.get("TransferSyntaxUID")
-    try:
-        return np.asarray(pydicom.pixels.pixel_array(_opened(source), index=number))
-    except (NotImplementedError, RuntimeError):
-        what = getattr(syntax, "name", "unknown")
-        raise InputError(
-            f"{name} is compressed as `{what}`, which pydicom cannot decode here: pip install pylibjpeg[all], or "
-            "write it uncompressed."
-        ) from None
-    except _BROKEN as error:
-        raise InputError(f"{name} is damaged ({_one_line(error)}). Replace or remove it.") from error
+    with reading(name, "DICOM file with whole pixels", ADVICE):
+        try:
+            return np.asarray(pydicom.pixels.pixel_array(_opened(source), index=number))
+        except (NotImplementedError, RuntimeError):
+            what = getattr(syntax, "name", "unknown")
+            raise InputError(
+                f"{name} is compressed as `{what}`, which pydicom cannot decode here: pip install pylibjpeg[all], or "
+                "write it uncompressed."
+            ) from None
 
 
 def _opened(source: bytes | Path) -> Any:
@@ -162,7 +156,3 @@ def _pydicom(name: str) -> Any:
     except ImportError:
         raise not_installed(f"{name}, a DICOM file,", "pydicom", "medical") from None
     return pydicom
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__

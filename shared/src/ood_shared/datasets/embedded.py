@@ -17,11 +17,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ood_shared.datasets.imageset import SPLITS, ImageSet, missing_split
 from ood_shared.datasets.letters import load_letters
 from ood_shared.errors import InputError, MissingFileError, not_installed
+from ood_shared.files import reading
 
 EMBEDDED_OOD = ("textures", "faces", "photos", "letters")
 EMBEDDED = ("digits", *EMBEDDED_OOD)
@@ -156,11 +157,8 @@ def package_file(package: str, file: str) -> Path:
 def read_picture(package: str, file: str, mode: str) -> npt.NDArray[np.uint8]:
     """A picture inside an installed package, (height, width, 1) for mode `L` or (height, width, 3) for `RGB`."""
     path = package_file(package, file)
-    try:
-        with Image.open(path) as picture:
-            pixels = np.asarray(picture.convert(mode))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise InputError(f"{path} cannot be read ({error}). Install the package anew.") from error
+    with reading(path, "picture", "Install the package anew."), Image.open(path) as picture:
+        pixels = np.asarray(picture.convert(mode))
     return pixels.reshape(*pixels.shape[:2], -1)
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ood_shared.errors import InputError, MissingFileError
+from ood_shared.files import path_of
 
 PATIENCE_SECONDS = 30.0  # without an answer from the network
 
@@ -21,9 +22,9 @@ PATIENCE_SECONDS = 30.0  # without an answer from the network
 def data_root(root: str | Path | None = None) -> Path:
     """The folder of downloaded datasets: `root`, else `OOD_DATA_DIR`, else `ood-papers` in the user's cache folder."""
     if root is not None:
-        return Path(root).expanduser()
+        return path_of(root)
     if os.environ.get("OOD_DATA_DIR"):
-        return Path(os.environ["OOD_DATA_DIR"]).expanduser()
+        return path_of(os.environ["OOD_DATA_DIR"])
     try:
         import pooch
     except ModuleNotFoundError:

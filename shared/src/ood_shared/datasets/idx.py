@@ -4,19 +4,18 @@ A file is two zero bytes, a byte for the number type, a byte for the number of d
 big-endian uint32, then the numbers. It may be gzip-packed.
 """
 
-import gzip
-import io
 import math
 import re
 import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ood_shared.datasets.bounded import LARGE, Unpacked, check_inflation, check_memory, open_unpacked
 from ood_shared.errors import InputError, MissingFileError
+from ood_shared.files import reading
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MAX_BYTES = 1 << 34  # a header that asks for more is damaged, or not meant well
@@ -32,15 +31,8 @@ def read_idx(path: Path) -> npt.NDArray[Any]:
         MissingFileError: no such file.
         InputError: not an IDX file, damaged, or shorter or longer than its header says.
     """
-    try:
-        with path.open("rb") as raw:
-            packed = raw.read(2) == b"\x1f\x8b"
-        with gzip.open(path) if packed else path.open("rb") as file:
-            return _read(file, path)
-    except FileNotFoundError:
-        raise MissingFileError(f"{path} is missing; expected an IDX file.") from None
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(f"{path} is truncated or damaged ({error}). Delete it and fetch it again.") from error
+    with reading(path, "IDX file", "Delete it and fetch it again."), open_unpacked(path) as file:
+        return _read(file, path)
 
 
 def read_pair(images: Path, labels: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
@@ -61,6 +53,19 @@ def read_pair(images: Path, labels: Path) -> tuple[npt.NDArray[np.uint8], npt.ND
         )
     column = classes if classes.ndim == 1 else classes[:, 0]
     return pixels[..., None], column.astype(np.int64)
+
+
+def read_numbers(labels: Path) -> npt.NDArray[Any]:
+    """The labels (n,) in an IDX file, of labels with columns (QMNIST) the first.
+
+    Raises:
+        MissingFileError: the file is not there.
+        InputError: it is damaged, or holds something else.
+    """
+    found = read_idx(labels)
+    if found.ndim not in (1, 2) or found.dtype.kind not in "iu":
+        raise InputError(f"{labels} holds {found.dtype} {found.shape}; expected whole numbers, one for each image.")
+    return found if found.ndim == 1 else found[:, 0]
 
 
 def present(path: Path) -> Path | None:
@@ -117,7 +122,7 @@ def _labels_of(images: Path) -> Path:
     return labels
 
 
-def _read(file: io.BufferedIOBase, path: Path) -> npt.NDArray[Any]:
+def _read(file: Unpacked, path: Path) -> npt.NDArray[Any]:
     head = file.read(4)
     if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in TYPES or not 1 <= head[3] <= 4:
         raise InputError(
@@ -129,9 +134,19 @@ def _read(file: io.BufferedIOBase, path: Path) -> npt.NDArray[Any]:
     shape = struct.unpack(f">{head[3]}I", sizes)
     kind = np.dtype(TYPES[head[2]])
     expected = math.prod(shape) * kind.itemsize
+    if not expected:
+        raise InputError(f"{path} holds {' x '.join(map(str, shape))} numbers, which is none.")
     if expected > MAX_BYTES:
         raise InputError(f"{path} claims {shape} numbers, {expected} bytes; its header is damaged.")
-    data = file.read(expected)
+    held = path.stat().st_size
+    if expected > max(held, LARGE) and not file.packed:
+        raise InputError(
+            f"{path} should hold {expected} bytes for {' x '.join(map(str, shape))}, and has {held}. "
+            "Delete it and fetch it again."
+        )
+    check_inflation(path, expected, held)
+    check_memory(path, 2 * expected)
+    data = file.rest(expected)
     if len(data) < expected or file.read(1):
         length = f"{len(data)}" if len(data) < expected else "more than that"
         raise InputError(

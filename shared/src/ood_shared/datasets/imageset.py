@@ -4,7 +4,7 @@ Images are uint8 in channels-last order, as they come from files; labels are int
 loads data in this package ends in an `ImageSet`, so that a detector does not care where its images came from.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from jaxtyping import Int64, UInt8
 
-from ood_shared.errors import InputError, MissingSplitError, unknown
+from ood_shared.errors import InputError, MissingSplitError, one_line, unknown
 
 SPLITS = ("train", "val", "test")
 
@@ -28,6 +28,7 @@ class ImageSet:
         licence: one line: the source and its licence.
         name: short name for tables and file names.
         names: of the images, such as their paths below the set's folder; None where they have none.
+        notes: what a user should know of how they were read, a line each; commands print them, reports show them.
 
     Raises:
         InputError: if shapes, dtypes or labels do not fit together.
@@ -39,6 +40,7 @@ class ImageSet:
     licence: str
     name: str
     names: tuple[str, ...] | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         shape = self.images.shape
@@ -112,6 +114,17 @@ def hold_out(train: ImageSet, test: ImageSet, novel: Sequence[str | int]) -> tup
         if not len(part):
             raise InputError(f"`{train.name}` has no {what} images when {_listed(parts[2].classes)} are held out.")
     return parts[0], parts[1], replace(parts[2], name=f"{test.name}-novel")
+
+
+def notes_of(*sets: ImageSet) -> tuple[str, ...]:
+    """The notes of some sets, each once, with the name of its set."""
+    return tuple(dict.fromkeys(f"{images.name}: {note}" for images in sets for note in images.notes))
+
+
+def say(notes: Iterable[str]) -> None:
+    """Print notes, each once, a line each."""
+    for note in dict.fromkeys(notes):
+        print(f"note: {one_line(note)}", flush=True)
 
 
 def missing_split(where: str, split: str, present: Sequence[str], hint: str = "") -> MissingSplitError:

@@ -10,7 +10,8 @@ Needs nibabel, from the extra `medical`.
 
 import gzip
 import math
-import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
@@ -19,12 +20,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ood_shared.errors import InputError, MissingFileError, not_installed
+from ood_shared.errors import InputError, not_installed
+from ood_shared.files import reading, regular
 
 SUFFIXES = (".nii", ".nii.gz")
+GZIP = b"\x1f\x8b"  # told by the first bytes: names of packed and unpacked files are mixed up
 LOW, HIGH = 0.005, 0.995  # quantiles that become 0 and 255
 MOST_VOXELS = 1 << 28  # of a volume: 512 x 512 x 1024, 2 GiB while its quantiles are taken
-_BROKEN = (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error, gzip.BadGzipFile)
+MOST_OFFSET = 1 << 24  # bytes of header before the voxels
+ADVICE = "Replace or remove it."
 
 
 class Volume:
@@ -66,10 +70,8 @@ class Volume:
         """All slices, (n, height, width)."""
         image = self._image()
         shape = self._shape(image)
-        try:
+        with reading(self.name, "NIfTI volume", ADVICE), np.errstate(all="ignore"):  # infinities are refused below
             values = image.get_fdata(dtype=np.float32, caching="unchanged").reshape(shape)
-        except _BROKEN as error:
-            raise self._damaged(error) from error
         if not np.isfinite(values).all():
             raise InputError(f"{self.name} has voxels that are not finite. Give them a value.")
         low, high = (float(value) for value in np.quantile(values, (LOW, HIGH)))
@@ -99,21 +101,25 @@ class Volume:
             import nibabel
         except ImportError:
             raise not_installed(f"{self.name}, a NIfTI volume,", "nibabel", "medical") from None
-        try:
+        with reading(self.name, "NIfTI volume", ADVICE), _quiet(nibabel):
             if isinstance(self._source, bytes):
                 raw = BytesIO(self._source)
-                opened: Any = gzip.GzipFile(fileobj=raw) if self.name.lower().endswith(".gz") else raw
-                return nibabel.Nifti1Image.from_stream(opened)
-            with nibabel.imageglobals.LoggingOutputSuppressor():
-                image = nibabel.load(self._source)
-        except FileNotFoundError:
-            raise MissingFileError(f"{self.name} is missing.") from None
-        except (*_BROKEN, nibabel.filebasedimages.ImageFileError) as error:
-            raise self._damaged(error) from error
-        if not isinstance(image, nibabel.Nifti1Image):
-            raise InputError(f"{self.name} is {type(image).__name__}; expected a NIfTI volume.")
+                packed = self._source.startswith(GZIP)
+                opened: Any = gzip.GzipFile(fileobj=raw) if packed else raw
+            else:
+                regular(self._source, what="a NIfTI volume")
+                with self._source.open("rb") as file:
+                    packed = file.read(2) == GZIP
+                opened = (gzip.open if packed else open)(self._source, "rb")  # read by slice
+            image = nibabel.Nifti1Image.from_stream(opened)
+            offset = int(image.header["vox_offset"])
+            if not 0 <= offset <= MOST_OFFSET:
+                raise InputError(f"{self.name} says that its voxels begin at byte {offset}. {ADVICE}")
         return image
 
-    def _damaged(self, error: BaseException) -> InputError:
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        return InputError(f"{self.name} is not a readable NIfTI volume ({reason}). Replace or remove it.")
+
+@contextmanager
+def _quiet(nibabel: Any) -> Iterator[None]:
+    """Without nibabel's remarks about headers that it mends, and NumPy's about their numbers."""
+    with nibabel.imageglobals.LoggingOutputSuppressor(), np.errstate(all="ignore"):
+        yield

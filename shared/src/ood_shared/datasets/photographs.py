@@ -13,6 +13,7 @@ from ood_shared.datasets.decode import Encoded, decode_all, numbered
 from ood_shared.datasets.fetch import download_into
 from ood_shared.datasets.imageset import ImageSet, missing_split
 from ood_shared.errors import InputError, ManySizesError, MissingFileError
+from ood_shared.files import read_text
 
 PHOTOGRAPHS = ("dtd", "places365", "lsun")
 LSUN_CLASSES = (
@@ -140,7 +141,7 @@ def _found(root: Path, below: tuple[str, ...], file: str) -> Path | None:
 
 def _words(path: Path, count: int) -> list[list[str]]:
     """The words of each line of a list that must have `count` of them."""
-    lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = [line.split() for line in read_text(path, "a list").splitlines() if line.strip()]
     wrong = next((number for number, words in enumerate(lines, start=1) if len(words) != count), None)
     if wrong is not None or not lines:
         raise InputError(f"{path}, line {wrong or 1}: expected {count} words. Delete it and fetch it again.")

@@ -1,6 +1,8 @@
 """One word for every set of images: `load("digits")`, `load("cifar10", "train")`, `load("./my_images")`."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ood_shared.datasets.catalogue import ARRAY_SETS, load_array_set
 from ood_shared.datasets.embedded import EMBEDDED, load_embedded
@@ -11,8 +13,10 @@ from ood_shared.datasets.mnist_family import FAMILY, load_member
 from ood_shared.datasets.noise import NOISE, load_noise
 from ood_shared.datasets.own import KINDS, load_path, looks_like_path
 from ood_shared.datasets.photographs import PHOTOGRAPHS, load_photographs
+from ood_shared.datasets.pixels import Range
 from ood_shared.datasets.resizing import fit
-from ood_shared.errors import InputError, ManySizesError, unknown
+from ood_shared.errors import InputError, ManyColoursError, ManySizesError, unknown
+from ood_shared.files import path_of
 
 ALIASES = {"fashionmnist": "fmnist", "fashion-mnist": "fmnist", "cifar-10": "cifar10", "cifar-100": "cifar100"}
 
@@ -35,6 +39,7 @@ def load(
     *,
     size: int | None = None,
     channels: int | None = None,
+    span: Range | None = None,
 ) -> ImageSet:
     """A split of a set of images, by its name or by the path of own data.
 
@@ -50,6 +55,7 @@ def load(
         size: side of square images to make, by the centre square and antialiased resizing. None keeps the images as
             they are. Sets whose images differ in size (dtd, places365, lsun, own data of that kind) need it.
         channels: 1 or 3 to convert to grey or RGB; None keeps what is there. Own data that mixes both needs it.
+        span: which values of own images of more than 8 bits become 0 and 255; None: 0 and 65535 of 16 bits.
 
     Returns:
         uint8 images, int64 labels, class names and the licence of the source.
@@ -76,15 +82,26 @@ def load(
     if medical := parse_name(name):
         return fit(load_medical(*medical, split, data_root(root)), size, channels)
     if looks_like_path(name_or_path):
-        start = Path(root).expanduser() if root is not None else None
-        return load_path(Path(name_or_path).expanduser(), split, start, size, channels)
+        start = path_of(root) if root is not None else None
+        return load_path(path_of(name_or_path), split, start, size, channels, span)
     raise InputError(f"{unknown('Dataset', name_or_path, known_names())} The path of own data would also do: {KINDS}.")
 
 
-def load_any_size(name_or_path: str, split: str, root: str | Path | None, side: int) -> ImageSet:
-    """As `load`; images that differ in size come as their centre squares, reduced or enlarged to `side`, and a line."""
-    try:
-        return load(name_or_path, split, root)
-    except ManySizesError:
-        print(f"{name_or_path}, {split}: images of different sizes; their centre squares are taken at {side} x {side}.")
-        return load(name_or_path, split, root, size=side)
+def load_any_size(
+    name_or_path: str, split: str, root: str | Path | None, side: int, span: Range | None = None
+) -> ImageSet:
+    """As `load`; what differs in size comes as centre squares at `side`, grey and RGB together as RGB, and says so."""
+    asked: dict[str, Any] = {"span": span}
+    notes: tuple[str, ...] = ()
+    for _ in range(2):
+        try:
+            found = load(name_or_path, split, root, **asked)
+            return replace(found, notes=(*notes, *found.notes))
+        except ManySizesError:
+            notes += (f"images of different sizes: their centre squares are taken at {side} x {side}",)
+            asked["size"] = side
+        except ManyColoursError:
+            notes += ("some images are grey, others RGB: all are taken as RGB",)
+            asked["channels"] = 3
+    found = load(name_or_path, split, root, **asked)
+    return replace(found, notes=(*notes, *found.notes))

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from ood_shared.datasets import dicom, nifti
 from ood_shared.datasets.decode import Encoded, is_image
+from ood_shared.files import regular
 
 HEAD = dicom.MAGIC_AT + len(dicom.MAGIC)  # bytes that tell DICOM
 SLICED = (dicom.SUFFIX, *nifti.SUFFIXES)
@@ -23,15 +24,30 @@ def is_sliced(name: str) -> bool:
     return name.lower().endswith(SLICED)
 
 
-def holds_images(path: Path) -> bool:
-    """Whether a file is read as one or more images: by its ending, and where that says nothing by its first bytes."""
+def holds_images(path: Path, is_file: bool | None = None) -> bool:
+    """Whether a file is read as one or more images: by its ending, and where that says nothing by its first bytes.
+
+    Args:
+        path: of the file.
+        is_file: whether it is a regular file, where that is known.
+
+    Raises:
+        MissingFileError: by its name an image, and a link to nothing.
+        InputError: by its name an image, and a pipe, a device or the like.
+    """
+    is_file = path.is_file() if is_file is None else is_file
     if is_image(path.name) or is_sliced(path.name):
-        return True
+        return is_file or bool(regular(path, what="an image"))
     try:
-        with path.open("rb") as file:
-            return path.name.upper() != "DICOMDIR" and dicom.has_magic(file.read(HEAD))
+        return is_file and path.name.upper() != "DICOMDIR" and dicom.has_magic(_head(path))
     except OSError:
         return False
+
+
+def is_headed(name: str, head: bytes) -> bool:
+    """Whether a file of this name that starts so is read as one or more images; see `holds_images`."""
+    known = is_image(name) or is_sliced(name)
+    return known or (name.rpartition("/")[2].upper() != "DICOMDIR" and dicom.has_magic(head))
 
 
 def images_in(name: str, source: bytes | Path) -> Iterator[Encoded]:
@@ -64,6 +80,8 @@ def _head(source: bytes | Path) -> bytes:
     if isinstance(source, bytes):
         return source[:HEAD]
     try:
+        if not source.is_file():
+            return b""
         with source.open("rb") as file:
             return file.read(HEAD)
     except OSError:  # whoever decodes it says so

@@ -11,13 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from ood_shared.datasets import dicom
-from ood_shared.datasets.archives import BROKEN, check_size, safe_name, unsafe
+from ood_shared.datasets.archives import ADVICE, check_end, check_size, members_of, safe_name, unsafe
+from ood_shared.datasets.bounded import Unpacked, open_unpacked
 from ood_shared.datasets.decode import Encoded, is_image
-from ood_shared.datasets.slices import HEAD, images_in, is_sliced
+from ood_shared.datasets.formats import is_unread
+from ood_shared.datasets.slices import HEAD, images_in, is_headed, is_sliced
 from ood_shared.datasets.tree import visible
 from ood_shared.errors import InputError
-from ood_shared.streaming.reading import refused
+from ood_shared.files import reading, regular
+from ood_shared.streaming.reading import refused, unread
 
 
 def archive_images(path: Path) -> Iterator[Encoded]:
@@ -26,32 +28,25 @@ def archive_images(path: Path) -> Iterator[Encoded]:
     Raises:
         InputError: the archive is truncated, damaged or none; after the images in front of the damage.
     """
-    try:
+    regular(path, what="an archive with images")
+    with reading(path, "archive of its kind", ADVICE):
         yield from _zip_images(path) if path.name.lower().endswith(".zip") else _tar_images(path)
-    except BROKEN as error:
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise InputError(
-            f"{path} is truncated, damaged or no archive of its kind ({reason}). Fetch it again."
-        ) from error
 
 
 def _tar_images(path: Path) -> Iterator[Encoded]:
-    with tarfile.open(path, "r|*") as archive:
-        while (member := archive.next()) is not None:
-            archive.members = []  # type: ignore[attr-defined]  # tarfile would keep them all
+    with open_unpacked(path) as unpacked, tarfile.TarFile(path, "r", fileobj=unpacked) as archive:
+        for member in members_of(archive, path, unpacked.packed):
             if member.isdir():
                 continue
             try:
                 if not member.isreg():
                     raise unsafe(path.name, member.name, "is a link or a device")
                 name = safe_name(path.name, member.name)
-                file = archive.extractfile(member) if visible(name) else None
-                if file is not None:
-                    yield from _images_of(path, name, member.size, file)
+                if visible(name):
+                    yield from _images_of(path, name, member.size, unpacked, member.issparse())
             except InputError as error:
                 yield refused(f"{path}/{member.name}", error)
-        if archive.fileobj is None or archive.fileobj.tell() <= archive.offset:  # no closing block was read
-            raise InputError(f"{path} is truncated: its closing block is missing. Fetch it again.")
+        check_end(str(path), unpacked)
 
 
 def _zip_images(path: Path) -> Iterator[Encoded]:
@@ -74,12 +69,16 @@ def _zip_images(path: Path) -> Iterator[Encoded]:
                 yield refused(f"{path}/{member.filename}", error)
 
 
-def _images_of(path: Path, name: str, size: int, file: IO[bytes]) -> Iterator[Encoded]:
+def _images_of(path: Path, name: str, size: int, file: IO[bytes] | Unpacked, sparse: bool = False) -> Iterator[Encoded]:
     """The images of one member; none when it is of another kind."""
+    if is_unread(name):
+        yield unread(f"{path}/{name}")
+        return
     head = b""
     if not is_image(name) and not is_sliced(name):
-        head = file.read(HEAD)
-        if not dicom.has_magic(head):
+        head = b"" if sparse else file.read(min(size, HEAD))
+        if not is_headed(name, head):
             return
-    check_size(path.name, name, size)
-    yield from images_in(f"{path}/{name}", head + file.read())
+    check_size(path.name, name, size, sparse)
+    rest = size - len(head)
+    yield from images_in(f"{path}/{name}", head + (file.member(rest) if isinstance(file, Unpacked) else file.read()))

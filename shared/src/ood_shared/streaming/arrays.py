@@ -10,8 +10,9 @@ from numpy.lib import format as npy
 
 from ood_shared.datasets.decode import Encoded
 from ood_shared.datasets.idx import read_idx
-from ood_shared.datasets.npz import UNREADABLE, Header, read_headers
+from ood_shared.datasets.npz import ADVICE, Header, read_headers
 from ood_shared.errors import InputError
+from ood_shared.files import reading
 
 IMAGES = "images"  # name of an array, or the end of it
 FORM = "uint8 (n, height, width) or (n, height, width, 1 or 3)"
@@ -68,18 +69,13 @@ def _rows(path: Path, name: str, header: Header) -> Iterator[Encoded]:
         raise InputError(f"{path}: `{name}` is {header.dtype} {header.shape}{order}; expected {FORM} in C order.")
     shape = (*header.shape[1:3], header.shape[3] if len(header.shape) == 4 else 1)
     size = math.prod(shape)
-    try:
-        with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
-            version = npy.read_magic(file)
-            (npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0)(file)
-            for number in range(header.shape[0]):
-                row = file.read(size)
-                if len(row) < size:
-                    raise EOFError(f"it ends at image {number}")
-                yield Encoded(number, f"{path}/{name}#{number}", np.frombuffer(row, np.uint8).reshape(shape))
-            file.read()  # the checksum is looked at behind the last byte
-    except InputError:
-        raise
-    except UNREADABLE as error:
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(f"{path}: `{name}` is damaged ({reason}). Write or fetch it again.") from error
+    where = f"{path}: `{name}`"
+    with reading(where, "array", ADVICE), zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
+        version = npy.read_magic(file)
+        (npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0)(file)
+        for number in range(header.shape[0]):
+            row = file.read(size)
+            if len(row) < size:
+                raise EOFError(f"it ends at image {number}")
+            yield Encoded(number, f"{path}/{name}#{number}", np.frombuffer(row, np.uint8).reshape(shape))
+        file.read()  # the checksum is looked at behind the last byte

@@ -5,12 +5,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Generic, TypeVar
 
 import numpy as np
 from jaxtyping import UInt8
 
 from ood_shared.datasets.decode import Encoded, decode
+from ood_shared.datasets.pixels import Range
 from ood_shared.errors import InputError
 
 T = TypeVar("T")
@@ -35,7 +37,10 @@ class Item(Generic[T]):
 
 
 def read_items(
-    pending: Iterable[Encoded], convert: Callable[[UInt8[np.ndarray, "h w c"]], T], ahead: int = AHEAD
+    pending: Iterable[Encoded],
+    convert: Callable[[UInt8[np.ndarray, "h w c"]], T],
+    ahead: int = AHEAD,
+    span: Range | None = None,
 ) -> Iterator[Item[T]]:
     """The images in order; those that cannot be read come with their problem.
 
@@ -45,13 +50,14 @@ def read_items(
         pending: images to decode; taken as they are needed, in the caller's thread.
         convert: is called in the threads with uint8 (height, width, 1 or 3), such as to bring it to a network's size.
         ahead: chunks of 16 that are read ahead.
+        span: of values of more than 8 bits (`datasets.pixels`); None: 0 to 65535 of 16 bits.
     """
     waiting: deque[tuple[Future[list[Item[T]]], int]] = deque()
     held = 0
     pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
     try:
         for chunk, size in _chunks(pending):
-            waiting.append((pool.submit(_read, chunk, convert), size))
+            waiting.append((pool.submit(_read, chunk, convert, span), size))
             held += size
             while len(waiting) > ahead or (held > MOST_BYTES and waiting):
                 future, size = waiting.popleft()
@@ -72,6 +78,12 @@ def refused(name: str, error: BaseException) -> Encoded:
     return Encoded(0, name, fail)
 
 
+def unread(name: str) -> Encoded:
+    """An image of a kind that is not read."""
+    kind = PurePath(name).suffix.lower()
+    return refused(name, InputError(f"{name} is not read: nothing here reads {kind} files. Convert it to PNG."))
+
+
 def guarded(name: str, images: Iterator[Encoded]) -> Iterator[Encoded]:
     """The images, and where their source breaks one that is refused, under its name."""
     try:
@@ -80,12 +92,14 @@ def guarded(name: str, images: Iterator[Encoded]) -> Iterator[Encoded]:
         yield refused(name, error)
 
 
-def _read(chunk: list[Encoded], convert: Callable[[UInt8[np.ndarray, "h w c"]], T]) -> list[Item[T]]:
+def _read(
+    chunk: list[Encoded], convert: Callable[[UInt8[np.ndarray, "h w c"]], T], span: Range | None
+) -> list[Item[T]]:
     items: list[Item[T]] = []
     while chunk:
         item = chunk.pop(0)  # what was encoded is let go when it is decoded
         try:
-            items.append(Item(item.name, convert(decode(item))))
+            items.append(Item(item.name, convert(decode(item, span=span))))
         except InputError as error:
             items.append(Item(item.name, None, str(error)))
     return items

@@ -25,13 +25,15 @@ from pathlib import Path
 from ood_shared.datasets import SPLITS, is_known, load
 from ood_shared.datasets.archives import is_archive
 from ood_shared.datasets.decode import Encoded, is_image
+from ood_shared.datasets.formats import is_unread
 from ood_shared.datasets.idx import is_images_file
-from ood_shared.datasets.own import parse_line
+from ood_shared.datasets.lists import parse_line
 from ood_shared.datasets.slices import holds_images, images_in
-from ood_shared.errors import InputError, MissingFileError, unknown
+from ood_shared.errors import MissingFileError, unknown
+from ood_shared.files import path_of, read_text
 from ood_shared.streaming.archives import archive_images
 from ood_shared.streaming.arrays import idx_images, npz_images
-from ood_shared.streaming.reading import guarded, refused
+from ood_shared.streaming.reading import guarded, refused, unread
 from ood_shared.streaming.walk import files_below
 
 KINDS = "an image, a folder, a tar or zip, an .npz, a DICOM or NIfTI file, a list .txt, a known name, or - for a list"
@@ -62,7 +64,7 @@ def _source(word: str, data_dir: str | Path | None) -> partial[Iterator[Encoded]
         if split not in SPLITS:
             raise unknown("Split", split, SPLITS)
         return partial(_known, name, split, data_dir)
-    path = str(Path(word).expanduser()) if word.startswith("~") else word
+    path = str(path_of(word)) if word.startswith("~") or "\0" in word or not word else word
     if not Path(path).exists():
         raise MissingFileError(f"{word} is missing; expected {KINDS}.")
     return partial(_of_path, path)
@@ -78,6 +80,8 @@ def _of_path(path: str) -> Iterator[Encoded]:
             yield refused(file, error)
         elif is_image(file):
             yield Encoded(0, file, Path(file))
+        elif is_unread(file):
+            yield unread(file)
         elif is_images_file(Path(file).name):
             yield from guarded(file, idx_images(Path(file)))
         elif holds_images(Path(file)):
@@ -97,16 +101,10 @@ def _of_file(path: str) -> Iterator[Encoded]:
 
 def _listed(path: Path) -> Iterator[Encoded]:
     """The files of an image list, `relative/path label` on each line."""
-    try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
-                found = parse_line(line, f"{path}, line {number}", path.parent)
-                if found is not None:
-                    yield from _of_path(str(path.parent / found[0]))
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not a text file in UTF-8 ({error.reason}).") from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}).") from error
+    for number, line in enumerate(read_text(path, "an image list").split("\n"), start=1):
+        found = parse_line(line, f"{path}, line {number}", path.parent)
+        if found is not None:
+            yield from _of_path(str(path.parent / found[0]))
 
 
 def _listed_on_stdin() -> Iterator[Encoded]:
