@@ -129,9 +129,9 @@ CARDS = {
     "another format": (lambda card: {**card, "format": 9}, "format 9; this version reads format 2. Install"),
     "no format": (lambda card: {"kind": "linear"}, "format None"),
     "a list": (lambda card: "[]", "no card"),
-    "no JSON": (lambda card: "{", "is no JSON"),
-    "bytes": (lambda card: b"\xff\xfe\x00", "is no JSON"),
-    "nested without end": (lambda card: "[" * 100_000, "is no JSON"),
+    "no JSON": (lambda card: "{", "is not valid JSON"),
+    "bytes": (lambda card: b"\xff\xfe\x00", "can't decode byte"),
+    "nested without end": (lambda card: "[" * 100_000, "is not valid JSON"),
     "an unknown kind": (lambda card: {**card, "kind": "x", "package": "y"}, "kind `x`, of the package `y`"),
     "a kind that is none": (lambda card: {**card, "kind": ["linear"]}, "is not installed"),
     "an unknown word": (lambda card: {**card, "settings": {"sign": "os.system"}}, "`sign` is 'os.system', expected"),
@@ -197,7 +197,7 @@ def test_a_file_that_was_cut_short_or_is_another_is_refused(kept, tmp_path):
     data = kept[1].read_bytes()
     for length in (0, 10, len(data) // 2, len(data) - 1):
         kept[1].write_bytes(data[:length])
-        refused(kept[1], "no detector's file, or damaged")
+        refused(kept[1], "damaged or no detector's file")
     middle = data.index(b"calibration.scores") + 300  # among the tensors
     kept[1].write_bytes(data[:middle] + b"\x00\xff" + data[middle + 2 :])
     refused(kept[1], "damaged")

@@ -211,5 +211,5 @@ def test_reading_without_scores_names_the_file(tmp_path, record, scores):
 def test_pickled_arrays_are_not_loaded(tmp_path, record, scores):
     schema.write_result(tmp_path, record, scores)
     np.savez(tmp_path / "scores.npz", **{**scores, "names": scores["names"].astype(object)})
-    with pytest.raises(InputError, match=r"scores\.npz cannot be read"):
+    with pytest.raises(InputError, match=r"scores\.npz is damaged or no file of scores"):
         schema.read_result(tmp_path)

@@ -6,8 +6,8 @@
     score, p_value, flagged, number = session.run(None, {"images": pixels})      # uint8 (n, h, w, c)
 
 Before a file takes its name, its graph scores images of several looks, and so does Python: another decision or class,
-or another score by more than 1e-4 (relatively, above 1), and there is no file. Scores that agree to 5e-5 count as
-equal in a graph, since sums round differently there.
+or another score by more than 1e-4 (relatively, above 1), and there is no file. Scores that agree to `Graph.tie` count
+as equal in a graph, since sums round differently there.
 """
 
 import argparse
@@ -87,7 +87,7 @@ def export(
         raise not_installed("ONNX", lacking, "onnx")
     shape = (height, width, channels)
     with _quiet(), torch.no_grad():
-        program = _traced(Decision(calibrated, graph.network), (3, *shape))
+        program = _traced(Decision(calibrated, graph), (3, *shape))
         with atomic_path(Path(path)) as temporary:
             run = _FORMS[form](program, temporary, card_of(calibrated, shape))
             return Exported(shape, _compared(calibrated, run, looks(*shape)))

@@ -19,9 +19,7 @@ from ood_shared.errors import InputError
 from ood_shared.thresholds import fit_threshold
 
 INPUT, OUTPUTS = "images", ("score", "p_value", "flagged", "class")
-TIE = (
-    5e-5  # scores of one image differ by less between Python and a graph: a calibration image ties with itself in both
-)
+TIE = 2e-6  # of scores, absolutely up to 1 and relatively above
 
 
 @dataclass(frozen=True)
@@ -33,11 +31,14 @@ class Graph:
             What its `forward` reads besides its weights becomes constant.
         size: height and width of the images that it was made for, pixels: where nobody asks for another one.
         channels: of the prepared images, 1 or 3.
+        tie: scores of one image differ by less between Python and the graph, so that a calibration image ties with
+            itself in both.
     """
 
     network: nn.Module
     size: tuple[int, int]
     channels: int
+    tie: float = TIE
 
 
 @runtime_checkable
@@ -96,16 +97,16 @@ class Decision(nn.Module):
 
     Args:
         calibrated: on the CPU.
-        network: of its `Graph`.
+        graph: of its detector.
     """
 
     scores: Tensor
     taken_for: Tensor
     limits: Tensor
 
-    def __init__(self, calibrated: Calibrated, network: nn.Module) -> None:
+    def __init__(self, calibrated: Calibrated, graph: Graph) -> None:
         super().__init__()
-        self.calibrated, self.network = calibrated, network
+        self.calibrated, self.network, self.tie = calibrated, graph.network, graph.tie
         limits = [limit.value for limit in calibrated.limits]
         if calibrated.by_class:  # an image of no class is compared with all
             limits.append(fit_threshold(calibrated.scores, calibrated.alarm_rate).value)
@@ -121,7 +122,7 @@ class Decision(nn.Module):
         if classes is None:
             classes = torch.zeros_like(scores, dtype=torch.int64) - 1
         classes = torch.where(classes < n_classes, classes, -1)
-        low = scores - TIE * scores.abs().clamp_min(1)
+        low = scores - self.tie * scores.abs().clamp_min(1)
         at_least = self.scores >= low[:, None]  # (n, calibration images)
         if not self.calibrated.by_class:
             p = (1 + at_least.sum(dim=1)).double() / (len(self.scores) + 1)

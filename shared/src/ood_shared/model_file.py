@@ -24,15 +24,15 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 
 from ood_shared import runs
 from ood_shared.calibrated import Calibrated, calibrate
 from ood_shared.checkpoints import kept_generators
+from ood_shared.contract import MODEL
 from ood_shared.detector_state import Savable, State
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError, MissingFileError
-from ood_shared.files import atomic_path
+from ood_shared.files import atomic_path, broken, parse_json, reading, regular
 from ood_shared.thresholds import Threshold
 
 FORMAT = 2
@@ -42,7 +42,6 @@ MOST_CARD, MOST_TENSORS = 1 << 22, 1 << 32  # bytes, so that a forged file canno
 DATE = (1980, 1, 1, 0, 0, 0)  # of the entries: the same detector gives the same bytes
 SCORES, TAKEN = "calibration.scores", "calibration.taken_for"
 OWN = "detector."  # prefix of the detector's tensors
-BROKEN = (KeyError, TypeError, IndexError, AttributeError, ValueError, RuntimeError, OverflowError, AssertionError)
 
 __all__ = ["Savable", "State", "load", "read_card", "save"]
 
@@ -90,25 +89,24 @@ def load(path: str | Path, device: str = "auto") -> Calibrated:
     parts = _parts(path)
     card = _card(path, parts[CARD])
     restore = _restorer(path, card)
-    try:
-        tensors = safetensors.torch.load(parts[TENSORS])
-        own = {name.removeprefix(OWN): value for name, value in tensors.items() if name.startswith(OWN)}
-        state = State(card["kind"], _names(card["classes"]), dict(card["settings"]), own)
-        detector = restore(state, on)
-        limits = tuple(Threshold(**limit) for limit in card["thresholds"])
-        scores, taken = tensors[SCORES], tensors[TAKEN]
-        if scores.dtype != torch.float64 or taken.dtype != torch.int64 or not scores.shape == taken.shape:
-            raise InputError(f"`{SCORES}` and `{TAKEN}` do not fit together.")
-        named = {"alarm_rate": limits[0].alarm_rate, "by_class": len(limits) > 1, "about": card["about"]}
-        found = calibrate(detector, scores.numpy(), taken.numpy(), **named)
-        if found.limits != limits:
-            raise InputError("the thresholds do not follow from the calibration scores.")
-    except (MissingFileError, torch.OutOfMemoryError):
-        raise
-    except (InputError, SafetensorError) as error:
-        raise InputError(f"{path} is damaged, or made by another version: {error} Make or fetch it again.") from None
-    except BROKEN as error:
-        raise InputError(f"{path} is damaged: {error!r}. Make or fetch it again.") from None
+    with reading(path, "detector of this version"):
+        try:
+            tensors = safetensors.torch.load(parts[TENSORS])
+            own = {name.removeprefix(OWN): value for name, value in tensors.items() if name.startswith(OWN)}
+            state = State(card["kind"], _names(card["classes"]), dict(card["settings"]), own)
+            detector = restore(state, on)
+            limits = tuple(Threshold(**limit) for limit in card["thresholds"])
+            scores, taken = tensors[SCORES], tensors[TAKEN]
+            if scores.dtype != torch.float64 or taken.dtype != torch.int64 or not scores.shape == taken.shape:
+                raise InputError(f"`{SCORES}` and `{TAKEN}` do not fit together.")
+            named = {"alarm_rate": limits[0].alarm_rate, "by_class": len(limits) > 1, "about": card["about"]}
+            found = calibrate(detector, scores.numpy(), taken.numpy(), **named)
+            if found.limits != limits:
+                raise InputError("the thresholds do not follow from the calibration scores.")
+        except MissingFileError:
+            raise
+        except InputError as error:  # of a part, which does not know the file
+            raise broken(path, "detector of this version", error) from error
     return found
 
 
@@ -123,10 +121,8 @@ def read_card(path: str | Path) -> dict[str, Any]:
 
 
 def _card(path: Path, data: bytes) -> dict[str, Any]:
-    try:
-        card = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is damaged: its {CARD} is no JSON ({error}). Make or fetch it again.") from None
+    with reading(path, "detector"):
+        card = parse_json(data.decode(), f"{path}, {CARD}", "Make or fetch it again.")
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         found = f"format {card.get('format')}" if isinstance(card, dict) else "no card"
         raise InputError(f"{path} has {found}; this version reads format {FORMAT}. Install the version that wrote it.")
@@ -159,17 +155,13 @@ def _names(classes: Any) -> tuple[str, ...]:
 
 
 def _parts(path: Path) -> dict[str, bytes]:
-    if not path.is_file():
-        raise MissingFileError(f"{path} is missing; expected a detector's file, such as model.ood.")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-            sizes = {entry.filename: entry.file_size for entry in entries}
-            if sorted(entry.filename for entry in entries) != [CARD, TENSORS]:
-                raise InputError(f"{path} is no detector: expected {CARD} and {TENSORS}, found {sorted(sizes)[:5]}.")
-            packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)  # could unpack to any size
-            if packed or sizes[CARD] > MOST_CARD or sizes[TENSORS] > MOST_TENSORS:
-                raise InputError(f"{path} is no detector: its parts are compressed or too large, {sizes} bytes.")
-            return {name: archive.read(name) for name in sizes}
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-        raise InputError(f"{path} is no detector's file, or damaged ({error}).") from None
+    regular(path, what=f"a detector's file, such as {MODEL}")
+    with reading(path, "detector's file"), zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        sizes = {entry.filename: entry.file_size for entry in entries}
+        if sorted(entry.filename for entry in entries) != [CARD, TENSORS]:
+            raise InputError(f"{path} is no detector: expected {CARD} and {TENSORS}, found {sorted(sizes)[:5]}.")
+        packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)  # could unpack to any size
+        if packed or sizes[CARD] > MOST_CARD or sizes[TENSORS] > MOST_TENSORS:
+            raise InputError(f"{path} is no detector: its parts are compressed or too large, {sizes} bytes.")
+        return {name: archive.read(name) for name in sizes}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TextIO
 
 from ood_shared.errors import InputError
+from ood_shared.files import csv_cell, plain_cell
 
 COLUMNS = ("file", "score", "p_value", "decision", "class", "driver", "nearest", "problem")
 ID, OOD, UNREAD = "ID", "OOD", "unreadable"
@@ -40,7 +41,8 @@ class Row:
     def cells(self) -> list[str]:
         """As `COLUMNS` has them."""
         numbers = ["" if value is None else f"{value:.9g}" for value in (self.score, self.p)]
-        return [self.file, *numbers, self.decision, self.class_name, self.driver, self.nearest, self.problem]
+        texts = map(csv_cell, (self.decision, self.class_name, self.driver, self.nearest, self.problem))
+        return [csv_cell(self.file), *numbers, *texts]
 
 
 def write_rows(file: TextIO, rows: Iterable[Sequence[str]]) -> None:
@@ -66,7 +68,7 @@ def whole_rows(target: Path) -> Iterator[tuple[Row, int]]:
                 raise _other(target, "a row without an end")
             if not record.endswith(b"\n") or record.count(b'"') % 2:  # a name may hold a line break, within quotes
                 continue
-            cells = next(csv.reader([record.decode("utf-8", "surrogateescape")], strict=True))
+            cells = _cells(target, record)
             end += len(record)
             record = b""
             if header and tuple(cells) != COLUMNS:
@@ -75,11 +77,18 @@ def whole_rows(target: Path) -> Iterator[tuple[Row, int]]:
             header = False
 
 
+def _cells(target: Path, record: bytes) -> list[str]:
+    try:
+        return next(csv.reader([record.decode("utf-8", "surrogateescape")], strict=True))
+    except csv.Error as error:
+        raise _other(target, f"a row that is no CSV ({error})") from None
+
+
 def _row(target: Path, cells: list[str], header: bool) -> Row:
     if header:
         return Row(cells[0])
     try:
-        name, score, p, decision, class_name, driver, nearest, problem = cells
+        name, score, p, decision, class_name, driver, nearest, problem = map(plain_cell, cells)
         numbers = [float(text) if text else None for text in (score, p)]
     except ValueError:
         raise _other(target, f"the row {','.join(cells)[:200]}") from None

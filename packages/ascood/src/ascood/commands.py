@@ -24,10 +24,9 @@ from ascood.data.splits import read_splits
 from ascood.data.suites import suite_of
 from ascood.data.user_folder import folder_block
 from ascood.evaluator import Evaluator
-from ascood.metrics import COLUMNS
 from ascood.overrides import DEFAULT_CONFIGS
 from ascood.settings import RunConfig, warn_of_unknown_keys
-from ascood.tables import as_text, cells
+from ascood.tables import as_csv, as_text, cells
 from ascood.train import evaluate_network, labels_of, split_names, test_batches, train
 
 
@@ -142,8 +141,8 @@ test_accuracy.__test__ = test_ood.__test__ = False  # type: ignore[attr-defined]
 
 def append_rows(path: Path, rows: list[list[str]]) -> None:
     """Rows of `dataset` and the five metrics, after those that are there."""
-    before = path.read_text(encoding="utf-8") if path.is_file() else ",".join(["dataset", *COLUMNS]) + "\n"
-    files.write_text(path, before + "".join(",".join(row) + "\n" for row in rows))
+    before = files.read_text(path, "a table of scores") if path.exists() else None
+    files.write_text(path, (before or "") + as_csv(rows, None if before else "dataset"))
 
 
 def _in_folder(

@@ -6,7 +6,6 @@ otherwise it is made anew. The published program reused stored scores without lo
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 from ood_shared import distributed, files
+from ood_shared.errors import InputError
+from ood_shared.files.arrays import read_arrays
 from ood_shared.runs import progress
 from torch import nn
 
@@ -58,9 +59,8 @@ def read_cache(path: Path, key: str) -> dict[str, np.ndarray] | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        arrays = read_arrays(path, "cache")
+    except InputError:
         return None
     if str(arrays.pop("fingerprint", "")) != key:
         return None

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from ood_shared.files import csv_cell
 from ood_shared.results.record import make_result, pack_scores, write_result
 
 from ascood.evaluator import Evaluator, Row
@@ -27,12 +28,13 @@ def cells(runs: Sequence[Sequence[Row]], spread: bool = True) -> list[list[str]]
     return rows
 
 
-def as_csv(rows: Sequence[Sequence[str]]) -> str:
-    """The table as csv; the first column has no name."""
+def as_csv(rows: Sequence[Sequence[str]], head: str | None = "") -> str:
+    """The table as csv; `head` names the first column, None leaves the names of all out."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["", *COLUMNS])
-    writer.writerows(rows)
+    if head is not None:
+        writer.writerow([head, *COLUMNS])
+    writer.writerows([csv_cell(cell) for cell in row] for row in rows)
     return buffer.getvalue()
 
 

@@ -38,7 +38,7 @@ def train_parser() -> Parser:
     model.add_argument("--width", type=positive_int, default=64, help="channels of the first stage of ResNet18 and "
                        "ResNet34; fewer make a small network (default: 64, the paper's)")  # fmt: skip
     model.add_argument("--batch_size", "-b", type=positive_int, default=None, help="ID images per step, all processes "
-                       "together, and as many outliers (default: 256; own data: less where there are fewer)")  # fmt: skip
+                       "together, and as many outliers (default: 256; own data: at most all images)")  # fmt: skip
     model.add_argument("--test_batch_size", "--tb", type=positive_int, default=1000, help="default: 1000")
     model.add_argument(
         "--epochs", "-e", "--e", type=positive_int, default=200, help="default: 200; the documents take 180"

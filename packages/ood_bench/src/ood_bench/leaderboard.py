@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from ood_shared.bootstrap import CELLS, draw_counts, over_trainings, percentile_interval
+from ood_shared.files import csv_cell
 from ood_shared.ranking import id_side, metrics_of_counts, ood_side, rank
 from ood_shared.results.schema import Record, ScoreArrays, split_scores
 
@@ -121,13 +122,15 @@ def as_csv(entries: Sequence[Entry]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     tested = ["behind_first", "behind_low", "behind_high", "p"]
     of_groups = [f"{group}_{name}{end}" for group in groups for name in METRICS for end in ("", "_low", "_high")]
-    of_sets = [f"{ood}:{name}{end}" for ood in sets for name in METRICS for end in ("", "_low", "_high")]
+    of_sets = [csv_cell(f"{ood}:{name}{end}") for ood in sets for name in METRICS for end in ("", "_low", "_high")]
     writer.writerow(["place", "method", "seeds", *of_groups, *tested, *of_sets, "interval"])
     for place, entry in enumerate(entries, 1):
         means = [cell for group in groups for name in METRICS for cell in _cells(entry.means.get(group, {}).get(name))]
         each = [cell for ood in sets for name in METRICS for cell in _cells(entry.sets.get(ood, {}).get(name))]
         p = "" if entry.p is None else f"{entry.p:.4f}"
-        writer.writerow([place, entry.method, entry.seeds, *means, *_cells(entry.behind), p, *each, entry.interval])
+        writer.writerow(
+            [place, csv_cell(entry.method), entry.seeds, *means, *_cells(entry.behind), p, *each, entry.interval]
+        )
     return text.getvalue()
 
 

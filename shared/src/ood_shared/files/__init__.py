@@ -16,7 +16,15 @@ from ood_shared.files.reading import (
     regular,
 )
 from ood_shared.files.structured import parse_json, parse_yaml, read_json, read_yaml
-from ood_shared.files.writing import LEFTOVER, atomic_path, csv_cell, remove_leftovers, write_json, write_text
+from ood_shared.files.writing import (
+    LEFTOVER,
+    atomic_path,
+    csv_cell,
+    plain_cell,
+    remove_leftovers,
+    write_json,
+    write_text,
+)
 
 __all__ = [
     "LEFTOVER",
@@ -27,6 +35,7 @@ __all__ = [
     "parse_json",
     "parse_yaml",
     "path_of",
+    "plain_cell",
     "read_bytes",
     "read_json",
     "read_text",

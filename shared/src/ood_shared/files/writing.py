@@ -67,16 +67,21 @@ def write_json(path: Path, value: object) -> None:
 def csv_cell(text: str) -> str:
     """A text for a cell of a CSV: what a spreadsheet would take for a formula gets an apostrophe in front.
 
-    >>> csv_cell("=1+1"), csv_cell("-0.25"), csv_cell("cats")
-    ("'=1+1", '-0.25', 'cats')
+    >>> csv_cell("=1+1"), csv_cell("-0.25"), csv_cell("cats"), plain_cell("'=1+1")
+    ("'=1+1", '-0.25', 'cats', '=1+1')
     """
-    if not text.startswith(_FORMULA):
+    if not text.lstrip("'").startswith(_FORMULA):
         return text
     try:
         float(text)
     except ValueError:
         return f"'{text}"
     return text
+
+
+def plain_cell(cell: str) -> str:
+    """The text of a cell that `csv_cell` made."""
+    return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(_FORMULA) else cell
 
 
 def _umask() -> int:

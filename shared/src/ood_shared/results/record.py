@@ -8,7 +8,6 @@ One sign everywhere: a higher score means more OOD. The metrics must follow from
 when they are written and again when they are read, so a wrong sign or a mixed-up file shows at once.
 """
 
-import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,9 @@ from torch import nn
 from ood_shared import checkpoints, files, metrics, runs
 from ood_shared.contract import BUDGETS
 from ood_shared.devices import peak_memory
-from ood_shared.errors import InputError, MissingFileError
+from ood_shared.files.arrays import read_arrays
 from ood_shared.results.schema import (
+    AGAIN,
     ARRAYS,
     CONVENTION,
     RESULT,
@@ -203,15 +203,9 @@ def read_result(folder: Path | str) -> tuple[Record, ScoreArrays]:
     record = files.read_json(folder / RESULT)
     check_record(record, str(folder / RESULT))
     path = folder / SCORES
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            scores = {name: archive[name] for name in ARRAYS}
-    except FileNotFoundError:
-        raise MissingFileError(f"{path} is missing.") from None
-    except KeyError as error:
-        raise InputError(f"{path} lacks an array: {error.args[0]}. Run the method again.") from None
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} cannot be read ({error}). Run the method again.") from None
+    stored = read_arrays(path, "file of scores", AGAIN)
+    with files.reading(path, "file of scores", AGAIN):
+        scores = {name: stored[name] for name in ARRAYS}
     check_scores(scores, record, str(path))
     return record, scores
 

@@ -8,7 +8,6 @@ scores; this is checked when it is written and again when it is read. Pictures a
 """
 
 import io
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,9 @@ from jaxtyping import UInt8
 
 from ood_shared import files
 from ood_shared.errors import InputError
-from ood_shared.results.schema import PICTURES, ScoreArrays, split_scores
+from ood_shared.files import reading
+from ood_shared.files.arrays import read_arrays
+from ood_shared.results.schema import AGAIN, PICTURES, ScoreArrays, split_scores
 
 __all__ = ["PICTURES", "Picture", "Pictures", "png_of", "read_pictures", "write_pictures"]
 
@@ -114,16 +115,9 @@ def read_pictures(folder: Path | str, arrays: ScoreArrays) -> Pictures | None:
     path = Path(folder) / PICTURES
     if not path.is_file():
         return None
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            stored = {name: archive[name] for name in archive.files}
+    stored = read_arrays(path, "file of pictures", AGAIN)
+    with reading(path, "file of pictures", AGAIN):
         return _check(stored, arrays, path)
-    except KeyError as error:
-        raise InputError(f"{path} lacks an array: {error.args[0]}. Run the method again.") from None
-    except InputError:
-        raise
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} cannot be read ({error}). Run the method again.") from None
 
 
 def png_of(image: UInt8[np.ndarray, "height width 3"]) -> bytes:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from ood_shared.errors import InputError, MissingFileError
+from ood_shared.files import reading
 from torch import Tensor
 
 from imood import longtail
@@ -88,10 +89,8 @@ def read_tiny_images(root: Path, count: int) -> tuple[Tensor, Tensor]:
         raise MissingFileError(
             f"{paths[0]} is missing. Get it from {TINY_SOURCE}, or name own auxiliary outliers with --ood_aux PATH."
         )
-    try:
+    with reading(path, "npy file", "Fetch it again."):
         stored = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path} cannot be read ({error}). Fetch it again.") from None
     if stored.dtype != np.uint8 or stored.ndim != 4 or stored.shape[1:] != (32, 32, 3):
         raise InputError(f"{path} is {stored.dtype} {stored.shape}; expected uint8 (n, 32, 32, 3).")
     pixels = torch.from_numpy(np.array(stored[:count])).permute(0, 3, 1, 2).contiguous()

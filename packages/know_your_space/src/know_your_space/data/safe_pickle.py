@@ -11,12 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ood_shared.errors import InputError, MissingFileError
-
-_BROKEN = (
-    *(EOFError, AttributeError, ImportError, IndexError, KeyError, ValueError, TypeError, UnicodeDecodeError),
-    *(MemoryError, OverflowError, RuntimeError, SystemError, pickle.UnpicklingError),
-)
+from ood_shared.errors import InputError
+from ood_shared.files import reading, regular
 
 
 class RefusedPickleError(InputError):
@@ -31,16 +27,9 @@ def load_arrays(path: Path) -> Any:
         RefusedPickleError: the file would run code.
         InputError: the file is damaged, or no pickle.
     """
-    try:
-        with path.open("rb") as file:
-            return _ArrayUnpickler(file, str(path)).load()
-    except FileNotFoundError:
-        raise MissingFileError(f"{path} is missing; expected a pickle of a dictionary with `images`.") from None
-    except RefusedPickleError:
-        raise
-    except _BROKEN as error:
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise InputError(f"{path} is truncated, damaged or no pickle ({reason}). Write or fetch it again.") from None
+    regular(path, what="a pickle of a dictionary with `images`")
+    with reading(path, "pickle", "Write or fetch it again."), path.open("rb") as file:
+        return _ArrayUnpickler(file, str(path)).load()
 
 
 class _ArrayUnpickler(pickle.Unpickler):
