@@ -7,7 +7,8 @@ import pytest
 import torch
 from ood_bench import detect_command
 from ood_bench.backbones.backbone import Backbone, Inputs
-from ood_bench.fused import Calibration, distances, fit_statistics, pass_of
+from ood_bench.evidence import Calibration
+from ood_bench.fused import distances, fit_statistics, pass_of
 from ood_bench.fused_detector import FusedDetector
 from ood_bench.fused_graph import FusedGraph, fused_graph
 from ood_bench.places import fit_places
@@ -15,6 +16,7 @@ from ood_shared import model_file
 from ood_shared.backbone import build_common
 from ood_shared.calibrated import calibrate
 from ood_shared.errors import InputError
+from ood_shared.export import export
 from torch import nn
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX is an extra")
@@ -126,6 +128,25 @@ def test_the_graph_fuses_as_the_equations_do_beyond_all_calibration_images_too(k
     assert torch.allclose(scores, true, rtol=0, atol=1e-4)
     assert torch.equal(classes, number)
     assert scores.max() > 10, "no image lies in the tail"
+
+
+@pytest.mark.parametrize(("kind", "form"), [("train", "onnx"), ("lean", "onnx"), ("lean", "torch")])
+def test_a_graph_scores_its_own_calibration_images_as_python_does(tmp_path, kind, form):
+    found = fitted(kind)
+    export(found, tmp_path / "model", form, size=(20, 20))
+    images = blobs(400, 20, 20, 3, seed=1)[1::2]
+    if form == "onnx":
+        session = onnxruntime.InferenceSession(str(tmp_path / "model"))
+        score, p, flagged, _ = session.run(None, {"images": images})
+    else:
+        with (tmp_path / "model").open("rb") as file:
+            parts = torch.export.load(file).module()(torch.from_numpy(images))
+        score, p, flagged, _ = (part.numpy() for part in parts)
+    true = found.judge(found.prepare(torch.from_numpy(images).permute(0, 3, 1, 2)))
+    assert np.abs(score - true.scores).max() < 1e-4
+    assert (flagged == true.flagged).all()
+    assert np.abs(p - true.p).max() < 1.5 / 201  # a rank at most
+    assert set(true.scores) == set(found.scores), "these are the calibration images"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import pytest
 import torch
 from ood_bench import fused
 from ood_bench.backbones.backbone import Backbone, Inputs
-from ood_bench.fused import Calibration, capped, distances, fit_statistics, pass_of
+from ood_bench.evidence import Calibration, capped
+from ood_bench.fused import distances, fit_statistics, pass_of
 from ood_bench.fused_fit import fit_detector, held_out
 from ood_shared import model_file
 from ood_shared.backbone import build_common
@@ -89,11 +90,33 @@ def test_the_class_free_gaussian_is_left_out_where_it_would_be_rough(passed):
 def test_the_smooth_p_value_by_hand():
     calibration = Calibration.of(np.arange(1.0, 11.0)[None])  # u = 10: nothing above it, so b = 1
     q = calibration.evidence(np.array([[0.0, 1.0, 5.5, 10.0, 13.0]]))[0]
-    expected = [-math.log(1), -math.log(10.5 / 11), -math.log(6 / 11), -math.log(1.5 / 11), math.log(10) + 3]
+    expected = [-math.log(1), -math.log(10.5 / 11), -math.log(6 / 11), -math.log(1.5 / 11), 3 - math.log(1.5 / 11)]
     assert q == pytest.approx(expected)
     twenty = Calibration.of(np.arange(1.0, 21.0)[None])  # u = 19, b = 1
-    assert twenty.evidence(np.array([[21.0]]))[0, 0] == pytest.approx(math.log(10) + 2)
+    assert twenty.evidence(np.array([[21.0]]))[0, 0] == pytest.approx(2 - math.log(2.5 / 21))
     assert (np.diff(twenty.evidence(np.linspace(0, 40, 500)[None])[0]) >= -1e-12).all()
+
+
+def test_a_rank_has_no_steps():
+    calibration = Calibration.of(np.array([[0.0, 1.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 106.0]]))
+    h = 1.02  # a hundredth of 106 - 4
+    q = calibration.evidence(np.array([[1.0, 1.5, 1e4]]))[0]
+    ranks = [0.5 + 1 / 2 / h + 1 + 0.5 - 1 / 2 / h, 1 + 2 * (0.5 + 0.25 / h) + 0.5 - 0.25 / h]
+    assert q[:2] == pytest.approx([-math.log((11 - rank) / 11) for rank in ranks])
+    near = np.linspace(0, 120, 100_001)
+    assert np.abs(np.diff(calibration.evidence(near[None])[0])).max() < 2e-3  # a step would be 0.05 or more
+
+
+def test_a_calibration_without_spread_and_one_that_is_not_a_number():
+    same = Calibration.of(np.full((1, 100), 3.0))
+    assert same.evidence(np.array([[2.0, 3.0, np.inf]]))[0] == pytest.approx([0, -math.log(51 / 101), np.inf])
+    assert np.isnan(same.fuse(np.array([[np.nan]])))
+
+
+def test_files_of_steps_score_as_they_did():
+    steps = Calibration(np.arange(1.0, 21.0)[None], soft=0.0)
+    q = steps.evidence(np.array([[3.0, 3.0 + 1e-6, 21.0]]))[0]
+    assert q == pytest.approx([-math.log(18.5 / 21), -math.log(18 / 21), math.log(10) + 2])
 
 
 def test_no_member_overrules_the_others_without_limit():

@@ -11,11 +11,8 @@ With m_0..m_3 the feature maps after the first convolution and each stage, over 
     neighbour      d3 = |v - its 10th nearest fit image|
     residual       d4 = |w - mean without its 64 principal components|
 
-    q_k = -log p, p = (1 + n - (#{c < d} + #{c <= d}) / 2) / (n + 1), of the calibration values c of d_k; above their
-          90 % quantile u: q_k = log 10 + (d_k - u) / b, b the mean excess of the calibration values above u
-    F   = mean_k g(q_k),  g(q) = q below 30, else 30 + log(q - 29)
+    F = mean_k g(q_k)                          q_k the evidence of d_k among the calibration images, see `evidence`
 
-The tail is smooth because ranks saturate: all far images would tie. g keeps one distance from overruling the others.
 The numbers are those of the common network; others have other widths, see `backbones`. `relative` is left out with one
 class or fewer than 1000 fit images. Everything after the pass is float64.
 
@@ -27,8 +24,6 @@ Sources: Lee et al., NeurIPS 2018 (Mahalanobis); Ren et al., arXiv 2106.09022 (r
 (neighbours); Magesh et al., arXiv 2206.09522 (fusing conformal p-values).
 """
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,10 +39,8 @@ from ood_bench.backbones.backbone import Backbone
 MEMBERS = ("joint", "relative", "neighbour", "residual")
 SHRINKAGE, NEIGHBOUR, FEW_NEIGHBOUR, COMPONENTS, PLACES = 0.01, 10, 3, 64, 8
 LEAST_RELATIVE = 1000  # fit images, below which the class-free Gaussian is too rough, and the 10th neighbour too far
-TAIL, CAP = 0.9, 30.0
 MOST_FIT = 4000
 TINY = 1e-9
-RECIPE = {"tail": TAIL, "cap": CAP}  # what a score depends on beside its statistics
 
 
 @dataclass(frozen=True)
@@ -192,45 +185,6 @@ def distances(statistics: Statistics, images: Pass) -> tuple[Float[Tensor, "memb
     return torch.stack([values[name] for name in statistics.members]), nearest.indices[:, 0]
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """Sorted distances of the calibration images, (members, n)."""
-
-    values: Float[np.ndarray, "members n"]
-
-    @classmethod
-    def of(cls, values: Float[np.ndarray, "members n"]) -> "Calibration":
-        """From the distances of ID images that nothing was fitted on; two or more."""
-        if values.shape[1] < 2:
-            raise InputError(f"{values.shape[1]} calibration images; expected 2 or more.")
-        return cls(np.sort(values, axis=1))
-
-    def evidence(self, values: Float[np.ndarray, "members n"]) -> Float[np.ndarray, "members n"]:
-        """q_k: minus the logarithm of the smooth p-value of each distance."""
-        return np.stack([_smooth(own, row) for own, row in zip(self.values, values, strict=True)])
-
-    def fuse(self, values: Float[np.ndarray, "members n"]) -> Float[np.ndarray, " n"]:
-        """F, higher = more OOD."""
-        return capped(self.evidence(values)).mean(axis=0)
-
-
-def tail_of(calibration: Float[np.ndarray, " c"]) -> tuple[float, float]:
-    """u and b of sorted calibration values: where the tail begins, and the mean excess above it."""
-    u = float(calibration[int(TAIL * len(calibration))])
-    excess = calibration[calibration > u] - u
-    return u, max(float(excess.mean()), TINY) if len(excess) else 1.0
-
-
-def capped(q: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
-    """g(q): q below 30, then as its logarithm; keeps the order."""
-    return np.where(q < CAP, q, CAP + np.log1p(np.maximum(q - CAP, 0)))
-
-
-def drivers(members: Sequence[str], evidence: Float[np.ndarray, "members n"]) -> list[str]:
-    """The member with the largest q_k for each image: what drove its score."""
-    return [members[row] for row in evidence.argmax(axis=0)]
-
-
 def _deviation(m: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c"]:
     return m.std(dim=(2, 3)) if m.shape[2] * m.shape[3] > 1 else m.new_zeros(m.shape[:2])
 
@@ -241,13 +195,6 @@ def _apart(rows: Float[Tensor, "n v"], bank: Float[Tensor, "m v"]) -> Float[Tens
         squared = rows.square().sum(dim=1, keepdim=True) + bank.square().sum(dim=1) - 2 * rows @ bank.T
         return squared.clamp_min(0).sqrt()
     return torch.cdist(rows, bank, compute_mode="donot_use_mm_for_euclid_dist")
-
-
-def _smooth(calibration: Float[np.ndarray, " c"], values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    n, (u, b) = len(calibration), tail_of(calibration)
-    below = np.searchsorted(calibration, values, side="left") + np.searchsorted(calibration, values, side="right")
-    p = (1 + n - below / 2) / (n + 1)
-    return np.where(values > u, math.log(1 / (1 - TAIL)) + (values - u) / b, -np.log(p))
 
 
 def _whitening(centred: Float[Tensor, "n d"]) -> Float[Tensor, "d d"]:

@@ -18,7 +18,8 @@ from torch import Tensor
 from ood_bench.backbones.backbone import Backbone
 from ood_bench.backbones.choice import TRAIN
 from ood_bench.baseline_training import SIDE, common_inputs, train
-from ood_bench.fused import MOST_FIT, Calibration, Pass, fit_statistics, pass_of
+from ood_bench.evidence import Calibration
+from ood_bench.fused import MOST_FIT, Pass, fit_statistics, pass_of
 from ood_bench.fused_detector import FusedDetector, to_cpu
 from ood_bench.linear_head import fit_head
 from ood_bench.places import fit_places
