@@ -2,10 +2,11 @@
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from ood_shared.cli import dispatch
-from ood_shared.flags import not_negative, number, positive, positive_int, truth
+from ood_shared.flags import MOST, not_negative, number, path_flag, positive, positive_int, share, truth, whole
 
 
 @pytest.mark.parametrize(
@@ -17,6 +18,10 @@ from ood_shared.flags import not_negative, number, positive, positive_int, truth
         (positive_int, "12", 12),
         (truth, "Yes", True),
         (truth, "off", False),
+        (whole(-1), "-1", -1),
+        (positive_int, str(MOST), MOST),
+        (share, "0.05", 0.05),
+        (path_flag, "a/b", Path("a/b")),
     ],
 )
 def test_good_words_are_read(kind: Callable[[str], object], text: str, value: object) -> None:
@@ -33,6 +38,12 @@ def test_good_words_are_read(kind: Callable[[str], object], text: str, value: ob
         (not_negative, "-1"),
         (positive_int, "0"),
         (positive_int, "1.5"),
+        (positive_int, "1e3"),
+        (positive_int, "9" * 30),
+        (positive_int, "９"),
+        (whole(0, 8), "9"),
+        (share, "1"),
+        (number, "1e999"),
         (truth, "maybe"),
     ],
 )
@@ -57,3 +68,10 @@ def test_a_console_command_hands_its_words_on(capsys: pytest.CaptureFixture[str]
     assert "`trian` is not known. Did you mean `train`?" in capsys.readouterr().err
     assert dispatch("tool", commands, ["--help"]) == 0
     assert "usage: tool {train}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", [number, positive_int, truth, path_flag])
+def test_a_long_word_is_cut(kind: Callable[[str], object]) -> None:
+    with pytest.raises(argparse.ArgumentTypeError) as caught:
+        kind("~x" + "y" * 100_000)
+    assert len(str(caught.value)) < 300

@@ -9,6 +9,7 @@ No number is infinite or no number, and no whole number greater than a program c
 
 import argparse
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,18 +46,16 @@ def share_or_all(text: str) -> float:
 
 
 def whole(least: int, most: int = MOST) -> Callable[[str], int]:
-    """A reader of whole numbers from `least` to `most`; `20.0` and `1e3` are whole, too."""
+    """A reader of whole numbers from `least` to `most`, written in digits."""
 
     def read(text: str) -> int:
-        try:
-            value = int(text) if len(text) < 20 else math.nan
-        except ValueError:
-            value = _float(text)
-        if not (math.isfinite(value) and value == int(value) and least <= value <= most):
+        digits = re.fullmatch(r"[+-]?[0-9]{1,4000}", text)
+        value = int(text) if digits else least - 1
+        if not least <= value <= most:
             wanted = f"a whole number from {least} on" if most == MOST else f"a whole number from {least} to {most}"
             large = f", at most {most}" if most == MOST and value > most else ""
             raise argparse.ArgumentTypeError(f"`{one_line(text, 80)}` is not {wanted}{large}")
-        return int(value)
+        return value
 
     return read
 

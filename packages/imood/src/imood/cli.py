@@ -12,7 +12,7 @@ from ood_shared.flags import not_negative, not_negative_int, number, positive, p
 from ood_shared.verbs import verbs
 
 from imood import bench, modes
-from imood.readers import ratio, taus, test_model, train_metric
+from imood.readers import ratio, sample_count, taus, test_model, train_metric
 
 
 def train_parser() -> Parser:
@@ -30,7 +30,7 @@ def train_parser() -> Parser:
         help="own auxiliary outliers instead: folder:PATH, tar:PATH, npz:PATH or a known name",
     )  # fmt: skip
     data.add_argument(
-        "--num_ood_samples", type=positive_int, default=30000, help="first K of the 300K random images (default: 30000)"
+        "--num_ood_samples", type=sample_count, default=30000, help="first K of the 300K random images (default: 30000)"
     )
 
     model = parser.add_argument_group("network and optimisation")
@@ -100,7 +100,7 @@ def test_parser() -> Parser:
         "--ood_test", default=None, metavar="NAME=PATH,…",
         help="own outlier test sets instead of the benchmark's, by path or known name",
     )  # fmt: skip
-    data.add_argument("--num_ood_samples", type=positive_int, default=30000, help="no effect on the scores")
+    data.add_argument("--num_ood_samples", type=sample_count, default=30000, help="no effect on the scores")
 
     run = parser.add_argument_group("test")
     _model_flag(run, test_model)

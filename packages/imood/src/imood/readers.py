@@ -2,9 +2,18 @@
 
 import argparse
 
-from ood_shared.flags import not_negative, share_or_all
+from ood_shared.errors import one_line
+from ood_shared.flags import MOST, not_negative, positive, share_or_all
 
 from imood import modes
+
+
+def sample_count(text: str) -> int:
+    """A whole number from 1 on, which the documents also write as 3e5."""
+    value = positive(text)
+    if value != int(value) or value > MOST:
+        raise argparse.ArgumentTypeError(f"`{one_line(text, 80)}` is not a whole number from 1 on")
+    return int(value)
 
 
 def ratio(text: str) -> float | str:
