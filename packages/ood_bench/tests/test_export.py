@@ -7,6 +7,10 @@ import pytest
 import torch
 from ood_bench import detect_command
 from ood_bench.backbones.backbone import Backbone, Inputs
+from ood_bench.baseline_detector import BaselineDetector
+from ood_bench.baseline_rules import RULES
+from ood_bench.baseline_training import common_inputs, one_pass
+from ood_bench.classifier import Classifier
 from ood_bench.evidence import Calibration
 from ood_bench.fused import distances, fit_statistics, pass_of
 from ood_bench.fused_detector import FusedDetector
@@ -170,3 +174,43 @@ def test_a_bad_size_is_one_line(tmp_path, capsys, monkeypatch):
     assert detect_command.main(["export", "model.ood", "--output", str(tmp_path)]) == 2
     assert "is a folder; name a file" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("form", ["onnx", "torch"])
+@pytest.mark.parametrize("name", ["msp", "max_logit", "energy", "react", "knn", "mahalanobis"])
+def test_a_baseline_s_graph_agrees_with_python(tmp_path, name, form):
+    found = baseline(name)
+    export(found, tmp_path / "model", form)
+    images = blobs(80, 20, 20, 3, seed=1)  # half of them were calibrated with
+    if form == "onnx":
+        score, p, flagged, number = onnxruntime.InferenceSession(str(tmp_path / "model")).run(None, {"images": images})
+    else:
+        with (tmp_path / "model").open("rb") as file:
+            parts = torch.export.load(file).module()(torch.from_numpy(images))
+        score, p, flagged, number = (part.numpy() for part in parts)
+    true = found.judge(found.prepare(torch.from_numpy(images).permute(0, 3, 1, 2)))
+    assert score == pytest.approx(true.scores, rel=1e-4, abs=1e-6)
+    assert (flagged == true.flagged).all()
+    assert (number == true.classes).all()
+    assert np.abs(p - true.p).max() < 1.5 / 41  # a rank at most
+    assert 0 < flagged.sum() < len(images)
+
+
+def test_odin_says_why_it_has_no_graph():
+    with pytest.raises(InputError, match="odin cannot be exported: its score differentiates the network"):
+        baseline("odin").detector.graph()
+
+
+def baseline(name: str):
+    """One of the baselines on a common network of random weights, calibrated with every other blob."""
+    torch.manual_seed(0)
+    network = build_common("smallresnet10", 2).eval()
+    network.fc.weight.data.mul_(20)  # random weights alone give all images nearly the same logits
+    classifier = Classifier(network, common_inputs((20, 20)))
+    images = torch.from_numpy(blobs(200, 20, 20, 3, seed=2)).permute(0, 3, 1, 2)
+    prepared = classifier.inputs.prepare(images)
+    fitted = RULES[name].fit(classifier, one_pass(classifier, prepared, "fp32"), torch.arange(200) // 2 % 2)
+    detector = BaselineDetector(name, classifier, fitted, ("a", "b"))
+    held = detector.prepare(torch.from_numpy(blobs(80, 20, 20, 3, seed=1)[::2]).permute(0, 3, 1, 2))
+    scores, classes = detector.outputs(held)
+    return calibrate(detector, scores.numpy(), classes.numpy(), alarm_rate=0.1)

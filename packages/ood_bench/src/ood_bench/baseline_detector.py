@@ -22,8 +22,6 @@ from ood_bench.classifier import Classifier, restored
 KIND = "baseline"  # of a file; the name of the entry point
 UNTRACED = {
     "odin": "its score differentiates the network, and a graph only runs forward",
-    "knn": "pytorch-ood searches the neighbours outside of the tensors that torch.export follows",
-    "mahalanobis": "pytorch-ood's distances depend on tensors that torch.export does not follow",
 }
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ood_bench.baseline_training import Passed
@@ -80,8 +81,18 @@ def _knn(classifier: Classifier, fitted: Fitted) -> Score:
     from pytorch_ood.detector import KNN
 
     bank = fitted["features"]
+    if torch.compiler.is_exporting():
+        return lambda images, features, logits: _kth_nearest(features, bank)
     knn = KNN(None, k=min(KNN_K, len(bank))).fit_features(bank, torch.zeros(len(bank), dtype=torch.int64))
     return lambda images, features, logits: knn.predict_features(features.cpu())
+
+
+def _kth_nearest(features: Tensor, bank: Tensor) -> Tensor:
+    """pytorch-ood's score in operations that a graph has: scikit-learn searches outside of it."""
+    rows, own = (F.normalize(part, dim=1).double() for part in (features, bank))
+    squared = rows.square().sum(dim=1, keepdim=True) + own.square().sum(dim=1) - 2 * rows @ own.T
+    nearest = squared.topk(min(KNN_K, len(bank)), dim=1, largest=False, sorted=True).values
+    return nearest[:, -1].clamp_min(0).sqrt()
 
 
 def _fit_mahalanobis(classifier: Classifier, passed: Passed, labels: Tensor) -> dict[str, Tensor]:
@@ -94,9 +105,18 @@ def _fit_mahalanobis(classifier: Classifier, passed: Passed, labels: Tensor) -> 
 def _mahalanobis(classifier: Classifier, fitted: Fitted) -> Score:
     from pytorch_ood.detector import Mahalanobis
 
+    if torch.compiler.is_exporting():
+        return lambda images, features, logits: _half_squared(features, fitted["means"], fitted["precision"])
     gaussians = Mahalanobis(None)
     gaussians.mu, gaussians.precision = fitted["means"], fitted["precision"]
     return lambda images, features, logits: gaussians.predict_features(features.cpu())
+
+
+def _half_squared(features: Tensor, means: Tensor, precision: Tensor) -> Tensor:
+    """pytorch-ood's score without `Tensor.data`, which torch.export does not follow."""
+    centred = [features - mean for mean in means]
+    found = torch.stack([((rows @ precision) * rows).sum(dim=1) for rows in centred])
+    return found.amin(dim=0) / 2
 
 
 def _fit_vim(classifier: Classifier, passed: Passed, labels: Tensor) -> dict[str, Tensor]:
