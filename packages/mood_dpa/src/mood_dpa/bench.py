@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 from ood_shared.contract import bench_parser, run_bench
 
+from mood_dpa.flags import add_rescale_flags
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -49,7 +51,9 @@ SCHEDULES = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`python -m mood_dpa.bench`."""
-    return run_bench("mood_dpa.bench_runs", SCHEDULES, bench_parser("mood-dpa"), argv)
+    parser = bench_parser("mood-dpa")
+    add_rescale_flags(parser)
+    return run_bench("mood_dpa.bench_runs", SCHEDULES, parser, argv)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from ood_shared.contract import MODEL as MODEL_FILE
 from ood_shared.contract import Request
@@ -18,8 +19,11 @@ from ood_shared.results.record import facts_of, make_result, pack_scores, print_
 from ood_shared.training import Compute
 
 from mood_dpa.bench import Schedule
-from mood_dpa.data.volume_sets import is_volume_set, read_outliers, read_volumes
-from mood_dpa.detector import ImageDetector, VolumeDetector
+from mood_dpa.data.intensities import Rule
+from mood_dpa.data.record import Origin
+from mood_dpa.data.volume_sets import Voxels, is_volume_set, read_outliers, read_volumes
+from mood_dpa.detector import ImageDetector
+from mood_dpa.predict import Ensemble
 from mood_dpa.standalone import warn_of_slow_bf16
 from mood_dpa.state import MODEL
 from mood_dpa.within_budget import SIDE, train_on_images, train_on_volumes
@@ -39,7 +43,7 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
     warn_of_slow_bf16(compute.device, compute.precision)
     seed_everything(request.seed)
     if is_volume_set(request.id):
-        bench_volumes(request, schedule, compute, options.output_dir)
+        bench_volumes(request, schedule, compute, options.output_dir, getattr(options, "rescale", None))
         return
     limits = request.common or schedule
     train = partial(_train_on_images, schedule=schedule)
@@ -63,31 +67,37 @@ def _train_on_images(
     )
 
 
-def bench_volumes(request: Request, schedule: Schedule, compute: Compute, output_dir: str | None) -> None:
+def bench_volumes(
+    request: Request, schedule: Schedule, compute: Compute, output_dir: str | None, rule: Rule | None = None
+) -> None:
     """Volumes: an autoencoder per axis, the score is the maximum of the averaged map.
 
+    `rule` brings the intensities of files to [0, 1]; None wants them there. It holds for ID and OOD volumes alike.
+
     Raises:
-        InputError: no folder, too few volumes, or outliers that are none.
+        InputError: no folder, too few volumes, some that cannot be used, or outliers that are none.
     """
     if output_dir is None:
         raise InputError("--output-dir is missing: the folder for result.json, scores.npz and the trained network.")
     folder = Path(output_dir)
-    volumes = read_volumes(request.id, schedule.subjects, request.seed)
+    volumes, directions = read_volumes(request.id, schedule.subjects, request.seed, rule)
     test = volumes[TEST_SHARE - 1 :: TEST_SHARE]
     train = [volume for i, volume in enumerate(volumes) if i % TEST_SHARE != TEST_SHARE - 1]
     if not test:
         raise InputError(f"--id {request.id} holds {len(volumes)} volumes; at least {TEST_SHARE} are needed.")
     generator = torch.Generator().manual_seed(request.seed)
-    outliers = {name: read_outliers(name, test, request.seed) for name in request.ood.split(",") if name}
+    outliers = {name: read_outliers(name, test, request.seed, rule) for name in request.ood.split(",") if name}
     started = time.perf_counter()
-    ensemble, n_slices, step_seconds = train_on_volumes(train, test[0].shape, schedule, generator, compute, folder)
-    detector = VolumeDetector(ensemble, compute.device)
+    origin = Origin(str(rule or Rule()), tuple(directions.codes))
+    ensemble, n_slices, step_seconds = train_on_volumes(
+        train, test[0].shape, schedule, generator, compute, folder, origin
+    )
     train_seconds = time.perf_counter() - started
     started = time.perf_counter()
     arrays = pack_scores(
         request.id,
-        (detector.score(test), np.zeros(len(test), np.int64), None),
-        {name: (detector.score(volumes), None) for name, volumes in outliers.items()},
+        (_scores(ensemble, test, compute.device), np.zeros(len(test), np.int64), None),
+        {name: (_scores(ensemble, volumes, compute.device), None) for name, volumes in outliers.items()},
     )
     score_seconds = time.perf_counter() - started
     networks = [net for part in ensemble.models for net in (part.model.encoder, part.model.decoder)]
@@ -110,6 +120,11 @@ def bench_volumes(request: Request, schedule: Schedule, compute: Compute, output
     write_result(folder, result, arrays)
     print_metrics(result)
     print(f"no {MODEL_FILE}: a detector of volumes is not kept in one file; mood_dpa.load(...) reads this folder.")
+
+
+def _scores(ensemble: Ensemble, volumes: list[Voxels], device: torch.device) -> npt.NDArray[np.float64]:
+    """Of volumes whose intensities were looked at when they were read."""
+    return np.array([ensemble.predict(volume, device)[1] for volume in volumes])
 
 
 def _epochs(schedule: Schedule, n_images: int) -> float:

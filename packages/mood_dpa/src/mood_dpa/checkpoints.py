@@ -2,18 +2,19 @@
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mood_dpa.data.record import Origin, origin_of
 from mood_dpa.layers import Layers
 from mood_dpa.losses import PlainLoss, make_loss
 from mood_dpa.networks import DecoderFamily, EncoderFamily, StageNet
 from mood_dpa.perceptual import PerceptualLoss
-from mood_dpa.standalone import InputError, load_checkpoint
+from mood_dpa.standalone import InputError, check_weights, load_checkpoint, reading
 from mood_dpa.vgg import VGG19
 
 Loss = PerceptualLoss | PlainLoss
@@ -28,6 +29,8 @@ class Model:
         encoder, decoder: in eval mode.
         loss: compares real slices with reconstructed ones; map reduction is chosen by the caller.
         resolution: pixels per side that the networks take.
+        config: of the training.
+        origin: how the training's volumes were rescaled, and where their axes pointed, as far as the file tells.
     """
 
     encoder: StageNet
@@ -35,6 +38,7 @@ class Model:
     loss: Loss
     resolution: int
     config: Mapping[str, Any]
+    origin: Origin = field(default_factory=Origin)
 
     def to(self, device: torch.device) -> "Model":
         """All parts on a device, in the memory format that is faster there."""
@@ -114,6 +118,20 @@ def load_model(
     lacking = [key for key in MODEL_KEYS if key not in state]
     if lacking:
         raise InputError(f"{path} is no trained model: it lacks `{lacking[0]}`.")
+    with reading(path, "trained model", "Take another file."):
+        return _model_of(state, path, test_loss, vgg_path, features, volumes, choose_features)
+
+
+def _model_of(
+    state: Mapping[str, Any],
+    path: Path,
+    test_loss: Mapping[str, Any] | None,
+    vgg_path: str | None,
+    features: VGG19 | None,
+    volumes: bool,
+    choose_features: Callable[[Path, Mapping[str, Any]], VGG19 | None] | None,
+) -> Model:
+    """The model of a file's content; arguments as of `load_model`."""
     config, stage, res = state["config"], str(state["stage"]), int(state["resolution"])
     encoders, decoders = build_families(config)
     encoder, decoder = encoders.net(stage, res), decoders.net(stage, res)
@@ -134,7 +152,7 @@ def load_model(
         part.set_progress(progress)
     encoder.eval().requires_grad_(False)
     decoder.eval().requires_grad_(False)
-    return Model(encoder, decoder, loss.eval(), res, config)
+    return Model(encoder, decoder, loss.eval(), res, config, origin_of(state, path))
 
 
 def _layers(entry: Mapping[str, Any], dims: int) -> Layers:
@@ -142,11 +160,10 @@ def _layers(entry: Mapping[str, Any], dims: int) -> Layers:
     return Layers(kwargs.get("norm", "none"), kwargs.get("pad_type", "zero"), dims)
 
 
-def _load_net(net: StageNet, weights: Mapping[str, Tensor], path: Path, name: str) -> None:
+def _load_net(net: StageNet, weights: Any, path: Path, name: str) -> None:
+    """The weights that the network has; published files hold those of other stages, too."""
     expected = net.state_dict()
-    for key, value in expected.items():
-        given = weights.get(key)
-        if given is None or given.shape != value.shape:
-            shape = "missing" if given is None else f"of shape {tuple(given.shape)}"
-            raise InputError(f"{path}: {name} does not fit its own configuration: `{key}` is {shape}.")
-    net.load_state_dict({key: weights[key] for key in expected})
+    given = weights if isinstance(weights, Mapping) else {}
+    kept = {key: given[key] for key in expected if key in given}
+    check_weights(net, kept, f"{path}, {name},")
+    net.load_state_dict(kept)

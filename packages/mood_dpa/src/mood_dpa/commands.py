@@ -4,15 +4,17 @@
 """
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from ood_shared import distributed
 from ood_shared.devices import resolve_device
+from ood_shared.files import reading
 from ood_shared.training import Compute
 
-from mood_dpa.configuration import read_config
+from mood_dpa.configuration import Config, read_config
 from mood_dpa.data.paths import with_flags
 from mood_dpa.evaluate import evaluate, inference_evaluate_3d
 from mood_dpa.scoring_settings import EvaluationSettings, InferenceSettings
@@ -23,12 +25,14 @@ from mood_dpa.standalone import warn_of_slow_bf16
 from mood_dpa.train import train
 
 SIMCLR_ROOT = "runs"
+ADVICE = "Compare its entries with those of configs/."
+Settings = TypeVar("Settings")
 
 
 def train_step(options: argparse.Namespace) -> None:
     """`main.py train`."""
-    config = with_flags(read_config(options.config), options.output_dir, options.seed, options.data_dir)
-    settings = TrainSettings.of(config)
+    config = _config(options, options.config, options.seed)
+    settings = _typed(TrainSettings.of, config, options.config)
     with distributed.setup(resolve_device(options.device)) as device:
         warn_of_slow_bf16(device, options.precision)
         train(settings, replace(Compute.from_options(options), device=device))
@@ -37,7 +41,7 @@ def train_step(options: argparse.Namespace) -> None:
 def inference_step(options: argparse.Namespace) -> None:
     """The command inference_evaluate_3d; several configurations are run in turn."""
     for path in _configs(options):
-        settings = InferenceSettings.of(with_flags(read_config(path), options.output_dir, data_dir=options.data_dir))
+        settings = _typed(InferenceSettings.of, _config(options, path), path)
         device = resolve_device(options.device)
         with distributed.setup(device) as device:
             warn_of_slow_bf16(device, options.precision)
@@ -47,7 +51,7 @@ def inference_step(options: argparse.Namespace) -> None:
 def evaluate_step(options: argparse.Namespace) -> None:
     """The command evaluate; several configurations are run in turn."""
     for path in _configs(options):
-        settings = EvaluationSettings.of(with_flags(read_config(path), options.output_dir, data_dir=options.data_dir))
+        settings = _typed(EvaluationSettings.of, _config(options, path), path)
         device = resolve_device(options.device)
         warn_of_slow_bf16(device, options.precision)
         evaluate(settings, device, options.precision)
@@ -55,14 +59,29 @@ def evaluate_step(options: argparse.Namespace) -> None:
 
 def simclr_step(options: argparse.Namespace) -> None:
     """`mood-dpa simclr`."""
-    settings = SimclrSettings.of(read_config(options.config), options.data_dir)
+    settings = _typed(
+        lambda config: SimclrSettings.of(config, options.data_dir), read_config(options.config), options.config
+    )
     with distributed.setup(resolve_device(options.device)) as device:
         root = Path(options.output_dir or SIMCLR_ROOT)
         seed = 0 if options.seed is None else options.seed
         precision = "fp16" if settings.fp16_precision and options.precision == "fp32" else options.precision
         warn_of_slow_bf16(device, precision)
         compute = replace(Compute.from_options(options), device=device, precision=precision)
-        train_simclr(settings, root / Path(options.config).stem, compute, seed)
+        train_simclr(settings, root / Path(options.config).stem, compute, seed, options.rescale)
+
+
+def _config(options: argparse.Namespace, path: str, seed: int | None = None) -> Config:
+    """A configuration with what the flags change."""
+    config = read_config(path)
+    with reading(path, "configuration", ADVICE):
+        return with_flags(config, options.output_dir, seed, options.data_dir, options.rescale)
+
+
+def _typed(settings: Callable[[Config], Settings], config: Config, path: str) -> Settings:
+    """Checked settings; an entry of a kind that it cannot have is said in one line."""
+    with reading(path, "configuration", ADVICE):
+        return settings(config)
 
 
 def _configs(options: argparse.Namespace) -> Iterable[str]:

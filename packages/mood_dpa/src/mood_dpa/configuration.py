@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from mood_dpa.standalone import InputError, MissingFileError, unknown, write_text
+from mood_dpa.standalone import InputError, MissingFileError, read_yaml, unknown, write_text
 
 Config = dict[str, Any]
 
@@ -20,19 +20,23 @@ TRAIN_REQUIRED = (
     *("image_sample_iter", "early_stopping_patience", "early_stopping_min_delta", "num_workers", "batch_sizes"),
     *("adam_kwargs", "train_dataset", "val_dataset", "enc", "dec", "image_rec_loss"),
 )
-TRAIN_OPTIONAL = {"mode_3d": False, "iters_per_res": {}, "val_drop_last": False, "save_iter": None}
+RESCALE = "rescale"  # key of a rule of `data.intensities`
+TRAIN_OPTIONAL = {"mode_3d": False, "iters_per_res": {}, "val_drop_last": False, "save_iter": None, RESCALE: None}
 INFERENCE_REQUIRED = (
     *("model_type", "verbose", "results_root", "test_model_path", "save_inference", "apply_along_axis"),
     *("score_reduction", "do_not_process_small_area", "delete_zero_area", "test_dataset"),
 )
-INFERENCE_OPTIONAL = {"resize_3d_for_evaluation": None, "test_image_rec_loss": None, "small_area": 4000}
+INFERENCE_OPTIONAL = {
+    **{"resize_3d_for_evaluation": None, "test_image_rec_loss": None, "small_area": 4000},
+    **{RESCALE: None},
+}
 EVALUATE_REQUIRED = (
     *("verbose", "test_batch_size", "results_root", "test_model_path", "save_inference", "score_reduction"),
     "test_dataset",
 )
-EVALUATE_OPTIONAL = {"model_type": "dpa", "test_resize": None, "test_image_rec_loss": None}
+EVALUATE_OPTIONAL = {"model_type": "dpa", "test_resize": None, "test_image_rec_loss": None, RESCALE: None}
 PREDICT_REQUIRED = ("do_not_process_small_area", "delete_zero_area", "models")
-PREDICT_OPTIONAL = {"resize": None, "path_to_vgg19_weights": None, "small_area": 4000, "divisor": 100.0}
+PREDICT_OPTIONAL = {"resize": None, "path_to_vgg19_weights": None, "small_area": 4000, "divisor": 100.0, RESCALE: None}
 MAY_BE_EMPTY = {"random_seed", "finetune_from"}
 DATASET_KEYS = ("dataset_type", "dataset_kwargs", "transform_kwargs")
 DATASET_KWARGS = (
@@ -46,23 +50,6 @@ NETWORK_KWARGS = {
 }
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML's safe loader; a key that stands twice is an error."""
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-    mapping: dict[Any, Any] = {}
-    for key_node, value_node in node.value:
-        key = loader.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
-        if key in mapping:
-            raise InputError(f"line {key_node.start_mark.line + 1}: the key `{key}` stands twice.")
-        mapping[key] = loader.construct_object(value_node, deep=True)  # type: ignore[no-untyped-call]
-    return mapping
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-
-
 def read_config(path: Path | str) -> Config:
     """The content of a configuration file.
 
@@ -71,14 +58,9 @@ def read_config(path: Path | str) -> Config:
         InputError: it is no YAML, holds a key twice, or is no mapping.
     """
     path = Path(path)
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
-    except FileNotFoundError:
-        raise MissingFileError(f"Configuration {path} is missing.") from None
-    except InputError as error:
-        raise InputError(f"{path}, {error}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not path.exists():
+        raise MissingFileError(f"Configuration {path} is missing.")
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise InputError(f"{path} holds {type(content).__name__}, expected keys and values.")
     return content
@@ -102,6 +84,8 @@ def train_config(config: Config) -> Config:
         InputError: names the first key that is unknown, missing or wrong.
     """
     checked = _checked(config, TRAIN_REQUIRED, TRAIN_OPTIONAL, "training")
+    if checked[RESCALE] is None:
+        del checked[RESCALE]  # configurations of runs stay as they were
     for name in ("train_dataset", "val_dataset"):
         check_dataset(checked[name], name)
         resize = (checked[name].get("transform_kwargs") or {}).get("resize")

@@ -14,10 +14,12 @@ from ood_shared.images import Images
 from torch import Tensor
 
 from mood_dpa.checkpoints import Model
+from mood_dpa.data.directions import Directions
+from mood_dpa.data.intensities import NONE, Rule
 from mood_dpa.data.user_volumes import OneVolume, Volumes, as_volume, volumes_of
-from mood_dpa.data.volumes import as_image
+from mood_dpa.data.volumes import Volume, as_image
 from mood_dpa.image_scores import image_scores
-from mood_dpa.predict import Ensemble, OneAxis
+from mood_dpa.predict import Ensemble, OneAxis, say_unseen, trained_axes
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,21 +72,32 @@ class VolumeDetector:
         device: of its models.
         threshold: score above which a volume is called OOD; None where none was set.
         classes: none; nothing tells classes apart.
+        rule: how intensities get to [0, 1]; `none` wants them there. See `data.intensities`.
     """
 
     scorer: Ensemble | OneAxis = field(repr=False)
     device: torch.device
     threshold: float | None = None
     classes: tuple[str, ...] = ()
+    rule: Rule = NONE
 
     def score(self, volumes: Volumes, batch_size: int = BATCH) -> Float[np.ndarray, " n"]:
         """The score of each volume, higher = more OOD.
 
         Args:
-            volumes: an array (d, h, w) in [0, 1], (array, affine), a nibabel image, a path of NIfTI, or a list of them.
+            volumes: an array (d, h, w), (array, affine), a nibabel image, a path of NIfTI or of a DICOM series, or a
+                list of them; in [0, 1] unless the rule brings them there.
             batch_size: means nothing here: a volume's slices belong together.
         """
-        return np.array([self.scorer.predict(volume.data, self.device)[1] for volume in volumes_of(volumes)])
+        directions = Directions(trained_axes(self.scorer.parts))
+        scores = []
+        for volume in volumes_of(volumes, self.rule):
+            if volume.header is not None:  # arrays are taken to point as the training's volumes
+                directions.add(volume.name, volume.affine)
+            say_unseen(volume, self.scorer.parts)
+            scores.append(self.scorer.predict(volume.data, self.device)[1])
+        directions.say()
+        return np.array(scores)
 
     def predict(self, volumes: Volumes, batch_size: int = BATCH) -> Int64[np.ndarray, " n"]:
         """0 for each volume, -1 beyond the threshold."""
@@ -96,12 +109,17 @@ class VolumeDetector:
 
     def map(self, volume: OneVolume) -> Float[np.ndarray, "d h w"]:
         """The score of each voxel, on the volume's own grid."""
-        return self.scorer.predict(as_volume(volume).data, self.device)[0].cpu().numpy()
+        return self._mapped(volume)[0]
 
     def map_image(self, volume: OneVolume) -> Any:
         """`map` as a nibabel image with the volume's affine; `.to_filename("map.nii.gz")` writes it."""
-        given = as_volume(volume)
-        return as_image(self.scorer.predict(given.data, self.device)[0].cpu().numpy(), given)
+        return as_image(*self._mapped(volume))
+
+    def _mapped(self, volume: OneVolume) -> tuple[np.ndarray, Volume]:
+        """The map, and the volume as it was looked at."""
+        given = as_volume(volume, rule=self.rule)
+        say_unseen(given, self.scorer.parts)
+        return self.scorer.predict(given.data, self.device)[0].cpu().numpy(), given
 
 
 def _within(scores: Float[np.ndarray, " n"], threshold: float | None) -> Int64[np.ndarray, " n"]:

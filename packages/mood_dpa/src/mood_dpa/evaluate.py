@@ -12,12 +12,14 @@ from ood_shared.errors import InputError
 from torch import Tensor
 
 from mood_dpa.checkpoints import Model, load_model
+from mood_dpa.data.directions import Directions
+from mood_dpa.data.intensities import agreed, refuse_other_slices
 from mood_dpa.data.preprocessing import trilinear
 from mood_dpa.data.slices import Images
-from mood_dpa.data.volume_queue import Writer, own_share, read_ahead, report_failures
+from mood_dpa.data.volume_queue import Writer, own_share, read_ahead, report_failures, skip
 from mood_dpa.data.volumes import Volume, read_volume, write_volume
-from mood_dpa.figures import write_overlay, write_page
-from mood_dpa.predict import AxisModel, OneAxis, reduced
+from mood_dpa.figures import Planes, planes_of, write_overlays
+from mood_dpa.predict import AxisModel, OneAxis, reduced, say_unseen
 from mood_dpa.ranking import Metrics, Ranking, rank_metrics
 from mood_dpa.scores import SliceSelection
 from mood_dpa.scoring_settings import EvaluationSettings, InferenceSettings
@@ -47,28 +49,39 @@ def inference_evaluate_3d(
         features: VGG19 in place of the configuration's.
     """
     root = settings.results_root
-    images = Images(settings.test_set, seed=0)
     scorer = load_one_axis(settings, device, precision, features)
+    learned = scorer.part.model.origin
+    rule = agreed(settings.rule, [learned.rescale])
+    images = Images(settings.test_set, seed=0, rule=rule)
+    _refuse_own_folder(root, images)
+    if images.masks is None:
+        _no_masks()
     target = settings.cube
     pixels, failed = Ranking(), list[str]()
     samples: list[tuple[str, bool, float]] = []
-    drawn: list[Path] = []
+    drawn: list[Planes] = []
+    directions = Directions(learned.axes)
+    paths = own_share([images.path(name) for name in images.names])
     with Writer() as write:
-        for volume in read_ahead(own_share([images.root / name for name in images.names]), failed):
-            mask = read_volume(images.masks / volume.name).data if images.masks else _no_masks()
-            if mask.shape != volume.data.shape:
-                raise InputError(f"{volume.name}: mask {mask.shape} and image {volume.data.shape} differ in shape.")
+        for volume in read_ahead(paths, failed, rule=rule, directions=directions):
+            try:
+                mask = _mask_of(volume, images)
+            except InputError as error:
+                skip(failed, volume.name, error)
+                continue
+            say_unseen(volume, [scorer.part])
             voxels, score = _map_of(volume, scorer, root, device, resume)
             write(files.write_text, root / "sample" / f"{volume.name}.txt", str(np.float32(score)))
             if settings.save_inference:
                 write(write_volume, root / "pixel" / volume.name, voxels, volume)
             if pictures:
                 shown = mask if (mask > 0.5).any() else None
-                drawn.append(write_overlay(root / "pictures" / f"{volume.name}.png", volume, voxels, shown))
+                drawn.append(planes_of(volume, voxels, shown, score))
             if target is not None:
                 mask, voxels = (trilinear(torch.from_numpy(a), (target,) * 3).numpy() for a in (mask, voxels))
             pixels.add(mask > 0.5, voxels)
             samples.append((volume.name, bool(mask.sum() > 0), score))
+    directions.say()
     return _finish(root, pixels, samples, drawn, failed, len(images), precision)
 
 
@@ -80,18 +93,32 @@ def evaluate(
     Leaves in results_root `sample/<name>.txt`, on request `pixel/<name>.npy` (NIfTI for volumes), and `scores.csv`.
     """
     root = settings.results_root
-    images = Images(settings.test_set, seed=0)
-    model = _model(settings, features, volumes=images.volumes).to(device)
-    if not images.volumes and model.config.get("mode_3d"):
+    model = _model(settings, features, volumes=settings.test_set.volumes).to(device)
+    if not settings.test_set.volumes and model.config.get("mode_3d"):
         raise InputError("The model was trained on volumes (mode_3d); test_dataset.dataset_type must be nifti3d.")
-    pixels = Ranking()
+    if settings.test_set.volumes:
+        images = Images(settings.test_set, seed=0, rule=agreed(settings.rule, [model.origin.rescale]))
+    else:
+        images = Images(settings.test_set, seed=0, rule=settings.rule)
+        refuse_other_slices(images.origin.rescale, model.origin.rescale, images.root)
+    _refuse_own_folder(root, images)
+    pixels, failed = Ranking(), list[str]()
     samples: list[tuple[str, bool, float]] = []
     size = settings.batch_size
     for start in range(0, len(images), size):
-        index = list(range(start, min(start + size, len(images))))
-        maps = _maps(model, images.read(index, device), device, precision)
-        for position, anomaly_map in zip(index, maps, strict=True):
-            name, mask = images.names[position], images.mask(position)
+        index, arrays, masks = list[int](), list[npt.NDArray[np.floating]](), list[npt.NDArray[np.floating]]()
+        for position in range(start, min(start + size, len(images))):
+            try:
+                array, mask = images.raw(position), images.mask(position)
+            except InputError as error:
+                skip(failed, images.names[position], error)
+                continue
+            index, arrays, masks = [*index, position], [*arrays, array], [*masks, mask]
+        if not index:
+            continue
+        maps = _maps(model, images.prepare(arrays, device), device, precision)
+        for position, anomaly_map, mask in zip(index, maps, masks, strict=True):
+            name = images.names[position]
             if mask.shape != anomaly_map.shape:
                 mask = trilinear(torch.from_numpy(mask), anomaly_map.shape).numpy()
             score = reduced(anomaly_map, settings.reduction)
@@ -100,7 +127,7 @@ def evaluate(
                 _save_map(root / "pixel", name, anomaly_map, images)
             pixels.add(mask > 0, anomaly_map)
             samples.append((name, bool(mask.sum() > 0), score))
-    return _finish(root, pixels, samples, [], [], len(images), precision)
+    return _finish(root, pixels, samples, [], failed, len(images), precision)
 
 
 def load_one_axis(
@@ -112,7 +139,23 @@ def load_one_axis(
     return OneAxis(AxisModel(model, settings.axis, selection), settings.delete_zero_area, settings.reduction)
 
 
-def _no_masks() -> npt.NDArray[np.float32]:
+def _mask_of(volume: Volume, images: Images) -> npt.NDArray[np.float32]:
+    """The mask of a volume, of its shape."""
+    assert images.masks is not None
+    mask = read_volume(images.masks / volume.name).data
+    if mask.shape != volume.data.shape:
+        raise InputError(f"{volume.name}: mask {mask.shape} and image {volume.data.shape} differ in shape.")
+    return mask
+
+
+def _refuse_own_folder(root: Path, images: Images) -> None:
+    """Refuse results that would replace what they were made of."""
+    inputs = [images.root, *([images.masks] if images.masks else [])]
+    for folder in (root / "pixel", root / "sample", root / "pictures"):
+        files.refuse_same_folder(folder, *inputs, flag="results_root:")
+
+
+def _no_masks() -> None:
     raise InputError("test_dataset.dataset_kwargs has no mask_root; the evaluation needs the masks.")
 
 
@@ -145,7 +188,7 @@ def _maps(model: Model, images: Tensor, device: torch.device, precision: str) ->
 
 def _save_map(folder: Path, name: str, anomaly_map: npt.NDArray[np.float32], images: Images) -> None:
     if images.volumes:
-        volume = read_volume(images.root / name)
+        volume = read_volume(images.path(name))
         whole = trilinear(torch.from_numpy(anomaly_map), volume.data.shape).numpy()
         write_volume(folder / name, whole, volume)
         return
@@ -157,7 +200,7 @@ def _finish(
     root: Path,
     pixels: Ranking,
     samples: list[tuple[str, bool, float]],
-    drawn: list[Path],
+    drawn: list[Planes],
     failed: list[str],
     total: int,
     precision: str,
@@ -165,7 +208,8 @@ def _finish(
     """Gather the ranks' scores, print and write the metrics."""
     gathered = distributed.gather_objects((pixels.state(), samples, drawn, failed))
     merged = Ranking.merged([part[0] for part in gathered])
-    samples, drawn, failed = (sorted(entry for part in gathered for entry in part[i]) for i in (1, 2, 3))
+    samples, failed = (sorted(entry for part in gathered for entry in part[i]) for i in (1, 3))
+    drawn = sorted((planes for part in gathered for planes in part[2]), key=lambda planes: planes.name)
     if not samples:
         report_failures(failed, 0)
     _, labels, scores = zip(*samples, strict=True)
@@ -191,6 +235,6 @@ def _finish(
     files.write_json(root / "result.json", record | {"precision": precision})
     if drawn:
         table = {kind: {"AP": values.ap, "AUROC": values.auroc} for kind, values in results.items()}
-        write_page(root / "report.html", f"Anomaly maps of {root.name}", drawn, table)
+        write_overlays(root / "pictures", root / "report.html", f"Anomaly maps of {root.name}", drawn, table)
     report_failures(failed, total - len(failed))
     return results

@@ -16,6 +16,9 @@ from ood_shared.training import Compute
 from torch import Tensor
 
 from mood_dpa.bench import SCHEDULES
+from mood_dpa.data.directions import Directions
+from mood_dpa.data.intensities import Rule
+from mood_dpa.data.record import Origin
 from mood_dpa.data.user_volumes import Volumes, are_volumes, volumes_of
 from mood_dpa.detector import ImageDetector, VolumeDetector
 from mood_dpa.within_budget import SIDE, train_on_images, train_on_volumes
@@ -26,6 +29,7 @@ def fit(
     labels: Sequence[int] | np.ndarray | Tensor | None = None,
     *,
     volumes: bool | None = None,
+    rescale: str | None = None,
     output_dir: str | Path | None = None,
     budget: str = "smoke",
     backbone: str = BACKBONES[0],
@@ -40,6 +44,8 @@ def fit(
             whose slices along each axis an autoencoder is trained.
         labels: whole numbers (n,), checked and not used: nothing is classified.
         volumes: whether they are volumes; None means that nibabel images and paths of NIfTI are, and arrays are not.
+        rescale: of volumes: how intensities get to [0, 1], such as `window 40 400`; kept with the detector. None wants
+            them there; see `data.intensities`.
         output_dir: keeps the run, for `load`; a temporary folder when None.
         budget: how long, as `mood_dpa.bench --budget`.
         backbone: checked and not used: there is no classifier.
@@ -58,9 +64,15 @@ def fit(
     with fitting_in(output_dir) as folder:
         torch.manual_seed(seed)
         if are_volumes(images) if volumes is None else volumes:
-            given = [volume.data for volume in volumes_of(images)]
-            ensemble, _, _ = train_on_volumes(given, given[0].shape, schedule, generator, compute, folder)
-            return VolumeDetector(ensemble, compute.device)
+            rule, directions, given = Rule.of(rescale or "none", "rescale"), Directions(), []
+            for volume in volumes_of(images, rule):
+                given.append(volume.data)
+                if volume.header is not None:  # arrays are taken to point alike
+                    directions.add(volume.name, volume.affine)
+            directions.say()
+            origin = Origin(str(rule), tuple(directions.codes))
+            ensemble, _, _ = train_on_volumes(given, given[0].shape, schedule, generator, compute, folder, origin)
+            return VolumeDetector(ensemble, compute.device, rule=rule)
         prepare = partial(resize, size=(SIDE, SIDE), channels=1)
         benchmark = as_benchmark(images, labels, prepare, classes)
         model, _ = train_on_images(benchmark.train, benchmark.native, schedule, generator, compute, folder)

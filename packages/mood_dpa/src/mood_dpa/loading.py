@@ -11,6 +11,7 @@ from ood_shared.errors import InputError, MissingFileError
 
 from mood_dpa.checkpoints import load_model
 from mood_dpa.configuration import read_config
+from mood_dpa.data.intensities import Rule, agreed
 from mood_dpa.detector import ImageDetector, VolumeDetector
 from mood_dpa.evaluate import load_one_axis
 from mood_dpa.predict import Ensemble, OneAxis, load_ensemble
@@ -32,6 +33,7 @@ def load(
     delete_zero_area: bool = False,
     cube: int | None = None,
     threshold: float | None = None,
+    rescale: str | None = None,
     device: str = "auto",
 ) -> ImageDetector | VolumeDetector:
     """The detector that a training left.
@@ -45,6 +47,8 @@ def load(
         delete_zero_area: of trainings: set voxels whose image is not positive to 0.
         cube: of trainings: side of the cube in which maps are averaged; None is the volume's own size.
         threshold: score above which `predict` says -1.
+        rescale: of volumes: how their intensities get to [0, 1], such as `window 40 400`, `minmax`, `percentile 1 99`,
+            or `any-range`, which takes them as they are; None is the rule of the training.
         device: where the networks go.
 
     Raises:
@@ -52,12 +56,13 @@ def load(
         InputError: it is of something else, or an axis has to be named.
     """
     on = resolve_device(device)
+    given = None if rescale is None else Rule.of(rescale, "rescale")
     if isinstance(path, str | Path):
         path = Path(path)
         if path.suffix in (".yaml", ".yml"):
-            return _of_config(path, features, threshold, on)
+            return _of_config(path, features, threshold, on, given)
         if (path / PREDICTION).is_file():
-            return _of_config(path / PREDICTION, features, threshold, on)
+            return _of_config(path / PREDICTION, features, threshold, on, given)
         if (path / "configs").is_dir() and (path / "scripts").is_dir():
             configs = sorted(str(entry) for entry in (path / "configs").glob("*.yaml"))
             raise InputError(f"{path} holds several ensembles; pass the configuration of one: {', '.join(configs)}.")
@@ -82,21 +87,33 @@ def load(
     beside = files[0].parent.parent / FEATURES  # of a run of `fit`, whose axes share them
     weights = features or (beside if stored[0] is not None and beside.is_file() else None)
     settings = PredictionSettings(models, True, delete_zero_area, cube, DIVISOR, str(weights) if weights else None)
-    return VolumeDetector(load_ensemble(settings, on), on, threshold)
+    return _detector(load_ensemble(settings, on), threshold, on, given)
 
 
-def _of_config(path: Path, features: str | Path | None, threshold: float | None, on: torch.device) -> VolumeDetector:
+def _detector(
+    scorer: Ensemble | OneAxis, threshold: float | None, on: torch.device, given: Rule | None
+) -> VolumeDetector:
+    rule = agreed(given, [part.model.origin.rescale for part in scorer.parts])
+    return VolumeDetector(scorer, on, threshold, rule=rule)
+
+
+def _of_config(
+    path: Path, features: str | Path | None, threshold: float | None, on: torch.device, given: Rule | None
+) -> VolumeDetector:
     """The detector of a configuration of predict_3d.py or inference_evaluate_3d."""
     config = read_config(path)
     scorer: Ensemble | OneAxis
     if "models" in config:
         settings = with_found_paths(PredictionSettings.of(config), path)
+        given = given or settings.rule
         scorer = load_ensemble(settings if features is None else replace(settings, features=str(features)), on)
     elif "test_model_path" in config and "apply_along_axis" in config:
-        scorer = load_one_axis(InferenceSettings.of(config), on, features=load_features(features) if features else None)
+        inference = InferenceSettings.of(config)
+        given = given or inference.rule
+        scorer = load_one_axis(inference, on, features=load_features(features) if features else None)
     else:
         raise InputError(f"{path} is no configuration of predict_3d.py or inference_evaluate_3d: it names no models.")
-    return VolumeDetector(scorer, on, threshold)
+    return _detector(scorer, threshold, on, given)
 
 
 def _of_images(file: Path, features: str | Path | None, threshold: float | None, on: torch.device) -> ImageDetector:

@@ -18,6 +18,7 @@ from ood_shared.training import Compute, update
 from torch import Tensor, nn
 
 from mood_dpa.checkpoints import Loss, lay_out
+from mood_dpa.data.record import Origin
 from mood_dpa.growing import Stage, effective_resolution, images_of_stage, plan_of
 from mood_dpa.networks import DecoderFamily, EncoderFamily, StageNet
 from mood_dpa.settings import LoopSettings
@@ -56,6 +57,7 @@ class Trainer:
         on_stage: called with the encoder and decoder of a stage before its first step.
         listeners: are told every event.
         compute: device, precision, compilation.
+        origin: of the images, for the checkpoints.
     """
 
     def __init__(
@@ -70,7 +72,9 @@ class Trainer:
         on_stage: Callable[[StageNet, StageNet], None] = lambda encoder, decoder: None,
         listeners: Iterable[Listener] = (),
         compute: Compute | None = None,
+        origin: Origin | None = None,
     ) -> None:
+        self.origin = origin or Origin()
         self.settings, self.families, self.source = settings, families, source
         self.validation, self.display, self.folder, self.on_stage = validation, display, folder, on_stage
         self.listeners, self.compute = list(listeners), compute or Compute(torch.device("cpu"))

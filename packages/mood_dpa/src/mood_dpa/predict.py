@@ -6,6 +6,7 @@ The challenge's container runs this with `ood_shared` absent and everything but 
 
 import argparse
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +19,23 @@ from torch import Tensor
 
 from mood_dpa.checkpoints import Model, load_model
 from mood_dpa.configuration import read_config
+from mood_dpa.data.directions import Directions
+from mood_dpa.data.intensities import Rule, agreed
 from mood_dpa.data.preprocessing import trilinear
 from mood_dpa.data.volume_queue import Writer, own_share, read_ahead, report_failures
-from mood_dpa.data.volumes import Volume, list_volumes, write_volume
+from mood_dpa.data.volumes import Volume, list_volumes, volume_name, write_volume
 from mood_dpa.losses import uses_layers
 from mood_dpa.perceptual import PerceptualLoss
-from mood_dpa.scores import DIVISOR, SliceSelection, axis_map, combine
+from mood_dpa.scores import DIVISOR, SliceSelection, axis_map, combine, unseen
 from mood_dpa.scoring_settings import PredictionSettings, with_found_paths
-from mood_dpa.standalone import InputError, MissingFileError, resolve_device, warn_of_slow_bf16, write_text
+from mood_dpa.standalone import (
+    InputError,
+    MissingFileError,
+    refuse_same_folder,
+    resolve_device,
+    warn_of_slow_bf16,
+    write_text,
+)
 from mood_dpa.vgg import VGG19, SharedFeatures
 
 
@@ -51,6 +61,11 @@ class OneAxis:
     part: AxisModel
     delete_zero_area: bool
     reduction: str = "max"
+
+    @property
+    def parts(self) -> tuple[AxisModel, ...]:
+        """All models."""
+        return (self.part,)
 
     @torch.inference_mode()
     def predict(self, image: npt.NDArray[Any], device: torch.device) -> tuple[Tensor, float]:
@@ -87,6 +102,11 @@ class Ensemble:
     delete_zero_area: bool
     divisor: float = DIVISOR
 
+    @property
+    def parts(self) -> tuple[AxisModel, ...]:
+        """All models."""
+        return self.models
+
     @torch.inference_mode()
     def predict(self, image: npt.NDArray[Any], device: torch.device) -> tuple[Tensor, float]:
         """Map of the image's size, and the score: the largest value of the averaged map.
@@ -108,12 +128,17 @@ class Ensemble:
 
 def predict_step(options: argparse.Namespace) -> None:
     """The command."""
+    if options.pictures:
+        _refuse_pictures()
     device = resolve_device(options.device)
     warn_of_slow_bf16(device, options.precision)
-    paths = list_volumes(Path(options.input))
+    folder, output = Path(options.input), Path(options.output)
+    paths = list_volumes(folder)
+    refuse_same_folder(output, folder, flag="-o")
     settings = with_found_paths(PredictionSettings.of(read_config(options.config)), Path(options.config))
     ensemble = load_ensemble(settings, device, options.precision)
-    predict_folder(paths, Path(options.output), ensemble, device, options.mode, options.resume, options.pictures)
+    rule = agreed(options.rescale or settings.rule, [part.model.origin.rescale for part in ensemble.models])
+    predict_folder(paths, output, ensemble, device, options.mode, options.resume, options.pictures, rule)
 
 
 def load_ensemble(
@@ -160,6 +185,7 @@ def predict_folder(
     mode: str,
     resume: bool = False,
     pictures: bool = False,
+    rule: Rule | None = None,
 ) -> None:
     """Predict volume after volume.
 
@@ -169,29 +195,49 @@ def predict_folder(
         mode: `pixel` or `sample`.
         resume: leave out volumes whose result is there.
         pictures: also write three-plane overlays and a page with them.
+        rule: how intensities get to [0, 1]; None wants them there.
 
     Raises:
-        InputError: some volumes could not be read; the others are finished.
+        InputError: some volumes could not be used; the others are finished.
     """
-    output.mkdir(parents=True, exist_ok=True)
-    todo = [path for path in own_share(list(paths)) if not (resume and result_path(output, path.name, mode).is_file())]
+    todo = [
+        path
+        for path in own_share(list(paths))
+        if not (resume and result_path(output, volume_name(path), mode).is_file())
+    ]
     failed: list[str] = []
-    drawn: list[Path] = []
+    drawn: list[Any] = []
+    directions = Directions(trained_axes(ensemble.models))
     with Writer() as write:
-        for volume in read_ahead(todo, failed):
+        for volume in read_ahead(todo, failed, rule=rule or Rule(), directions=directions):
+            say_unseen(volume, ensemble.models)
             voxels, score = ensemble.predict(volume.data, device)
             if mode == "sample":
                 write(write_text, result_path(output, volume.name, mode), repr(score))
             else:
                 write(write_volume, result_path(output, volume.name, mode), voxels.cpu().numpy(), volume)
             if pictures:
-                drawn.append(_draw(volume, voxels.cpu().numpy(), output))
+                drawn.append(_planes(volume, voxels.cpu().numpy(), score))
+    directions.say()
     if drawn:
-        from mood_dpa.figures import write_page
+        from mood_dpa.figures import write_overlays
 
         rank = os.environ.get("RANK", "0") if os.environ.get("WORLD_SIZE", "1") != "1" else ""
-        write_page(output / f"report{rank}.html", "Anomaly maps", drawn)
+        write_overlays(output / "pictures", output / f"report{rank}.html", "Anomaly maps", drawn)
     report_failures(failed, len(paths) - len(failed))
+
+
+def trained_axes(models: Sequence[AxisModel]) -> list[str]:
+    """Where the axes of the training's volumes pointed, as far as the models tell."""
+    return sorted({code for part in models for code in part.model.origin.axes})
+
+
+def say_unseen(volume: Volume, models: Sequence[AxisModel]) -> None:
+    """One line about a volume of which few slices, or none, are looked at."""
+    voxels = on_device(volume.data, torch.device("cpu"))
+    line = unseen(voxels, [(part.axis, part.selection) for part in models], volume.name)
+    if line:
+        print(f"warning: {line}", file=sys.stderr, flush=True)
 
 
 def result_path(output: Path, name: str, mode: str) -> Path:
@@ -199,7 +245,17 @@ def result_path(output: Path, name: str, mode: str) -> Path:
     return output / (name if mode == "pixel" else f"{name}.txt")
 
 
-def _draw(volume: Volume, voxels: npt.NDArray[np.float32], output: Path) -> Path:
-    from mood_dpa.figures import write_overlay
+def _planes(volume: Volume, voxels: npt.NDArray[np.float32], score: float) -> Any:
+    from mood_dpa.figures import planes_of
 
-    return write_overlay(output / "pictures" / f"{volume.name}.png", volume, voxels)
+    return planes_of(volume, voxels, score=score)
+
+
+def _refuse_pictures() -> None:
+    """Say before the work that pictures cannot be drawn, as in the container."""
+    try:
+        import mood_dpa.figures  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            f"--pictures needs {error.name}, which is not installed here. Leave it out, or install all of mood-dpa."
+        ) from None

@@ -4,6 +4,7 @@ Source: Shvetsova et al. 2021 for the distance; the steps are those of the MOOD 
 and stays on the device for all models.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +36,39 @@ class SliceSelection:
     small_area: float = SMALL_AREA
     precision: str = "fp32"
 
+    def of(self, slices: Tensor) -> Tensor:
+        """Which of the slices (n, h, w) are looked at, as indices (k,)."""
+        every = torch.arange(len(slices), device=slices.device)
+        if not self.skip_small:
+            return every
+        return every[slices.sum(dim=(1, 2), dtype=torch.float64) > self.small_area]
+
+
+def unseen(volume: Tensor, parts: Iterable[tuple[int, SliceSelection]], name: str) -> str:
+    """A line about a volume of which fewer than half of the slices, or none, are looked at; else empty.
+
+    Args:
+        volume: (n0, n1, n2) in [0, 1].
+        parts: axis and selection of each model.
+        name: of the volume.
+    """
+    chosen = [(axis, selection, len(selection.of(volume.movedim(axis, 0)))) for axis, selection in parts]
+    seen, total = sum(count for *_, count in chosen), sum(volume.shape[axis] for axis, *_ in chosen)
+    if 2 * seen >= total:
+        return ""
+    shown = ", ".join(f"{count} of {volume.shape[axis]} along axis {axis}" for axis, _, count in chosen)
+    limits = " and ".join(sorted({f"{selection.small_area:g}" for _, selection, _ in chosen}))
+    if not seen:
+        most = max(float(volume.sum(dim=[a for a in range(3) if a != axis]).max()) for axis, *_ in chosen)
+        return (
+            f"{name}: no slice is looked at ({shown}): none has a sum of intensities above small_area ({limits}; the "
+            f"greatest is {most:.4g}). Its map is zeros; lower small_area in the configuration."
+        )
+    return (
+        f"{name}: fewer than half of the slices are looked at ({shown}), those with a sum of intensities above "
+        f"small_area ({limits}); the others are zeros in its map."
+    )
+
 
 @torch.inference_mode()
 def axis_map(volume: Tensor, model: Model, axis: int, selection: SliceSelection, target: tuple[int, ...]) -> Tensor:
@@ -54,9 +88,7 @@ def axis_map(volume: Tensor, model: Model, axis: int, selection: SliceSelection,
         float32 of size `target`, not negative; zeros when no slice is looked at.
     """
     slices = volume.movedim(axis, 0)
-    chosen = torch.arange(len(slices), device=volume.device)
-    if selection.skip_small:
-        chosen = chosen[slices.sum(dim=(1, 2), dtype=torch.float64) > selection.small_area]
+    chosen = selection.of(slices)
     if not len(chosen):
         return volume.new_zeros(target)
     images = prepare_slices(slices[chosen], selection.size)  # (k, 1, r, r)

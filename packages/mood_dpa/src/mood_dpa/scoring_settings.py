@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from mood_dpa.configuration import Config, evaluate_config, inference_config, predict_config
-from mood_dpa.settings import ImageSet
+from mood_dpa.data.intensities import Rule
+from mood_dpa.settings import ImageSet, rule_in
 
 WORKSPACE = "/workspace"  # of the challenge's container
 
@@ -22,6 +23,7 @@ class InferenceSettings:
         skip_small: leave out slices whose intensities sum to no more than `small_area`.
         delete_zero_area: set voxels whose image is not positive to 0.
         cube: side of the cube in which maps are compared with masks; None is the volume's own size.
+        rule: how intensities get to [0, 1]; None is that of the training.
     """
 
     results_root: Path
@@ -35,6 +37,7 @@ class InferenceSettings:
     save_inference: bool
     cube: int | None
     test_set: ImageSet
+    rule: Rule | None = None
 
     @classmethod
     def of(cls, content: Config) -> "InferenceSettings":
@@ -52,6 +55,7 @@ class InferenceSettings:
             save_inference=bool(config["save_inference"]),
             cube=config["resize_3d_for_evaluation"],
             test_set=ImageSet.of(config["test_dataset"]),
+            rule=rule_in(config),
         )
 
 
@@ -66,6 +70,7 @@ class EvaluationSettings:
     reduction: str
     save_inference: bool
     test_set: ImageSet
+    rule: Rule | None = None
 
     @classmethod
     def of(cls, content: Config) -> "EvaluationSettings":
@@ -79,6 +84,7 @@ class EvaluationSettings:
             reduction=config["score_reduction"],
             save_inference=bool(config["save_inference"]),
             test_set=ImageSet.of(config["test_dataset"]),
+            rule=rule_in(config),
         )
 
 
@@ -103,6 +109,7 @@ class PredictionSettings:
         cube: side of the cube in which maps are averaged; None is the volume's own size.
         divisor: of the averaged map.
         features: VGG19 weights in place of the files that the models name.
+        rule: how intensities get to [0, 1]; None is that of the training.
     """
 
     models: tuple[AxisEntry, ...]
@@ -111,6 +118,7 @@ class PredictionSettings:
     cube: int | None
     divisor: float
     features: str | None
+    rule: Rule | None = None
 
     @classmethod
     def of(cls, content: Config) -> "PredictionSettings":
@@ -129,6 +137,7 @@ class PredictionSettings:
             cube=config["resize"],
             divisor=float(config["divisor"]),
             features=str(named) if named else None,
+            rule=rule_in(config),
         )
 
 

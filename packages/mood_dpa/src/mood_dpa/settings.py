@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mood_dpa.configuration import Config, train_config
+from mood_dpa.configuration import RESCALE, Config, train_config
+from mood_dpa.data.intensities import Rule
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ class TrainSettings:
     Attributes:
         loss_type: of `perceptual.make_loss`.
         loss_kwargs: likewise.
+        rule: how intensities of volumes get to [0, 1]; None wants them there.
     """
 
     loop: LoopSettings
@@ -120,6 +122,7 @@ class TrainSettings:
     val_drop_last: bool
     loss_type: str
     loss_kwargs: Mapping[str, Any]
+    rule: Rule | None = None
 
     @classmethod
     def of(cls, content: Config) -> "TrainSettings":
@@ -142,7 +145,14 @@ class TrainSettings:
             val_drop_last=bool(config["val_drop_last"]),
             loss_type=loss["loss_type"],
             loss_kwargs=kwargs,
+            rule=rule_in(config),
         )
+
+
+def rule_in(config: Config) -> Rule | None:
+    """The rule that a configuration names under `rescale`."""
+    words = config.get(RESCALE)
+    return None if words is None else Rule.of(words, RESCALE)
 
 
 def _path(text: Any) -> Path | None:

@@ -1,7 +1,7 @@
 """`mood-dpa simclr CONFIG`: pre-train VGG19 on slices, as the first stage of the challenge solution."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 from ood_shared import checkpoints, distributed
 from ood_shared.devices import autocast, make_scaler, maybe_compile, seed_everything
 from ood_shared.errors import InputError
+from ood_shared.locks import claimed
 from ood_shared.runs import Run, refuse_other_settings
 from ood_shared.signals import Terminated, deferred_sigterm
 from ood_shared.training import RANKS, Compute, refuse_other_ranks, save_state, update
@@ -16,21 +17,27 @@ from torch import Tensor
 
 from mood_dpa.collapse import CollapseWatch
 from mood_dpa.configuration import write_config
+from mood_dpa.data.intensities import Rule
 from mood_dpa.data.slices import Images
 from mood_dpa.settings import ImageSet
 from mood_dpa.simclr import SimCLR, cosine_rates, nt_xent, two_views, warmed
 from mood_dpa.simclr_settings import SimclrSettings
 from mood_dpa.standalone import load_checkpoint
+from mood_dpa.state import refuse_other_moments
 
 MAY_DIFFER = ("epochs", "log_every_n_steps", "eval_every_n_epochs")  # on resuming
 MODEL = "model.pth"
+PARTS = {
+    **{"network": Mapping, "optimizer": Mapping, "scaler": Mapping, "generator": Tensor, "epoch": int},
+    "best": (int, float),
+}
 
 
 class Slices:
     """The slices of several data set entries, as one."""
 
-    def __init__(self, sets: Sequence[ImageSet], size: int, seed: int) -> None:
-        self.parts = [Images(part, seed) for part in sets]
+    def __init__(self, sets: Sequence[ImageSet], size: int, seed: int, rule: Rule | None = None) -> None:
+        self.parts = [Images(part, seed, rule) for part in sets]
         self.size = size
         self.index = [(part, i) for part, images in enumerate(self.parts) for i in range(len(images))]
 
@@ -54,10 +61,12 @@ def train_simclr(
     folder: Path,
     compute: Compute,
     seed: int = 0,
+    rule: Rule | None = None,
 ) -> float:
     """Train; leaves the best weights in `folder/checkpoints/model.pth`.
 
-    That file is what `path_to_vgg19_weights` takes (the solution calls a copy simclr_exp_1.tar).
+    That file is what `path_to_vgg19_weights` takes (the solution calls a copy simclr_exp_1.tar). `rule` is `any-range`
+    or None: slices have to lie in [0, 1]. Nothing is written before slices and checkpoint were read.
 
     Returns:
         The best validation loss.
@@ -66,12 +75,22 @@ def train_simclr(
         InputError: too few slices; the loss became NaN; the features collapsed. What was saved before is kept.
     """
     seed_everything(seed)
-    device, precision = compute.device, compute.precision
-    size, rank, world = settings.size, distributed.rank(), distributed.world_size()
-    train, val = (Slices(part, size, seed) for part in (settings.train, settings.val))
+    size = settings.size
+    train, val = (Slices(part, size, seed, rule) for part in (settings.train, settings.val))
     batch = min(settings.batch_size, len(train))
     if min(batch, len(val)) < 2:
         raise InputError(f"SimCLR needs at least 2 slices to train and to validate, found {len(train)} and {len(val)}.")
+    for images in (*train.parts, *val.parts):
+        images.look()
+    with claimed(folder, folder / "checkpoints" / MODEL):
+        return _train(settings, folder, compute, seed, train, val)
+
+
+def _train(settings: SimclrSettings, folder: Path, compute: Compute, seed: int, train: Slices, val: Slices) -> float:
+    """The training, in a folder that no other one writes to."""
+    device, precision = compute.device, compute.precision
+    size, rank, world = settings.size, distributed.rank(), distributed.world_size()
+    batch = min(settings.batch_size, len(train))
     network = SimCLR(settings.base_model, settings.out_dim).to(device)
     best_path = folder / "checkpoints" / MODEL
     if settings.fine_tune_from:
@@ -90,20 +109,22 @@ def train_simclr(
     watch = CollapseWatch(device, rate, warmup, "the configuration")
     first, best = 0, float("inf")
     state_path = folder / "checkpoint.pt"
-    if compute.resume and state_path.is_file():
+    if compute.resume and state_path.exists():
         refuse_other_settings(folder, {"seed": seed, **settings.stored}, MAY_DIFFER)
-        state = load_checkpoint(state_path)
+        state = checkpoints.load_parts(state_path, PARTS)
         ranks = state[RANKS] if RANKS in state else _ranks_of_old(state)
         refuse_other_ranks(state_path, len(ranks), "Start anew without --resume.")
         checkpoints.load_weights(network, state["network"], state_path)
-        optimizer.load_state_dict(state["optimizer"])
-        scaler.load_state_dict(state["scaler"])
-        generator.set_state(state["generator"])
-        first, best = int(state["epoch"]), float(state["best"])
-        own = ranks[rank]
-        views.set_state(own["views"])
-        if "watch" in own:  # older checkpoints have none
-            watch.load_state_dict(own["watch"])
+        with checkpoints.restoring(state_path):
+            optimizer.load_state_dict(state["optimizer"])
+            refuse_other_moments(optimizer)
+            scaler.load_state_dict(state["scaler"])
+            generator.set_state(state["generator"])
+            first, best = int(state["epoch"]), float(state["best"])
+            own = ranks[rank]
+            views.set_state(own["views"])
+            if "watch" in own:  # older checkpoints have none
+                watch.load_state_dict(own["watch"])
     distributed.broadcast(network)
     run = Run(folder, {"seed": seed, **settings.stored}, log_to="tensorboard", last_step=first * steps)
     if distributed.is_main():

@@ -1,16 +1,12 @@
-"""What the prediction path takes from `ood_shared`, and does by itself where that is not installed.
+"""What the prediction path takes from `ood_shared`, or from `container` where that is not installed.
 
 `docker build .` sees this package's folder only, so the challenge's container has no `ood_shared`. Everything that
 `predict_3d` imports takes these names from here; in a checkout they are `ood_shared`'s own.
 """
 
-import argparse
-import os
 import platform
 import sys
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +16,20 @@ __all__ = [
     "Parser",
     "atomic_path",
     "autocast",
+    "check_name",
+    "check_weights",
     "did_you_mean",
     "load_checkpoint",
+    "one_line",
+    "read_yaml",
+    "reading",
+    "refuse_same_folder",
+    "regular",
     "resolve_device",
     "run_command",
     "unknown",
     "warn_of_slow_bf16",
+    "weights_of",
     "write_text",
 ]
 
@@ -34,64 +38,33 @@ if TYPE_CHECKING:
 
 try:
     from ood_shared.cli import Parser, run_command
-    from ood_shared.errors import InputError, MissingFileError, did_you_mean, unknown
-    from ood_shared.files import atomic_path, write_text
+    from ood_shared.errors import InputError, MissingFileError, did_you_mean, one_line, unknown
+    from ood_shared.files import (
+        atomic_path,
+        check_name,
+        read_yaml,
+        reading,
+        refuse_same_folder,
+        regular,
+        write_text,
+    )
 except ImportError:  # the challenge's container
-
-    class InputError(ValueError):  # type: ignore[no-redef]
-        """Bad input that the user can correct."""
-
-    class MissingFileError(InputError):  # type: ignore[no-redef]
-        """A file that is needed is not there."""
-
-    class Parser(argparse.ArgumentParser):  # type: ignore[no-redef]
-        """Errors in one line, exit status 2."""
-
-        def error(self, message: str) -> Any:
-            """Print one line and leave."""
-            self.exit(2, f"{self.prog}: error: {message}\n")
-
-    def did_you_mean(word: str, known: Iterable[str], shown: int = 12) -> str:
-        """The known words."""
-        return f"Known: {', '.join(list(known)[:shown])}."
-
-    def unknown(what: str, found: str, known: Iterable[str]) -> InputError:
-        """The error for a name that is not known."""
-        return InputError(f"{what} `{found}` is not known. {did_you_mean(found, known)}")
-
-    @contextmanager
-    def atomic_path(path: Path) -> Iterator[Path]:
-        """A temporary sibling that takes the name `path` at the end."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
-        os.close(handle)
-        temporary = Path(name)
-        try:
-            yield temporary
-            temporary.chmod(0o644)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-    def write_text(path: Path, text: str) -> None:
-        """Write whole or not at all."""
-        with atomic_path(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-
-    def run_command(
-        command: Callable[[argparse.Namespace], int | None],
-        parser: argparse.ArgumentParser,
-        argv: Sequence[str] | None = None,
-    ) -> int:
-        """Parse, run, turn bad input into one line and exit status 2."""
-        options = parser.parse_args(argv)
-        try:
-            return command(options) or 0
-        except (InputError, OSError) as error:
-            if getattr(options, "debug", False):
-                raise
-            print(f"{parser.prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
-            return 2
+    from mood_dpa.container import (  # type: ignore[assignment]
+        InputError,
+        MissingFileError,
+        Parser,
+        atomic_path,
+        check_name,
+        did_you_mean,
+        one_line,
+        read_yaml,
+        reading,
+        refuse_same_folder,
+        regular,
+        run_command,
+        unknown,
+        write_text,
+    )
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -101,23 +74,38 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         MissingFileError: the file is not there.
         InputError: it is damaged or holds other objects.
     """
-    import numpy as np
-    import torch
+    try:
+        from ood_shared.checkpoints import load
+    except ImportError:
+        from mood_dpa.container import load_checkpoint as load
+    return load(path)
 
-    scalar = np._core.multiarray.scalar  # type: ignore[attr-defined]
-    allowed: list[Any] = [np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType, np.dtypes.Int64DType]
-    old_name = (scalar, "numpy.core.multiarray.scalar")
-    with torch.serialization.safe_globals([*allowed, scalar, old_name]):
-        try:
-            from ood_shared import checkpoints
-        except ImportError:
-            if not path.is_file():
-                raise MissingFileError(f"Checkpoint {path} is missing.") from None
-            try:
-                return dict(torch.load(path, map_location="cpu", weights_only=True))
-            except Exception as error:
-                raise InputError(f"{path} is not a readable checkpoint ({str(error)[:120]}).") from None
-        return checkpoints.load(path)
+
+def weights_of(path: Path) -> dict[str, Any]:
+    """The tensors of a file, in order: bare, or under `state_dict` or a like name, without `module.` in front.
+
+    Raises:
+        MissingFileError: the file is not there.
+        InputError: it is no checkpoint, or holds no tensors.
+    """
+    try:
+        from ood_shared.checkpoints import read_weights
+    except ImportError:
+        from mood_dpa.container import read_weights
+    return read_weights(path)
+
+
+def check_weights(module: Any, weights: Any, source: object) -> None:
+    """Refuse a state dict that is not exactly the module's, or not of finite numbers; `source` names it in errors.
+
+    Raises:
+        InputError: a key is missing, a shape or the kind of number differs, or a value is not finite.
+    """
+    try:
+        from ood_shared.checkpoints import check_weights as check
+    except ImportError:
+        from mood_dpa.container import check_weights as check
+    check(module, weights, source)
 
 
 def resolve_device(name: str) -> "torch.device":
@@ -129,7 +117,8 @@ def resolve_device(name: str) -> "torch.device":
 
         if name == "auto":
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return torch.device(name)
+        with reading(f"--device {name}", "device", "Pass auto, cpu, cuda or cuda:N."):
+            return torch.device(name)
     return shared(name)
 
 

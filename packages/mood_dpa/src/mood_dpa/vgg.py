@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mood_dpa.standalone import InputError, MissingFileError, load_checkpoint, unknown
+from mood_dpa.standalone import InputError, MissingFileError, check_weights, unknown, weights_of
 
 WIDTHS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))  # channels and convolutions of each block
 CONVS = [(block + 1, conv + 1) for block, (_, count) in enumerate(WIDTHS) for conv in range(count)]
@@ -204,14 +204,12 @@ def read_weights(path: Path, names: list[str], network: nn.Module) -> dict[str, 
         MissingFileError: the file is not there.
         InputError: fewer than 32 tensors, or one of another shape than its place has.
     """
-    if not path.is_file():
+    if not path.exists():
         raise MissingFileError(
             f"path_to_vgg19_weights {path} is missing. Train the features (`mood-dpa simclr CONFIG`), name another "
             "file, or leave the entry empty for random features."
         )
-    state = load_checkpoint(path)
-    state = state.get("state_dict", state)
-    tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)}
+    tensors = weights_of(path)
     if all(name in tensors for name in names):
         chosen = [tensors[name] for name in names]
     else:
@@ -226,39 +224,39 @@ def read_weights(path: Path, names: list[str], network: nn.Module) -> dict[str, 
                 f"{path} is not of VGG19: `{name}` would be {tuple(value.shape)}, expected "
                 f"{tuple(expected[name].shape)}."
             )
+    check_weights(network, weights, path)
     return {name: value.float() for name, value in weights.items()}
 
 
 @functools.cache
 def random_weights(seed: int = RANDOM_SEED) -> dict[str, Tensor]:
-    """The published random fallback: torchvision's VGG19 under seed 432. The caller's random state is left alone.
+    """The published random fallback: torchvision's VGG19 under seed 432. No generator of torch's own is touched.
 
     torchvision draws the convolutions, then the classifier, then the convolutions anew; the classifier's numbers are
     drawn into a buffer and dropped.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        shapes, before = [], 3
-        for block, _ in CONVS:
-            shapes.append((WIDTHS[block - 1][0], before, 3, 3))
-            before = shapes[-1][0]
-        buffer = torch.empty(CHUNK)
-        for width, inputs, *_ in shapes:
-            _skip(width * inputs * 9, buffer)
-            _skip(width, buffer)
-        for inputs, width in CLASSIFIER:
-            _skip(width * inputs, buffer)
-            _skip(width, buffer)
-        weights = {}
-        for (block, conv), shape in zip(CONVS, shapes, strict=True):
-            scale = math.sqrt(2.0 / (shape[0] * 9))  # Kaiming, fan out, ReLU
-            weights[f"conv{block}_{conv}.weight"] = torch.empty(shape).normal_(0, scale)
-            weights[f"conv{block}_{conv}.bias"] = torch.zeros(shape[0])
+    draws = torch.Generator().manual_seed(seed)  # its numbers are those of torch.manual_seed(seed)
+    shapes, before = [], 3
+    for block, _ in CONVS:
+        shapes.append((WIDTHS[block - 1][0], before, 3, 3))
+        before = shapes[-1][0]
+    buffer = torch.empty(CHUNK)
+    for width, inputs, *_ in shapes:
+        _skip(width * inputs * 9, buffer, draws)
+        _skip(width, buffer, draws)
+    for inputs, width in CLASSIFIER:
+        _skip(width * inputs, buffer, draws)
+        _skip(width, buffer, draws)
+    weights = {}
+    for (block, conv), shape in zip(CONVS, shapes, strict=True):
+        scale = math.sqrt(2.0 / (shape[0] * 9))  # Kaiming, fan out, ReLU
+        weights[f"conv{block}_{conv}.weight"] = torch.empty(shape).normal_(0, scale, generator=draws)
+        weights[f"conv{block}_{conv}.bias"] = torch.zeros(shape[0])
     return weights
 
 
-def _skip(count: int, buffer: Tensor) -> None:
-    """Advance the global generator by so many uniform numbers."""
+def _skip(count: int, buffer: Tensor, draws: torch.Generator) -> None:
+    """Advance the generator by so many uniform numbers."""
     while count > 0:
-        buffer[: min(count, len(buffer))].uniform_()
+        buffer[: min(count, len(buffer))].uniform_(generator=draws)
         count -= len(buffer)

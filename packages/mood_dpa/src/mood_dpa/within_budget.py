@@ -19,6 +19,7 @@ from mood_dpa.bench import Schedule
 from mood_dpa.checkpoints import Model, build_families
 from mood_dpa.collapse import CollapseWatch
 from mood_dpa.configuration import write_config
+from mood_dpa.data.record import KEY, Origin
 from mood_dpa.data.volume_sets import axis_slices
 from mood_dpa.image_scores import to_network
 from mood_dpa.loop import DISPLAYED, Trainer
@@ -98,6 +99,7 @@ def train_on_volumes(
     generator: torch.Generator,
     compute: Compute,
     folder: Path,
+    origin: Origin | None = None,
 ) -> tuple[Ensemble, int, float]:
     """An autoencoder for the slices along each axis.
 
@@ -108,6 +110,7 @@ def train_on_volumes(
         generator: of all draws.
         compute: how to compute.
         folder: gets `axis_0` to `axis_2`, `predict_3d.yaml`, and `features.tar` where features were trained.
+        origin: of the volumes, kept with the models.
 
     Returns:
         The ensemble, on the device, the number of slices, and the seconds of a step.
@@ -118,7 +121,9 @@ def train_on_volumes(
     for axis in range(3):
         at = folder / f"axis_{axis}"
         steps = max(1, schedule.steps // 3)
-        model, taken = fit_autoencoder(slices[axis], features, schedule, steps, generator, compute, at, {AXIS: axis})
+        model, taken = fit_autoencoder(
+            slices[axis], features, schedule, steps, generator, compute, at, {AXIS: axis}, origin
+        )
         assert isinstance(model.loss, PerceptualLoss)
         model.loss.reduction, model.loss.volumes = "pixelwise", True
         small = SMALL_SHARE * float(np.prod([n for a, n in enumerate(shape) if a != axis]))
@@ -184,6 +189,7 @@ def fit_autoencoder(
     compute: Compute,
     folder: Path,
     facts: Mapping[str, Any],
+    origin: Origin | None = None,
 ) -> tuple[Model, float]:
     """Train one autoencoder; returns it and the seconds of a step.
 
@@ -196,6 +202,7 @@ def fit_autoencoder(
         compute: how to compute.
         folder: gets `anomaly_detection.tar`.
         facts: further entries of the stored configuration.
+        origin: of the volumes that the images are slices of.
 
     Raises:
         InputError: no image.
@@ -227,10 +234,12 @@ def fit_autoencoder(
     seconds = (time.perf_counter() - started) / steps
     state = {"config": config, "stage": "stab", "resolution": SIDE, "progress": 1.0, "niter": steps}
     state |= {"enc": trainer.encoder.state_dict(), "dec": trainer.decoder.state_dict()}
+    state |= {} if origin is None else {KEY: origin.stored()}
     checkpoints.save(folder / MODEL, state)
     for net in (trainer.encoder, trainer.decoder):
         net.eval().requires_grad_(False)
-    return Model(trainer.encoder, trainer.decoder, trainer.loss.eval(), SIDE, config), seconds
+    model = Model(trainer.encoder, trainer.decoder, trainer.loss.eval(), SIDE, config, origin or Origin())
+    return model, seconds
 
 
 def training_config(schedule: Schedule, steps: int, facts: Mapping[str, Any]) -> dict[str, Any]:

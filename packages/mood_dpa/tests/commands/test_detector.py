@@ -247,7 +247,7 @@ def test_fitted_volumes_are_loaded_moved_and_predicted_with_equal_scores(small: 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (255 * np.ones((4, 5, 6), np.uint8), "values from 255 to 255; the networks know"),
+        (255 * np.ones((4, 5, 6), np.uint8), r"values from 255 to 255; expected \[0, 1\]"),
         (np.zeros((4, 5), np.float32), r"float32 \(4, 5\); expected \(d, h, w\)"),
         ([np.zeros((4, 5, 6, 2))], r"float64 \(4, 5, 6, 2\); expected an array"),
         (np.full((4, 5, 6), np.nan), "120 voxels that are NaN"),

@@ -227,7 +227,9 @@ def test_evaluation_without_masks_and_with_other_shapes_is_refused(prepared: Pat
     write_volume(tmp_path / "masks" / "00000.nii.gz", np.zeros((3, 3, 3), np.uint8), AFFINE)
     kwargs["mask_root"] = str(tmp_path / "masks")
     write_config(tmp_path / "c.yaml", config)
-    assert "differ in shape" in run("inference_evaluate_3d", tmp_path / "c.yaml", "--device", "cpu").error
+    found = run("inference_evaluate_3d", tmp_path / "c.yaml", "--device", "cpu")
+    assert "00000.nii.gz: mask (3, 3, 3) and image (24, 24, 24) differ in shape" in found.err
+    assert "4 of 4 volumes could not be used" in found.error
 
 
 def test_flags_of_the_synthetic_set_belong_together(prepared: Path, tmp_path: Path, run) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from ood_shared.files import csv_cell, read_text, reading
 
-from mood_dpa.data.volumes import case_id
+from mood_dpa.data.names import case_id
 from mood_dpa.standalone import InputError, MissingFileError
 
 SPLITS = ("train", "val", "all")
@@ -32,10 +33,10 @@ def make_folds(names: Sequence[str], n_folds: int, draws: np.random.RandomState)
 
 
 def folds_text(rows: Sequence[tuple[str, int]]) -> str:
-    """The CSV file's content."""
+    """The CSV file's content; a name that a spreadsheet would take for a formula gets an apostrophe."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerows([("filename", "test_fold"), *rows])
+    writer.writerows([("filename", "test_fold"), *((csv_cell(name), fold) for name, fold in rows)])
     return out.getvalue()
 
 
@@ -44,16 +45,23 @@ def read_folds(path: Path) -> list[tuple[str, int]]:
 
     Raises:
         MissingFileError: it is not there.
-        InputError: it has other columns, or a fold that is no number.
+        InputError: it has other columns, a fold that is no number, or a case in two folds.
     """
-    try:
-        rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
-    except FileNotFoundError:
-        raise MissingFileError(f"Folds file {path} is missing; create_folds.py makes one.") from None
-    try:
-        return [(row["filename"], int(row["test_fold"])) for row in rows]
-    except (KeyError, TypeError, ValueError):
-        raise InputError(f"{path} is no folds file: expected the columns filename and test_fold (a number).") from None
+    if not path.exists():
+        raise MissingFileError(f"Folds file {path} is missing; create_folds.py makes one.")
+    wanted = f"{path} is no folds file: expected the columns filename and test_fold (a number)."
+    with reading(path, "folds file", "Make it by create_folds.py."):
+        table = list(csv.DictReader(io.StringIO(read_text(path, "a folds file"))))
+        rows = []
+        for row in table:
+            name, fold = row.get("filename"), row.get("test_fold")
+            if not name or fold is None or not fold.strip().isdecimal() or len(fold) > 9:
+                raise InputError(wanted)
+            rows.append((name[1:] if name[0] == "'" and csv_cell(name[1:]) == name else name, int(fold)))
+    if not rows:
+        raise InputError(wanted)
+    _refuse_case_in_two_folds(path, rows)
+    return rows
 
 
 def cases_of(rows: Sequence[tuple[str, int]], split: str, fold: int) -> set[str]:
@@ -62,3 +70,15 @@ def cases_of(rows: Sequence[tuple[str, int]], split: str, fold: int) -> set[str]
         raise InputError(f"split `{split}` is not known. Known: {', '.join(SPLITS)}.")
     wanted = {"train": lambda f: f != fold, "val": lambda f: f == fold, "all": lambda f: True}[split]
     return {case_id(name) for name, number in rows if wanted(number)}
+
+
+def _refuse_case_in_two_folds(path: Path, rows: Sequence[tuple[str, int]]) -> None:
+    """A case in training and validation at once would make every number too good."""
+    seen: dict[str, tuple[str, int]] = {}
+    for name, fold in rows:
+        before, number = seen.setdefault(case_id(name), (name, fold))
+        if number != fold:
+            raise InputError(
+                f"{path}: {before} is in fold {number} and {name} in fold {fold}, but they are one case, "
+                f"`{case_id(name)}` (the name up to the first `_` or dot). Rename the volumes and make the folds anew."
+            )

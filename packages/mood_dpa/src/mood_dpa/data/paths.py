@@ -3,19 +3,25 @@
 import copy
 from pathlib import Path
 
-from mood_dpa.configuration import Config
+from mood_dpa.configuration import RESCALE, Config
+from mood_dpa.data.intensities import Rule
 
 EMBEDDED = "embedded:"
 PATHS = ("image_root", "mask_root", "folds_path", "brain_size_path")
 
 
 def with_flags(
-    config: Config, output_dir: str | None = None, seed: int | None = None, data_dir: str | None = None
+    config: Config,
+    output_dir: str | None = None,
+    seed: int | None = None,
+    data_dir: str | None = None,
+    rescale: Rule | None = None,
 ) -> Config:
     """A configuration with the command line's wishes.
 
     `--output-dir DIR` puts checkpoints to DIR/checkpoints, logs to DIR/logs and results to DIR/results; `--data-dir` is
-    where relative data paths begin; `--seed` replaces random_seed. A path that begins with `embedded:` lies in the
+    where relative data paths begin; `--seed` replaces random_seed, `--rescale` or
+    `--any-range` the key rescale. A path that begins with `embedded:` lies in the
     folder of the embedded subjects, which are made when they are not there.
     """
     changed = copy.deepcopy(config)
@@ -24,6 +30,8 @@ def with_flags(
             changed[key] = str(Path(output_dir) / name)
     if seed is not None and "random_seed" in changed:
         changed["random_seed"] = seed
+    if rescale is not None:
+        changed[RESCALE] = str(rescale)
     for key in ("train_dataset", "val_dataset", "test_dataset"):
         entry = changed.get(key)
         kwargs = entry.get("dataset_kwargs") if isinstance(entry, dict) else None

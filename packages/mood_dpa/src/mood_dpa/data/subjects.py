@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from ood_shared.files import read_json
 
 from mood_dpa.data.folds import folds_text
 from mood_dpa.data.volumes import list_volumes, write_volume
@@ -46,7 +47,7 @@ def ensure_subjects(folder: Path, demo: DemoSet) -> None:
     """
     record = folder / RECORD
     if record.is_file():
-        held = json.loads(record.read_text(encoding="utf-8"))
+        held = read_json(record)
         if held != asdict(demo):
             raise InputError(f"{folder} holds other subjects ({held}), not {asdict(demo)}. Choose another.")
         return

@@ -3,32 +3,36 @@
 for volume in volumes_of(volumes): …     # `data.volumes.Volume`, one in memory at a time
 """
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from ood_shared.errors import InputError
+from ood_shared.files import reading
 from torch import Tensor
 
-from mood_dpa.data.volumes import Volume, check_voxels, is_volume, read_volume
+from mood_dpa.data.intensities import Rule
+from mood_dpa.data.volumes import Volume, check_voxels, is_series, is_volume, read_volume
 
 OneVolume: TypeAlias = Any  # Volume, array, (array, affine), tensor, path or nibabel image
 Volumes: TypeAlias = OneVolume | Sequence[OneVolume]
-LIMITS = -0.5, 1.5  # values beyond are of another scale than [0, 1]; a resampling overshoots by less
-KINDS = "an array (d, h, w), (array, affine), a nibabel image, a path of NIfTI, or a list of them"
+KINDS = "an array (d, h, w), (array, affine), a nibabel image, a path of NIfTI or of a DICOM series, or a list of them"
 
 
-def volumes_of(volumes: Volumes) -> Iterator[Volume]:
+def volumes_of(volumes: Volumes, rule: Rule | None = None) -> Iterator[Volume]:
     """Each volume, in order.
 
     Args:
-        volumes: an array or tensor (d, h, w) of any numbers in the scale of [0, 1], or (n, d, h, w); (array, affine);
-            a nibabel image; a path; or a sequence of single ones, whose shapes may differ.
+        volumes: an array or tensor (d, h, w) of any numbers, or (n, d, h, w); (array, affine); a nibabel image; a path;
+            or a sequence of single ones, whose shapes may differ.
+        rule: how their intensities get to [0, 1]; None wants them there.
 
     Raises:
-        InputError: another kind or shape, voxels that are not finite or of another scale, or no volume at all.
+        InputError: another kind or shape, voxels that are not finite or outside [0, 1], or no volume at all.
     """
     if is_one(volumes):
         listed: Iterable[OneVolume] = [volumes]
@@ -45,7 +49,7 @@ def volumes_of(volumes: Volumes) -> Iterator[Volume]:
     some = False
     for number, volume in enumerate(listed):
         some = True
-        yield as_volume(volume, number)
+        yield as_volume(volume, number, rule)
     if not some:
         raise InputError("There are no volumes; pass at least one.")
 
@@ -57,51 +61,55 @@ def is_one(volumes: Volumes) -> bool:
 
 
 def are_volumes(images: Any) -> bool:
-    """Whether these can be nothing but volumes: nibabel images, paths of NIfTI, or a list that begins with one."""
+    """Whether these can be nothing but volumes: nibabel images, paths of NIfTI or DICOM, or a list of such."""
     first = images[0] if isinstance(images, Sequence) and not isinstance(images, str) and images else images
-    of_name = isinstance(first, str | Path) and is_volume(Path(first).name)
+    of_name = isinstance(first, str | Path) and (is_volume(Path(first).name) or is_series(Path(first)))
     return of_name or isinstance(first, Volume) or _is_nibabel(first) or _is_pair(images) or _is_pair(first)
 
 
-def as_volume(volume: OneVolume, number: int = 0) -> Volume:
+def as_volume(volume: OneVolume, number: int = 0, rule: Rule | None = None) -> Volume:
     """One volume, checked; its values are float32.
 
     Args:
         volume: see `volumes_of`.
         number: names it in messages where it has no name.
+        rule: as of `volumes_of`.
     """
+    found = _found(volume, number)
+    return replace(found, data=(rule or Rule()).apply(found.data, found.name))
+
+
+def _found(volume: OneVolume, number: int) -> Volume:
+    """The volume with the intensities that it has."""
     if isinstance(volume, str | Path):
-        return _in_scale(read_volume(Path(volume)))
+        return read_volume(Path(volume))
     if isinstance(volume, Volume):
-        return _in_scale(volume)
+        return volume
     name, header = f"volume {number}", None
     if _is_nibabel(volume):
         import nibabel
 
-        data, affine = volume.dataobj, volume.affine
+        affine = volume.affine
         header = volume.header if isinstance(volume.header, nibabel.Nifti1Header) else None  # type: ignore[attr-defined]
         name = Path(volume.get_filename() or name).name
-        if len(volume.shape) != 3:
-            raise InputError(f"{name} has {len(volume.shape)} dimensions {tuple(volume.shape)}; expected 3.")
+        with reading(name, "nibabel image", "Read or make it again."):
+            data = np.asanyarray(volume.dataobj)
+        if data.ndim > 3 and set(data.shape[3:]) == {1}:
+            data = data.reshape(data.shape[:3])
+        if data.ndim != 3:
+            raise InputError(f"{name} has {data.ndim} dimensions {tuple(data.shape)}; expected 3.")
     else:
         data, affine = volume if _is_pair(volume) else (volume, np.eye(4))
         data = data.detach().cpu().numpy() if isinstance(data, Tensor) else data
-        if not isinstance(data, np.ndarray) or data.ndim != 3 or data.dtype.kind not in "fiub":
-            shown = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
-            raise InputError(f"{name} is {shown}; expected {KINDS}.")
-    voxels: npt.NDArray[np.float32] = np.asarray(data, dtype=np.float32)
+    if not isinstance(data, np.ndarray) or data.ndim != 3 or data.dtype.kind not in "fiub":
+        shown = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
+        raise InputError(f"{name} is {shown}; expected {KINDS}, of real numbers.")
+    if data.dtype.kind == "b":
+        print(f"note: {name} has bool voxels; they are read as 0 and 1.", file=sys.stderr)
+    with np.errstate(over="ignore"):
+        voxels: npt.NDArray[np.float32] = np.asarray(data, dtype=np.float32)
     check_voxels(name, voxels)
-    return _in_scale(Volume(name, voxels, np.asarray(affine, dtype=np.float64), header))
-
-
-def _in_scale(volume: Volume) -> Volume:
-    low, high = float(volume.data.min()), float(volume.data.max())
-    if low < LIMITS[0] or high > LIMITS[1]:
-        raise InputError(
-            f"{volume.name} has values from {low:g} to {high:g}; the networks know [0, 1]. Bring it there first, as "
-            "`mood-dpa rescale` does: mood_dpa.data.volumes.rescaled(array)."
-        )
-    return volume
+    return Volume(name, voxels, np.asarray(affine, dtype=np.float64), header)
 
 
 def _is_nibabel(volume: Any) -> bool:

@@ -1,6 +1,6 @@
 """Volumes one after the other, with reading and writing beside the computing, and without losing what is finished.
 
-The next volume is read and the last result written by threads. A volume that cannot be read is reported and the others
+The next volume is read and the last result written by threads. A volume that cannot be used is reported and the others
 go on. Several processes (torchrun) take every n-th volume.
 """
 
@@ -8,13 +8,16 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mood_dpa.data.volumes import Volume, read_volume
-from mood_dpa.standalone import InputError
+from mood_dpa.data.directions import Directions
+from mood_dpa.data.intensities import Rule
+from mood_dpa.data.volumes import Volume, read_volume, volume_name
+from mood_dpa.standalone import InputError, one_line
 
 
 def own_share(paths: list[Path]) -> list[Path]:
@@ -23,20 +26,50 @@ def own_share(paths: list[Path]) -> list[Path]:
     return paths[rank::count]
 
 
-def read_ahead(paths: Iterable[Path], failed: list[str], dtype: Any = np.float32) -> Iterator[Volume]:
-    """The volumes in order; those that cannot be read are reported, noted in `failed` and left out."""
+def read_ahead(
+    paths: Iterable[Path],
+    failed: list[str],
+    dtype: Any = np.float32,
+    rule: Rule | None = None,
+    directions: Directions | None = None,
+    read: Callable[[Path, Any], Volume] = read_volume,
+) -> Iterator[Volume]:
+    """The volumes in order; those that cannot be used are reported, noted in `failed` and left out.
+
+    Args:
+        paths: of the volumes.
+        failed: gets the names of those that are left out.
+        dtype: of the voxels.
+        rule: how their intensities get to [0, 1]; None leaves them alone.
+        directions: counts where their axes point.
+        read: makes a volume of a path and a dtype.
+    """
+
+    def one(path: Path) -> Volume:
+        volume = read(path, dtype)
+        return volume if rule is None else replace(volume, data=rule.apply(volume.data, str(path)))
+
     with ThreadPoolExecutor(1) as reader:
         waiting: list[tuple[Path, Future[Volume]]] = []
         for path in [*paths, None]:
             if path is not None:
-                waiting.append((path, reader.submit(read_volume, path, dtype)))
+                waiting.append((path, reader.submit(one, path)))
             while waiting and (path is None or len(waiting) > 1):
                 at, future = waiting.pop(0)
                 try:
-                    yield future.result()
-                except InputError as error:
-                    failed.append(at.name)
-                    print(f"error: {error} Skipped; the others go on.", file=sys.stderr, flush=True)
+                    volume = future.result()
+                except (InputError, OSError) as error:
+                    skip(failed, volume_name(at), error)
+                    continue
+                if directions is not None:
+                    directions.add(volume.name, volume.affine)
+                yield volume
+
+
+def skip(failed: list[str], name: str, error: Exception) -> None:
+    """Report a volume that cannot be used, in one line, and note its name."""
+    failed.append(name)
+    print(f"error: {one_line(error)} Skipped; the others go on.", file=sys.stderr, flush=True)
 
 
 class Writer:
@@ -63,10 +96,17 @@ class Writer:
             self._pool.shutdown()
 
 
-def report_failures(failed: list[str], done: int) -> None:
-    """Raise for volumes that failed, after all others are done."""
+def report_failures(failed: list[str], done: int, again: str = "run again with --resume") -> None:
+    """Raise for volumes that failed, after all others are done.
+
+    Args:
+        failed: their names.
+        done: how many did not.
+        again: what to do when they are corrected.
+    """
     if failed:
+        shown = ", ".join(failed[:5]) + (f" and {len(failed) - 5} more" if len(failed) > 5 else "")
+        others = "The others are finished; correct these" if done else "Correct them"
         raise InputError(
-            f"{len(failed)} of {len(failed) + done} volumes could not be read: {', '.join(failed[:5])}. "
-            "The others are finished; correct these and run again with --resume."
+            f"{len(failed)} of {len(failed) + done} volumes could not be used: {shown}. {others} and {again}."
         )

@@ -9,10 +9,14 @@ from ood_shared.errors import InputError
 from torch import Tensor
 
 from mood_dpa.data.anomalies import add_anomaly_3d
+from mood_dpa.data.dicom import is_series
+from mood_dpa.data.directions import Directions
+from mood_dpa.data.intensities import Rule
 from mood_dpa.data.preprocessing import prepare_slices
-from mood_dpa.data.slices import cut_slices
+from mood_dpa.data.slice_files import cut_slices
 from mood_dpa.data.subjects import make_subject, mni152
-from mood_dpa.data.volumes import is_volume, list_volumes, read_volume, rescaled
+from mood_dpa.data.volume_queue import read_ahead
+from mood_dpa.data.volumes import is_volume, list_volumes
 
 EMBEDDED, SYNTHETIC = "mni152", "synthetic"
 SUBJECT_SIDE = 64
@@ -21,32 +25,43 @@ Voxels = npt.NDArray[np.float32]
 
 
 def is_volume_set(name: str) -> bool:
-    """Whether a name means volumes: the embedded subjects, or a folder with NIfTI files."""
+    """Whether a name means volumes: the embedded subjects, or a folder with NIfTI files or DICOM series."""
     path = Path(name)
-    return name == EMBEDDED or (path.is_dir() and any(is_volume(entry.name) for entry in path.iterdir()))
+    if name == EMBEDDED or not path.is_dir():
+        return name == EMBEDDED
+    return any(is_volume(entry.name) or is_series(entry) for entry in (path, *path.iterdir()))
 
 
-def read_volumes(name: str, subjects: int, seed: int) -> list[Voxels]:
-    """Embedded subjects or the volumes of a folder, in [0, 1].
-
-    Folders may hold any intensities: those outside [0, 1] are brought to it by percentiles.
+def read_volumes(name: str, subjects: int, seed: int, rule: Rule | None = None) -> tuple[list[Voxels], Directions]:
+    """Embedded subjects or the volumes of a folder, in [0, 1], and where their axes point.
 
     Args:
         name: `mni152` or a folder.
         subjects: how many embedded ones.
         seed: of the embedded ones.
+        rule: how intensities of files get to [0, 1]; None wants them there.
+
+    Raises:
+        InputError: names all volumes that cannot be used.
     """
+    directions = Directions()
     if name == EMBEDDED:
-        template, _ = mni152(SUBJECT_SIDE)
-        return [make_subject(template, np.random.default_rng((seed, number))) for number in range(subjects)]
-    volumes = []
-    for path in list_volumes(Path(name)):
-        data = read_volume(path).data
-        volumes.append(rescaled(data) if data.min() < 0 or data.max() > 1 else data)
-    return volumes
+        template, affine = mni152(SUBJECT_SIDE)
+        directions.add(name, affine)
+        return [make_subject(template, np.random.default_rng((seed, number))) for number in range(subjects)], directions
+    failed: list[str] = []
+    paths = list_volumes(Path(name))
+    volumes = [volume.data for volume in read_ahead(paths, failed, np.float32, rule or Rule(), directions)]
+    directions.say()
+    if failed:
+        raise InputError(
+            f"{name}: {len(failed)} of {len(paths)} volumes could not be used: {', '.join(failed[:5])}. Nothing was "
+            "trained; correct or remove them."
+        )
+    return volumes, directions
 
 
-def read_outliers(name: str, test: list[Voxels], seed: int) -> list[Voxels]:
+def read_outliers(name: str, test: list[Voxels], seed: int, rule: Rule | None = None) -> list[Voxels]:
     """Copies of the test volumes with synthetic anomalies, or the volumes of a folder.
 
     Raises:
@@ -57,7 +72,7 @@ def read_outliers(name: str, test: list[Voxels], seed: int) -> list[Voxels]:
         return [add_anomaly_3d(volume, draws).image for volume in test]
     if not is_volume_set(name) or name == EMBEDDED:
         raise InputError(f"--ood `{name}`: against volumes only `{SYNTHETIC}` and folders of NIfTI volumes can stand.")
-    return read_volumes(name, 0, seed)
+    return read_volumes(name, 0, seed, rule)[0]
 
 
 def axis_slices(volume: Voxels, axis: int, side: int) -> Tensor:
