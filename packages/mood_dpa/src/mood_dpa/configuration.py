@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from mood_dpa.kinds import check_kinds, check_widths, whole
 from mood_dpa.standalone import InputError, MissingFileError, read_yaml, unknown, write_text
 
 Config = dict[str, Any]
@@ -100,12 +101,9 @@ def train_config(config: Config) -> Config:
     res = checked["initial_image_res"]
     _check_growing(checked)
     while res <= checked["max_image_res"]:
-        if not isinstance(sizes, Mapping) or not isinstance(sizes.get(res), int) or sizes[res] < 1:
+        if not isinstance(sizes, Mapping) or not whole(1)[1](sizes.get(res)):
             raise InputError(f"batch_sizes has no number for resolution {res}; every power of 2 up to the last needs.")
         res *= 2
-    for name in ("log_iter", "val_iter", "image_sample_iter"):
-        if not isinstance(checked[name], int) or checked[name] < 1:
-            raise InputError(f"{name} is {checked[name]!r}; expected a whole number from 1 on.")
     return checked
 
 
@@ -189,6 +187,10 @@ def _checked(config: Any, required: tuple[str, ...], optional: Mapping[str, Any]
             raise InputError(f"{what} configuration: the key `{key}` is missing.")
         if config[key] is None and key not in MAY_BE_EMPTY:
             raise InputError(f"{what} configuration: `{key}` is empty; fill it in.")
+    for key, usual in optional.items():
+        if key in config and config[key] is None and usual is not None and usual != {}:
+            raise InputError(f"{what} configuration: `{key}` is empty; fill it in, or leave it out ({usual}).")
+    check_kinds(config, f"{what} configuration")
     if config.get("model_type", "dpa") != "dpa":
         raise InputError(f"model_type is {config['model_type']!r}; only dpa is known.")
     return {**copy.deepcopy(dict(optional)), **config}
@@ -202,12 +204,17 @@ def _check_growing(config: Config) -> None:
         for kind in lengths if isinstance(lengths, Mapping) else [repr(lengths)]:
             if kind not in ("trns", "stab"):
                 raise InputError(f"iters_per_res: {at} has `{kind}`; known are trns and stab.")
+            if not whole(0)[1](lengths[kind]):
+                raise InputError(
+                    f"iters_per_res: {at}, {kind} is {lengths[kind]!r}; expected a whole number from 0 on."
+                )
 
 
 def _check_network(entry: Any, side: str, known: tuple[str, ...]) -> None:
     _checked(entry, ("type", "kwargs"), {}, side)
     if "inner_dims" not in entry["kwargs"]:
         raise InputError(f"{side}.kwargs has no inner_dims.")
+    check_widths(entry["kwargs"]["inner_dims"], f"{side}.kwargs.inner_dims")
     for key in entry["kwargs"]:
         if key not in known:
             raise unknown(f"{side}.kwargs: key", str(key), known)

@@ -19,7 +19,7 @@ from mood_dpa.data.slices import Images
 from mood_dpa.data.volume_queue import Writer, own_share, read_ahead, report_failures, skip
 from mood_dpa.data.volumes import Volume, read_volume, write_volume
 from mood_dpa.figures import Planes, planes_of, write_overlays
-from mood_dpa.predict import AxisModel, OneAxis, reduced, say_unseen
+from mood_dpa.predict import AxisModel, OneAxis, reduced, refuse_other_size, say_unseen
 from mood_dpa.ranking import Metrics, Ranking, rank_metrics
 from mood_dpa.scores import SliceSelection
 from mood_dpa.scoring_settings import EvaluationSettings, InferenceSettings
@@ -93,7 +93,9 @@ def evaluate(
     Leaves in results_root `sample/<name>.txt`, on request `pixel/<name>.npy` (NIfTI for volumes), and `scores.csv`.
     """
     root = settings.results_root
-    model = _model(settings, features, volumes=settings.test_set.volumes).to(device)
+    model = _model(settings, features, volumes=settings.test_set.volumes)
+    refuse_other_size(model, settings.test_set.size, settings.model)
+    model.to(device)
     if not settings.test_set.volumes and model.config.get("mode_3d"):
         raise InputError("The model was trained on volumes (mode_3d); test_dataset.dataset_type must be nifti3d.")
     if settings.test_set.volumes:
@@ -134,7 +136,9 @@ def load_one_axis(
     settings: InferenceSettings, device: torch.device, precision: str = "fp32", features: VGG19 | None = None
 ) -> OneAxis:
     """The model of a configuration of inference_evaluate_3d, and what is done with it."""
-    model = _model(settings, features, volumes=True).to(device)
+    model = _model(settings, features, volumes=True)
+    refuse_other_size(model, settings.test_set.size, settings.model)
+    model.to(device)
     selection = SliceSelection(settings.skip_small, settings.test_set.size, settings.small_area, precision)
     return OneAxis(AxisModel(model, settings.axis, selection), settings.delete_zero_area, settings.reduction)
 

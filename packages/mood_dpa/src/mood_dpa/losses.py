@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mood_dpa.kinds import check_kinds
 from mood_dpa.perceptual import PerceptualLoss, check_reduction, reduce_values
 from mood_dpa.standalone import InputError, unknown
 from mood_dpa.vgg import VGG19
@@ -14,6 +15,7 @@ _COMMON = (
     *("weights_per_resolution", "reduction", "use_smooth_pg", "pad_type", "path_to_vgg19_weights"),
     *("normalize_to_vgg_input", "imagenet_pretrained", "mode_3d", "mode_3d_apply_along_axes"),
 )
+SWITCHES = ("use_smooth_pg", "normalize_to_vgg_input", "normalize_vgg_input", "imagenet_pretrained", "mode_3d")
 
 
 class PlainLoss(nn.Module):
@@ -57,6 +59,10 @@ def make_loss(
     if loss_type not in LOSS_TYPES:
         raise unknown("loss_type", str(loss_type), LOSS_TYPES)
     kwargs = dict(loss_kwargs)
+    check_kinds(kwargs, f"loss_kwargs of {loss_type}")
+    empty = next((name for name in SWITCHES if name in kwargs and kwargs[name] is None), None)
+    if empty is not None:
+        raise InputError(f"loss_kwargs of {loss_type}: `{empty}` is empty; expected true or false.")
     if loss_type in {"l1", "l2"}:
         volumes_too = {k: v for k, v in kwargs.items() if k not in {"mode_3d", "mode_3d_apply_along_axes"}}
         _check_names(volumes_too, ("reduction",), loss_type)

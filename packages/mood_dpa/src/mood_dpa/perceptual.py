@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mood_dpa.kinds import check_kinds
 from mood_dpa.standalone import InputError, unknown
 from mood_dpa.vgg import VGG19, check_layers, images_at_once, load_features
 
@@ -109,7 +110,7 @@ class PerceptualLoss(nn.Module):
         Raises:
             InputError: `pixelwise` with more than one term; no weights for the resolution.
         """
-        weights = self._weights_of(self.resolution)
+        weights = self.weights_of(self.resolution)
         if not (self.smooth and self.stage == "trns" and self.progress < 1):
             return self._reduce(*self._distance(x, y, weights))
         if self.reduction == "pixelwise":
@@ -117,11 +118,16 @@ class PerceptualLoss(nn.Module):
         assert self.resolution is not None
         mode = "bilinear" if x.ndim == 4 else "trilinear"
         low_x, low_y = (F.interpolate(t, scale_factor=0.5, mode=mode, align_corners=False) for t in (x, y))
-        low, kept_low = self._distance(low_x, low_y, self._weights_of(self.resolution // 2))
+        low, kept_low = self._distance(low_x, low_y, self.weights_of(self.resolution // 2))
         high, kept_high = self._distance(x, y, weights)
         return self._reduce((1 - self.progress) * low + self.progress * high, kept_low & kept_high)
 
-    def _weights_of(self, resolution: int | None) -> dict[str, float]:
+    def weights_of(self, resolution: int | None) -> dict[str, float]:
+        """Weight by term at a resolution.
+
+        Raises:
+            InputError: there is no entry for it, or one without a term.
+        """
         if resolution not in self.weights:
             raise InputError(
                 f"weights_per_resolution has no entry for resolution {resolution}, only {sorted(self.weights)}."
@@ -248,6 +254,7 @@ def _weights(res: Any, entry: Mapping[str, Any]) -> Weights:
     for name in entry:
         if name not in ("img_weight", "feature_weights"):
             raise unknown(f"weights_per_resolution, {res}:", name, ("img_weight", "feature_weights"))
+    check_kinds(entry, f"weights_per_resolution, {res}")
     layers = dict(entry.get("feature_weights") or {})
     if layers:
         check_layers(layers)

@@ -31,6 +31,7 @@ from mood_dpa.scoring_settings import PredictionSettings, with_found_paths
 from mood_dpa.standalone import (
     InputError,
     MissingFileError,
+    reading,
     refuse_same_folder,
     resolve_device,
     warn_of_slow_bf16,
@@ -135,7 +136,9 @@ def predict_step(options: argparse.Namespace) -> None:
     folder, output = Path(options.input), Path(options.output)
     paths = list_volumes(folder)
     refuse_same_folder(output, folder, flag="-o")
-    settings = with_found_paths(PredictionSettings.of(read_config(options.config)), Path(options.config))
+    config = read_config(options.config)
+    with reading(options.config, "prediction configuration", "Compare its entries with those of configs/."):
+        settings = with_found_paths(PredictionSettings.of(config), Path(options.config))
     ensemble = load_ensemble(settings, device, options.precision)
     rule = agreed(options.rescale or settings.rule, [part.model.origin.rescale for part in ensemble.models])
     predict_folder(paths, output, ensemble, device, options.mode, options.resume, options.pictures, rule)
@@ -172,9 +175,26 @@ def load_ensemble(
             raise InputError(f"{entry.model} was not trained with a perceptual loss.")
         model.loss.absolute = model.loss.relative = True
         model.loss.reduction = "pixelwise"
+        refuse_other_size(model, entry.size, entry.model)
         selection = SliceSelection(settings.skip_small, entry.size, entry.small_area, precision)
         parts.append(AxisModel(model.to(device), entry.axis, selection))
     return Ensemble(tuple(parts), settings.cube, settings.delete_zero_area, settings.divisor)
+
+
+@torch.inference_mode()
+def refuse_other_size(model: Model, size: int | None, path: Path) -> None:
+    """Refuse slices of a size that the networks cannot take, before a volume is read; None is the volume's own.
+
+    Raises:
+        InputError: names the model and the size that it was trained with.
+    """
+    if size in (None, model.resolution) or model.config.get("mode_3d"):
+        return
+    advice = f"`resize` is {size}, the model was trained with {model.resolution}."
+    with reading(path, f"model of slices of {size} pixels", advice):
+        image = torch.zeros(1, int(model.config["image_dim"]), size, size)  # type: ignore[arg-type]
+        if model.reconstruct(image).shape != image.shape:
+            raise InputError(f"{path} does not give slices of {size} pixels back in their size. {advice}")
 
 
 def predict_folder(

@@ -1,15 +1,17 @@
 """The configuration of SimCLR: defaults, checks, and typed values."""
 
-import ast
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from mood_dpa.configuration import DATASET_KWARGS, Config
 from mood_dpa.data.paths import PATHS, resolve
+from mood_dpa.kinds import SIDE, check_kinds, whole
 from mood_dpa.settings import ImageSet
-from mood_dpa.standalone import InputError, unknown
+from mood_dpa.simclr import BASES
+from mood_dpa.standalone import InputError, one_line, unknown
 
 DEFAULTS: Config = {
     "batch_size": 256,
@@ -109,20 +111,27 @@ def simclr_config(config: Config) -> Config:
     for name in ("weight_decay", "lr"):
         checked[name] = _number(name, checked[name])
     for name, least in WHOLE.items():
-        if type(checked[name]) is not int or checked[name] < least:  # a bool is no number
-            raise InputError(f"{name} is {checked[name]!r}; expected a whole number from {least} on.")
+        if not whole(least)[1](checked[name]):
+            raise InputError(f"{name} is {one_line(repr(checked[name]), 60)}; expected a whole number from {least} on.")
     if not checked["lr"] > 0:
         raise InputError(f"lr is {checked['lr']}; expected a positive number.")
     if checked["fine_tune_from"] in ("None", ""):
         checked["fine_tune_from"] = None
+    check_kinds(checked, "SimCLR configuration")
+    check_kinds(checked["model"], "model")
+    check_kinds(checked["loss"], "loss")
     params = (checked["dataset"] or {}).get("dataset_params") or {}
     for key in params:
         if key not in PARAMS:
             raise unknown("dataset_params: key", str(key), PARAMS)
+    check_kinds(params, "dataset_params")
+    if checked["model"].get("base_model", BASES[0]) not in BASES:
+        raise unknown("base_model", str(checked["model"]["base_model"]), BASES)
     for name in ("train", "val"):
         if not params.get(name):
             raise InputError(f"dataset.dataset_params.{name} is empty; name at least one folder of slices.")
         for entry in params[name]:
+            check_kinds(entry, f"dataset_params.{name}")
             for key in ("image_root", "folds_path", "fold", "split"):
                 if entry.get(key) is None:
                     raise InputError(f"dataset_params.{name}: an entry lacks `{key}`.")
@@ -138,8 +147,11 @@ def _slices(kwargs: Mapping[str, Any]) -> ImageSet:
 def _input_size(params: Config) -> int:
     """Pixels of a view; the shipped configuration writes the shape as text."""
     shape = params.get("input_shape", "(96,96,3)")
-    sides = ast.literal_eval(shape) if isinstance(shape, str) else shape
-    return int(sides[0])
+    sides = re.findall(r"-?\d+", shape[:80]) if isinstance(shape, str) else shape
+    side = int(sides[0])
+    if not 1 <= side <= SIDE:
+        raise InputError(f"dataset_params.input_shape is {one_line(shape, 60)}; expected (side, side, 3), 1 to {SIDE}.")
+    return side
 
 
 def _number(name: str, value: object) -> float:

@@ -5,7 +5,7 @@ needs, under the published names where there are such.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,7 +118,7 @@ def restore(trainer: "Trainer", state: Mapping[str, Any], source: object) -> Non
             raise InputError(f"{source} stopped in stage {stage[0]} at {stage[1]}, which this configuration lacks.")
         index = stages.index(stage)
         if "run" in state:
-            trainer.at = Progress(**state["run"])
+            trainer.at = Progress(**{field.name: state["run"][field.name] for field in fields(Progress)})
         else:
             k = int(trainer.plan[index].length * float(state["progress"]))
             best = (float(state["best_val_loss"]), int(state["best_val_iter"]))

@@ -22,11 +22,13 @@ from mood_dpa.data.record import joined, origin_of
 from mood_dpa.data.slices import Batches, Images
 from mood_dpa.loop import DISPLAYED, Trainer
 from mood_dpa.losses import make_loss
+from mood_dpa.perceptual import PerceptualLoss
 from mood_dpa.run_files import Recorder
 from mood_dpa.settings import TrainSettings
 from mood_dpa.standalone import load_checkpoint
 from mood_dpa.state import ADVICE, MODEL, PARTS, PARTS_OF_ALL, RESUME, Progress
 
+COMPARE = "Compare its entries with those of configs/."
 FREE = ("num_workers", "verbose", "finetune_from")  # may differ when a run goes on
 
 
@@ -44,24 +46,31 @@ def train(settings: TrainSettings, compute: Compute) -> Progress:
     """
     folder, logs, config = settings.checkpoint_root, settings.log_root, settings.loop.stored
     seed = seed_everything(settings.random_seed)
-    note_ignored_options(config)
+    with reading("The configuration", "training configuration", COMPARE):
+        note_ignored_options(config)
+        families, loss = build_families(config), make_loss(settings.loss_type, settings.loss_kwargs)
     ranks = (distributed.rank(), distributed.world_size())
     train_images, val_images = (Images(part, seed, settings.rule) for part in (settings.train_set, settings.val_set))
     for images in (train_images, val_images):
         images.look()
     origin = joined([train_images.origin, val_images.origin])
     source = Batches(train_images, torch.Generator().manual_seed(seed), compute.device, settings.num_workers, ranks)
-    trainer = Trainer(
-        settings.loop,
-        build_families(config),
-        make_loss(settings.loss_type, settings.loss_kwargs),
-        source,
-        lambda: _validation(val_images, settings.val_drop_last, compute.device, ranks, trainer.batch_size),
-        source.display(DISPLAYED),
-        folder,
-        compute=compute,
-        origin=origin,
-    )
+    display = source.display(DISPLAYED)
+    with reading("The configuration", "training configuration", COMPARE):
+        trainer = Trainer(
+            settings.loop,
+            families,
+            loss,
+            source,
+            lambda: _validation(val_images, settings.val_drop_last, compute.device, ranks, trainer.batch_size),
+            display,
+            folder,
+            compute=compute,
+            origin=origin,
+        )
+        if isinstance(loss, PerceptualLoss):
+            for stage in trainer.plan:
+                loss.weights_of(stage.resolution)
     resumes = compute.resume and (folder / RESUME).exists()
     state = None if resumes else _to_finetune(settings.finetune_from)
     if not resumes:
@@ -102,7 +111,7 @@ def runs_settings(config: Config) -> dict[str, Any]:
 def _start(trainer: Trainer, state: dict[str, Any] | None, source: Path | None) -> None:
     """Build the networks, new or as a checkpoint has them; what does not fit is said here."""
     if state is None:
-        with reading("The configuration", "training configuration", "Compare its entries with those of configs/."):
+        with reading("The configuration", "training configuration", COMPARE):
             trainer.enter()
         return
     before = origin_of(state, source).rescale

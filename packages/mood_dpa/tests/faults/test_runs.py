@@ -1,0 +1,294 @@
+"""Configurations, checkpoints and run folders that are broken: one line, status 2, and the run left as it was."""
+
+import hashlib
+import json
+import math
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mood_dpa.configuration import config_text, read_config, write_config
+from mood_dpa.loop import Trainer
+from mood_dpa.state import MODEL, RESUME
+from ood_shared.locks import claimed
+
+from ..conftest import small_inference_config, small_train_config, write_phantoms
+from .test_input import predict_config
+
+YAML = {
+    "date": "zz: 2001-99-99\n",
+    "int": "zz: !!int banana\n",
+    "float": "zz: !!float banana\n",
+    "bool": "zz: !!bool banana\n",
+    "digits": f"zz: {'9' * 6000}\n",
+    "list as key": "? [a, b]\n: c\n",
+    "mapping as key": "? {a: b}\n: c\n",
+    "deep": "[" * 6000,
+    "deep mappings": "{a: " * 3000,
+    "laughs": "a0: &a0 {k: v}\n"
+    + "".join(f"a{n}: &a{n} {{{', '.join(f'k{i}: *a{n - 1}' for i in range(9))}}}\n" for n in range(1, 10)),
+    "surrogate": 'z: "\\ud800"\n',
+    "tag": "z: !!python/object/apply:os.system [true]\n",
+    "number": "3\n",
+    "text": "hello\n",
+    "list": "- a\n",
+    "empty": "",
+}
+COMMANDS = ("train", "inference_evaluate_3d", "evaluate", "simclr", "predict-3d")
+
+
+def words(command: str, path: object, at: Path) -> list[object]:
+    if command == "predict-3d":
+        return [command, "-i", at / "in", "-o", at / "out", "-c", path, "--device", "cpu"]
+    return [command, path, "--device", "cpu"]
+
+
+@pytest.mark.parametrize("name", YAML)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_broken_yaml_is_one_line_for_every_command(command: str, name: str, tmp_path: Path, run) -> None:
+    write_phantoms(tmp_path / "in", 1)
+    (tmp_path / "c.yaml").write_text(YAML[name])
+    line = run(*words(command, tmp_path / "c.yaml", tmp_path)).error
+    assert len(line) < 700
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_what_is_no_regular_file_is_refused(command: str, tmp_path: Path, run) -> None:
+    write_phantoms(tmp_path / "in", 1)
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "folder.yaml").mkdir()
+    for path in ("/dev/zero", tmp_path / "pipe.yaml", tmp_path / "folder.yaml"):
+        assert "not a regular file" in run(*words(command, path, tmp_path)).error
+    assert "missing" in run(*words(command, tmp_path / "nothing.yaml", tmp_path)).error
+
+
+VALUES: tuple[Any, ...] = (None, "banana", -1, 2**70, 1.5, [], {"a": 1}, ["x"], math.inf)
+
+
+def entries(config: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The places of all values in a configuration."""
+    pairs = config.items() if isinstance(config, dict) else enumerate(config) if isinstance(config, list) else ()
+    return [place for key, value in pairs for place in ((*at, key), *entries(value, (*at, key)))]
+
+
+def with_value(config: dict[str, Any], place: tuple[Any, ...], value: Any) -> dict[str, Any]:
+    changed = read_config_of(config)
+    inner: Any = changed
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    return changed
+
+
+def read_config_of(config: dict[str, Any]) -> dict[str, Any]:
+    import copy
+
+    return copy.deepcopy(config)
+
+
+@pytest.mark.parametrize("command", ["train", "inference_evaluate_3d", "predict-3d", "simclr"])
+def test_no_value_of_a_configuration_ends_in_a_traceback(
+    command: str, prepared: Path, tmp_path: Path, run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every entry with values of other kinds; what is accepted is not trained or scored to the end."""
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Trainer, "fit", stop)
+    monkeypatch.setattr("mood_dpa.simclr_train._train", stop)
+    monkeypatch.setattr("mood_dpa.predict.predict_folder", stop)
+    monkeypatch.setattr("mood_dpa.evaluate.read_ahead", stop)
+    (tmp_path / "in").symlink_to(prepared / "volumes")
+    train = small_train_config(prepared, checkpoint_root="c", log_root="l")
+    sets = {part: [train[f"{part}_dataset"]["dataset_kwargs"]] for part in ("train", "val")}
+    simclr = {"model": {"base_model": "vgg19", "out_dim": 8}, "loss": {"temperature": 0.5}, "epochs": 1, "lr": 1e-3}
+    configs = {
+        "train": train,
+        "inference_evaluate_3d": small_inference_config(prepared, results_root="r"),
+        "predict-3d": read_config(predict_config(prepared, tmp_path)),
+        "simclr": {**simclr, "dataset": {"dataset_params": {"input_shape": "(8,8,3)", **sets}}},
+    }
+    config, failures = configs[command], []
+    for place in entries(config):
+        for value in VALUES[:: 1 if len(place) == 1 else 3]:
+            (tmp_path / "c.yaml").write_text(config_text(with_value(config, place, value)))
+            found = run(*words(command, "c.yaml", tmp_path))
+            lines = [line for line in found.err.splitlines() if not line.startswith(("warning: ", "note: "))]
+            if found.status not in (2, 130) or len(lines) != 1 or len(lines[0]) > 700:
+                failures.append((place, value, found))
+    assert not failures
+
+
+def copied_run(prepared: Path, at: Path) -> Path:
+    """A finished run in `at`, its configuration, and what resumes it."""
+    config = small_train_config(prepared, checkpoint_root=str(at / "c"), log_root=str(at / "l"))
+    shutil.copytree(prepared / "axis_0" / "checkpoints", at / "c")
+    shutil.copytree(prepared / "axis_0" / "logs", at / "l")
+    written = json.loads((at / "l" / "config.json").read_text())
+    written["settings"] |= {"checkpoint_root": str(at / "c"), "log_root": str(at / "l")}
+    (at / "l" / "config.json").write_text(json.dumps(written))
+    write_config(at / "t.yaml", config)
+    return at / "t.yaml"
+
+
+def sums(*folders: Path) -> dict[str, str]:
+    paths = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def first(weights: dict[str, Any], change: Any) -> dict[str, Any]:
+    name = next(iter(weights))
+    return {**weights, name: change(weights[name])}
+
+
+STATES: dict[str, Any] = {
+    "nones": lambda state: dict.fromkeys(state),
+    "numbers as keys": lambda state: dict(enumerate(state.values())),
+    "texts": lambda state: dict.fromkeys(state, "x"),
+    "nothing": lambda state: {},
+    "a finished model": lambda state: {k: state[k] for k in ("config", "stage", "resolution", "enc", "dec")},
+    "no place": lambda state: {**state, "run": {}},
+    "a negative place": lambda state: {**state, "run": {**state["run"], "k": -1}},
+    "another stage": lambda state: {**state, "stage": "trns", "resolution": 512},
+    "no weights": lambda state: {**state, "enc": {}},
+    "nan": lambda state: {**state, "enc": first(state["enc"], lambda w: w * np.nan)},
+    "integers": lambda state: {**state, "dec": first(state["dec"], lambda w: w.int())},
+    "complex": lambda state: {**state, "dec": first(state["dec"], lambda w: w.to(torch.complex64))},
+    "sparse": lambda state: {**state, "enc": first(state["enc"], lambda w: w.to_sparse())},
+    "meta": lambda state: {**state, "enc": first(state["enc"], lambda w: w.to("meta"))},
+    "another shape": lambda state: {**state, "enc": first(state["enc"], lambda w: w[:1])},
+    "no moments": lambda state: {**state, "optimizer": {}},
+    "other moments": lambda state: {
+        **state,
+        "optimizer": {
+            **state["optimizer"],
+            "state": {k: {**v, "exp_avg": torch.zeros(3)} for k, v in state["optimizer"]["state"].items()},
+        },
+    },
+    "display of another size": lambda state: {**state, "display_x": torch.zeros(4, 1, 3, 3)},
+    "no ranks": lambda state: {**state, "ranks": []},
+    "ranks of text": lambda state: {**state, "ranks": ["x"]},
+    "no random state": lambda state: {**state, "ranks": [{**state["ranks"][0], "rng": {}}]},
+    "record of text": lambda state: {**state, "volumes": "x"},
+    "another rule": lambda state: {**state, "volumes": {"rescale": "minmax", "axes": []}},
+}
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_a_checkpoint_that_does_not_fit_leaves_the_run_as_it_was(
+    name: str, prepared: Path, tmp_path: Path, run
+) -> None:
+    path = copied_run(prepared, tmp_path)
+    state = torch.load(tmp_path / "c" / RESUME, weights_only=True)
+    torch.save(STATES[name](state), tmp_path / "c" / RESUME)
+    before = sums(tmp_path / "c", tmp_path / "l")
+    found = run("train", path, "--device", "cpu", "--resume")
+    assert RESUME in found.error
+    assert len(found.error) < 700
+    assert sums(tmp_path / "c", tmp_path / "l") == before
+
+
+BYTES = {
+    "cut": lambda data: data[:1000],
+    "empty": lambda data: b"",
+    "text": lambda data: b"hello",
+    "json": lambda data: b'{"a": 1}',
+    "type error": lambda data: b"\x80\x02ccollections\nOrderedDict\nK\x05\x85R.",
+    "code": lambda data: b"cos\nsystem\n(S'true'\ntR.",
+    "flipped": lambda data: data[:2000] + bytes(255 - byte for byte in data[2000:2400]) + data[2400:],
+}
+
+
+@pytest.mark.parametrize("name", BYTES)
+def test_a_damaged_checkpoint_is_one_line_for_every_command(name: str, prepared: Path, tmp_path: Path, run) -> None:
+    path = copied_run(prepared, tmp_path)
+    resume, model = tmp_path / "c" / RESUME, tmp_path / "c" / MODEL
+    for file in (resume, model):
+        file.write_bytes(BYTES[name](file.read_bytes()))
+    before = sums(tmp_path / "c", tmp_path / "l")
+    assert RESUME in run("train", path, "--device", "cpu", "--resume").error
+    assert sums(tmp_path / "c", tmp_path / "l") == before
+    write_config(tmp_path / "i.yaml", small_inference_config(prepared, test_model_path=str(model), results_root="r"))
+    assert MODEL in run("inference_evaluate_3d", tmp_path / "i.yaml", "--device", "cpu").error
+    config = read_config(predict_config(prepared, tmp_path))
+    config["models"][0]["checkpoint_path"] = str(model)
+    write_config(tmp_path / "p.yaml", config)
+    write_phantoms(tmp_path / "in", 1)
+    assert MODEL in run(*words("predict-3d", tmp_path / "p.yaml", tmp_path)).error
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_that_are_no_numbers_are_never_scored_with(prepared: Path, tmp_path: Path, run) -> None:
+    path = predict_config(prepared, tmp_path)
+    write_phantoms(tmp_path / "in", 1)
+    state = torch.load(tmp_path / "model_1.tar", weights_only=True)
+    for change in (
+        lambda w: w * np.nan,
+        lambda w: w.int(),
+        lambda w: w.to(torch.complex64),
+        lambda w: w.to_sparse(),
+        lambda w: w.to("meta"),
+    ):
+        torch.save({**state, "dec": first(state["dec"], change)}, tmp_path / "model_1.tar")
+        assert "model_1.tar, dec" in run(*words("predict-3d", path, tmp_path)).error
+        assert not (tmp_path / "out").exists()
+
+
+def test_two_trainings_never_write_into_one_folder(prepared: Path, tmp_path: Path, run) -> None:
+    for kept in ("c", "l"):
+        config = small_train_config(prepared, checkpoint_root=str(tmp_path / "c"), log_root=str(tmp_path / "l"))
+        write_config(tmp_path / "t.yaml", config)
+        with claimed(tmp_path / kept):
+            assert "is in use by another training" in run("train", tmp_path / "t.yaml", "--device", "cpu").error
+        assert not list(tmp_path.rglob("*.tar"))
+    assert run("train", tmp_path / "t.yaml", "--device", "cpu").status == 0
+    sets = {part: [config[f"{part}_dataset"]["dataset_kwargs"]] for part in ("train", "val")}
+    simclr = {"batch_size": 4, "epochs": 1, "dataset": {"dataset_params": {"input_shape": "(32,32,3)", **sets}}}
+    write_config(tmp_path / "s.yaml", simclr)
+    with claimed(tmp_path / "out" / "s"):
+        found = run("simclr", tmp_path / "s.yaml", "--device", "cpu", "--output-dir", tmp_path / "out")
+    assert "is in use by another training" in found.error
+
+
+def test_one_folder_for_checkpoints_and_logs_is_locked_once(prepared: Path, tmp_path: Path, run) -> None:
+    config = small_train_config(prepared, checkpoint_root=str(tmp_path / "r"), log_root=str(tmp_path / "r"))
+    write_config(tmp_path / "t.yaml", config)
+    assert run("train", tmp_path / "t.yaml", "--device", "cpu").status == 0
+    assert not list((tmp_path / "r").glob(".run.lock"))
+
+
+def test_random_features_leave_every_generator_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mood_dpa.vgg import random_weights
+
+    monkeypatch.setattr(torch, "manual_seed", lambda *_: pytest.fail("reseeds the generators of all devices"))
+    before = torch.random.get_rng_state()
+    random_weights.cache_clear()
+    random_weights()
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_numbers_given_by_hand_are_bounded(tmp_path: Path, run) -> None:
+    folder = write_phantoms(tmp_path / "in", 2)
+    cases = {
+        "save-2d": ["-o", "o", "-a", 0, "-r", "9" * 30],
+        "folds": ["-o", "o.csv", "-n", "9" * 5000],
+        "synthetic": ["-o", "o", "-m", "m", "--seed", "9" * 30],
+        "rescale": ["-o", "o", "--low", "nan"],
+    }
+    for command, flags in cases.items():
+        found = run(command, "-i", folder, *flags)
+        assert found.status == 2
+        assert len(found.err.splitlines()) == 1
+        assert len(found.err) < 700
+    assert "of a user who is not known" in run("save-2d", "-i", "~nouser/x", "-o", "o", "-a", 0).error
+    assert (
+        "is not the number of a fold"
+        in run("synthetic", "-i", folder, "-o", "o", "-m", "m", "-p", "f.csv", "-f", "9" * 5000).error
+    )
