@@ -113,12 +113,6 @@ def test_a_calibration_without_spread_and_one_that_is_not_a_number():
     assert np.isnan(same.fuse(np.array([[np.nan]])))
 
 
-def test_files_of_steps_score_as_they_did():
-    steps = Calibration(np.arange(1.0, 21.0)[None], soft=0.0)
-    q = steps.evidence(np.array([[3.0, 3.0 + 1e-6, 21.0]]))[0]
-    assert q == pytest.approx([-math.log(18.5 / 21), -math.log(18 / 21), math.log(10) + 2])
-
-
 def test_no_member_overrules_the_others_without_limit():
     assert capped(np.array([1.0, 29.0, 30.0, 31.0])).tolist() == pytest.approx([1, 29, 30, 30 + math.log(2)])
     far = Calibration.of(np.stack([np.arange(1.0, 101.0)] * 2)).fuse(np.array([[1e9], [50.0]]))

@@ -67,6 +67,7 @@ def test_a_training_of_seconds_is_not_recommended_for_use():
     found = verdict({"fused": 1.0})
     assert any("before using it" in line for line in found.paragraphs())
     assert not any("before using it" in line for line in replace(found, budget="quick").paragraphs())
+    assert any("smoke, of at most 2,000 images: fit it" in line for line in replace(found, trained=False).paragraphs())
 
 
 def test_no_result_gives_no_verdict():

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 
 import numpy as np
 import torch
@@ -83,6 +84,7 @@ class BaselineDetector:
         plain(self.precision)
         if self.name in UNTRACED:
             raise InputError(f"{self.name} cannot be exported: {UNTRACED[self.name]}.")
+        import_module("pytorch_ood.detector")  # an import within the trace would leave torchvision's calls in the graph
         inputs = self.classifier.inputs
         return Graph(TracedOutputs(self, self.classifier.network), inputs.native or (inputs.side,) * 2, inputs.channels)
 

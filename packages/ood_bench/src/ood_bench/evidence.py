@@ -22,20 +22,14 @@ from ood_shared.errors import InputError
 
 TAIL, CAP, SOFT = 0.9, 30.0, 0.01
 TINY = 1e-9
-RECIPE = {"tail": TAIL, "cap": CAP}  # what a score depends on beside its statistics
+RECIPE = {"tail": TAIL, "cap": CAP, "soft": SOFT}  # what a score depends on beside its statistics
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What distances are ranked among.
-
-    Attributes:
-        values: (members, n), sorted distances of the calibration images.
-        soft: h of the ranks, in units of u less the median; 0 in files of steps, whose tail begins at log 10.
-    """
+    """Sorted distances of the calibration images, (members, n)."""
 
     values: Float[np.ndarray, "members n"]
-    soft: float = SOFT
 
     @classmethod
     def of(cls, values: Float[np.ndarray, "members n"]) -> "Calibration":
@@ -46,7 +40,7 @@ class Calibration:
 
     def evidence(self, values: Float[np.ndarray, "members n"]) -> Float[np.ndarray, "members n"]:
         """q_k: minus the logarithm of the smooth p-value of each distance."""
-        return np.stack([_smooth(own, row, self.soft) for own, row in zip(self.values, values, strict=True)])
+        return np.stack([_smooth(own, row) for own, row in zip(self.values, values, strict=True)])
 
     def fuse(self, values: Float[np.ndarray, "members n"]) -> Float[np.ndarray, " n"]:
         """F, higher = more OOD."""
@@ -69,15 +63,14 @@ class Curve(NamedTuple):
     h: float
 
 
-def curve_of(calibration: Float[np.ndarray, " c"], soft: float) -> Curve:
+def curve_of(calibration: Float[np.ndarray, " c"]) -> Curve:
     """The curve of sorted calibration values."""
     n = len(calibration)
     u = float(calibration[int(TAIL * n)])
     excess = calibration[calibration > u] - u
-    h = max(soft * (u - float(calibration[n // 2])), TINY)
+    h = max(SOFT * (u - float(calibration[n // 2])), TINY)
     p = 1 - float(_rank(calibration, np.array([u]), h)[0]) / (n + 1)
-    start = -math.log(p if soft else 1 - TAIL)
-    return Curve(u, start, max(float(excess.mean()), TINY) if len(excess) else 1.0, h)
+    return Curve(u, -math.log(p), max(float(excess.mean()), TINY) if len(excess) else 1.0, h)
 
 
 def capped(q: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
@@ -90,10 +83,8 @@ def drivers(members: Sequence[str], evidence: Float[np.ndarray, "members n"]) ->
     return [members[row] for row in evidence.argmax(axis=0)]
 
 
-def _smooth(
-    calibration: Float[np.ndarray, " c"], values: Float[np.ndarray, " n"], soft: float
-) -> Float[np.ndarray, " n"]:
-    u, start, b, h = curve_of(calibration, soft)
+def _smooth(calibration: Float[np.ndarray, " c"], values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    u, start, b, h = curve_of(calibration)
     p = 1 - _rank(calibration, values, h) / (len(calibration) + 1)
     return np.where(values > u, start + (values - u) / b, -np.log(p))
 

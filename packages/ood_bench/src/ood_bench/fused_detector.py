@@ -115,7 +115,7 @@ class FusedDetector:
             "head": None if own is None else own.in_features,
             "measured": [backbone.first, backbone.last, backbone.places],
             "members": list(self.statistics.members),
-            "recipe": {**RECIPE, "neighbour": self.statistics.neighbour, "soft": self.calibration.soft},
+            "recipe": {**RECIPE, "neighbour": self.statistics.neighbour},
             "level": self.places.level,
             "names": list(self.names),
         }
@@ -145,9 +145,8 @@ def restore(state: State, device: torch.device) -> FusedDetector:
     network.to(memory_format=torch.channels_last)
     kept = state.below("statistics.")
     joint, recipe = "joint" in settings["members"], dict(settings["recipe"])
-    neighbour, soft = recipe.pop("neighbour"), recipe.pop("soft", 0.0)  # earlier files have ranks that are steps
-    wrong = type(neighbour) is not int or not 0 < neighbour <= len(kept["bank"]) or type(soft) is not float
-    if recipe != RECIPE or wrong or not 0 <= soft < 1:
+    neighbour = recipe.pop("neighbour")
+    if recipe != RECIPE or type(neighbour) is not int or not 0 < neighbour <= len(kept["bank"]):
         raise InputError(f"it was fitted by another recipe, {settings['recipe']}. Install the version that wrote it.")
     statistics = Statistics(
         **{own.name: kept[own.name].double() for own in fields(Statistics)[:-2]}, joint=joint, neighbour=neighbour
@@ -165,7 +164,7 @@ def restore(state: State, device: torch.device) -> FusedDetector:
         settings["network"],
     )
     thumbnails = state.tensors.get("thumbnails", torch.empty(0, dtype=torch.uint8))
-    calibration = Calibration(state.tensors["calibration"].numpy(), soft)
+    calibration = Calibration(state.tensors["calibration"].numpy())
     where = Places(state.tensors["places.mean"], state.tensors["places.std"], float(settings["level"]))
     return FusedDetector(backbone, statistics, calibration, where, state.classes, tuple(settings["names"]), thumbnails)
 

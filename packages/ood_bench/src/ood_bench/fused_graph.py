@@ -36,7 +36,7 @@ class FusedGraph(nn.Module):
         super().__init__()
         self.backbone, self.statistics = backbone, statistics
         self.network, self.head = backbone.network, backbone.head
-        self.curves = [curve_of(own, calibration.soft) for own in calibration.values]
+        self.curves = [curve_of(own) for own in calibration.values]
         self.register_buffer("values", torch.from_numpy(calibration.values))
 
     def forward(self, prepared: Tensor) -> tuple[Float[Tensor, " n"], Int64[Tensor, " n"]]:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ood_shared import plots
-from ood_shared.contract import NOVEL
+from ood_shared.contract import NOVEL, PRETRAINED
 from ood_shared.report import Figure, Gallery, Picture, Section, Text
 from ood_shared.results.page import ROC_CAPTION, SCORES_CAPTION, circumstances, pair, settings_text, spoken
 from ood_shared.results.schema import Record, ScoreArrays, split_scores
@@ -19,6 +19,10 @@ from ood_bench.verdict import Verdict
 SMOKE = (
     "Budget smoke trains for seconds. It shows that everything runs; its numbers say little about the methods. "
     "Compare methods with --budget quick or full."
+)
+SMOKE_PRETRAINED = (
+    "Budget smoke takes at most 2,000 images to fit and 1,000 to test, on pretrained features that are not trained. "
+    "Take --budget quick or full for more images."
 )
 SURE = 0.05  # p from which on a difference is called open
 OPEN = 3  # methods, from the first, whose figures and pictures stand open
@@ -93,7 +97,7 @@ def _headline(
         said += _answer(places, table, sets, near)
         said += filter(None, [caution(records)])
     if settings.get("budget") == "smoke":
-        said.append(SMOKE)
+        said.append(SMOKE_PRETRAINED if settings.get("backbone") == PRETRAINED else SMOKE)
     return said
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ood_shared.contract import PRETRAINED
+
 from ood_bench import fused_bench
 from ood_bench.leaderboard import Entry, Share
 from ood_bench.operating import RATE, Caught, Result, caught, words_of
@@ -36,6 +38,7 @@ class Verdict:
         budget: of its trainings.
         file: its detector in a file, of the first seed that left one; None where none did.
         beaten_by: methods whose mean AUROC is clearly ahead, and how far.
+        trained: whether its network was trained here; pretrained features are not.
     """
 
     method: str
@@ -46,6 +49,7 @@ class Verdict:
     budget: str
     file: Path | None
     beaten_by: Mapping[str, Share]
+    trained: bool = True
 
     @property
     def command(self) -> str | None:
@@ -77,9 +81,8 @@ class Verdict:
         said.append(self._catches())
         said += [self._ahead()] if self.beaten_by else []
         if self.budget == "smoke":
-            said.append(
-                "Its budget was smoke, a training of seconds: train with --budget quick or full before using it."
-            )
+            what = "a training of seconds: train" if self.trained else "of at most 2,000 images: fit it"
+            said.append(f"Its budget was smoke, {what} with --budget quick or full before using it.")
         if self.file is not None:
             said.append(
                 f"The file of {'its first' if len(self.seeds) > 1 else 'its'} training: {self.file}. To use it:"
@@ -133,5 +136,6 @@ def decide(
             missing = f"{fused_bench.NAME}, which the rule names, failed."
     own = sorted((result for result in results if result[0]["method"] == method), key=lambda result: result[0]["seed"])
     seeds = tuple(record["seed"] for record, _ in own)
-    budget, beaten_by = own[0][0]["budget"], finished[method].beaten_by
-    return Verdict(method, why, missing, caught(own), seeds, budget, files.get(method), beaten_by)
+    first, beaten_by = own[0][0], finished[method].beaten_by
+    trained = first["config"].get("backbone") != PRETRAINED
+    return Verdict(method, why, missing, caught(own), seeds, first["budget"], files.get(method), beaten_by, trained)
