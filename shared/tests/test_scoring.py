@@ -14,7 +14,7 @@ from ood_shared import scoring
 from ood_shared.errors import InputError
 from ood_shared.rows import COLUMNS, Row, whole_rows
 from ood_shared.scoring import check_step, score_step
-from ood_shared.thresholds import fit_threshold, p_values
+from ood_shared.thresholds import Alarms, fit_threshold, p_values
 from PIL import Image
 
 
@@ -205,6 +205,16 @@ def test_check_judges_both_tails_of_the_share(tmp_path, capsys) -> None:
         assert said in out, out
         assert "of 300 images flagged" in out
         assert out.count("p = ") == 4
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [(0.002, "the batch is shifted: p = 0.006,"), (0.01, "the batch may be shifted: p = 0.03,"), (0.02, "not seen")],
+)
+def test_a_batch_is_judged_in_three_words(more, said) -> None:
+    *_, last = scoring._words(Alarms(51, 624, 0.06, 0.1, more, 0.99, 0.5), "promise")
+    assert said in last
+    assert ("more alarms than promised" in last) == (more < 0.05 / 3)
 
 
 def test_check_names_what_it_cannot_read(tmp_path, capsys) -> None:
