@@ -4,13 +4,17 @@
 
 ID is split at random, anew for each seed: to fit, to calibrate, to test. Every image is brought to the size that the
 network wants. Reported: AUROC of each outlier set (mean over seeds, lowest, highest), the share that is flagged at an
-alarm rate of 5 %, ID images flagged, and the time to fit and to score as a ratio to the common network's.
+alarm rate of 5 %, ID images flagged, the time to fit and to score as a ratio to the common network's, and the peak of
+memory of each run, which is a process of its own and reads the images, too (Linux).
 """
 
 import argparse
 import json
+import multiprocessing
+import re
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,22 +48,22 @@ COMPARISONS: dict[str, dict[str, Any]] = {
 
 def compare(name: str, data: Path, seeds: Sequence[int]) -> dict[str, Any]:
     """Both networks on one comparison."""
-    about = COMPARISONS[name]
-    own = read(data / about["id"])
-    outliers = {word.split(".")[0]: read(data / word) for word in about["ood"]}
     runs: dict[str, list[dict[str, Any]]] = {"train": [], "pretrained": []}
-    for seed in seeds:
-        for word, found in runs.items():
-            found.append(run(word, own, outliers, about["sizes"], seed))
-            print(name, word, seed, {k: round(100 * v, 1) for k, v in found[-1]["auroc"].items()}, flush=True)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as processes:
+        for seed in seeds:
+            for word, found in runs.items():
+                found.append(processes.submit(run, name, word, data, seed).result())
+                percent = {k: round(100 * v, 1) for k, v in found[-1]["auroc"].items()}
+                print(name, word, seed, percent, f"peak {found[-1]['peak_mib']:.0f} MiB", flush=True)
     slower = {part: [b[part] / a[part] for a, b in zip(*runs.values(), strict=True)] for part in ("fit", "score")}
-    return {"sizes": about["sizes"], "runs": runs, "times_of_the_trained_network": slower}
+    return {"sizes": COMPARISONS[name]["sizes"], "runs": runs, "times_of_the_trained_network": slower}
 
 
-def run(
-    word: str, own: ImageSet, outliers: dict[str, ImageSet], sizes: tuple[int, int, int], seed: int
-) -> dict[str, Any]:
+def run(name: str, word: str, data: Path, seed: int) -> dict[str, Any]:
     """One network with one split."""
+    about = COMPARISONS[name]
+    own, sizes = read(data / about["id"]), about["sizes"]
+    outliers = {word.split(".")[0]: read(data / word) for word in about["ood"]}
     order = np.random.default_rng(seed).permutation(len(own))[: sum(sizes)]
     known, test = np.sort(order[: -sizes[2]]), order[-sizes[2] :]
     images = IdImages(own.name, own.select(known), square=True, groups=None)
@@ -88,7 +92,13 @@ def run(
         "id_flagged": float(inside.flagged.mean()),
         "fit": fit_seconds,
         "score": seconds,
+        "peak_mib": peak_mib(),
     }
+
+
+def peak_mib() -> float:
+    """Peak of memory of this process; ru_maxrss would begin with that of the process that started it."""
+    return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024  # type: ignore[index]
 
 
 def judge(detector: Any, images: ImageSet) -> Any:
