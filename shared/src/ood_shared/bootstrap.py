@@ -4,15 +4,19 @@ ID and OOD scores are resampled separately (stratified), with replacement; an in
 the resampled metric. A resample is a count per sorted score, and a metric needs the running sums of these counts only:
 nothing is sorted again, and many resamples are computed at once.
 
+Images that belong together, such as a patient's, are drawn together: a resample draws groups, and the counts of its
+images are brought to the number of images, which groups of different sizes would change.
+
 Resampled images tell nothing of another training. `over_trainings` adds that: few trainings cannot be resampled (of
 three, no resample lies beyond the lowest and the highest), so their mean is spread as Student's t does.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from scipy import stats
 
 from ood_shared.errors import InputError
@@ -23,6 +27,7 @@ from ood_shared.ranking import NAMES, Ranking, Scores, id_side, metrics_of_count
 CELLS = 2**17
 
 Interval = tuple[float, float]
+Groups = tuple[npt.NDArray[np.int64] | None, npt.NDArray[np.int64] | None]  # of ID and of OOD scores
 
 
 def bootstrap(
@@ -49,15 +54,23 @@ def bootstrap(
 
 
 def resampled_metrics(
-    ranking: Ranking, generator: np.random.Generator, resamples: int
+    ranking: Ranking, generator: np.random.Generator, resamples: int, groups: Groups = (None, None)
 ) -> dict[str, Float[np.ndarray, " resamples"]]:
-    """Every metric of every resample of a ranking."""
+    """Every metric of every resample of a ranking.
+
+    Args:
+        ranking: of ID and OOD scores.
+        generator: source of the resamples.
+        resamples: number of them.
+        groups: numbers of the groups of the ID scores, from the lowest up, and of the OOD scores, from the highest
+            down; None where each image is by itself.
+    """
     if resamples < 1:
         raise InputError(f"The number of resamples must be 1 or more, found {resamples}.")
     sides = ood_side(ranking), id_side(ranking)
     chunks = [
         metrics_of_counts(sides, *counts)
-        for counts in _resample_counts(ranking.n_id, ranking.n_ood, generator, resamples)
+        for counts in _resample_counts(ranking.n_id, ranking.n_ood, generator, resamples, groups)
     ]
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in NAMES}
 
@@ -106,17 +119,31 @@ def streams(generator: np.random.Generator) -> tuple[np.random.Generator, np.ran
 
 
 def _resample_counts(
-    n_id: int, n_ood: int, generator: np.random.Generator, resamples: int
-) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+    n_id: int, n_ood: int, generator: np.random.Generator, resamples: int, groups: Groups
+) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
     id_stream, ood_stream = streams(generator)
     rows = max(1, CELLS // (n_id + n_ood))
     for start in range(0, resamples, rows):
         chunk = min(rows, resamples - start)
-        yield draw_counts(id_stream, chunk, n_id), draw_counts(ood_stream, chunk, n_ood)
+        yield draw_counts(id_stream, chunk, n_id, groups[0]), draw_counts(ood_stream, chunk, n_ood, groups[1])
 
 
-def draw_counts(stream: np.random.Generator, rows: int, n: int) -> Int[np.ndarray, "rows n"]:
-    """How often each of `n` scores is in each of `rows` resamples of `n`, with replacement."""
+def draw_counts(
+    stream: np.random.Generator, rows: int, n: int, groups: npt.NDArray[np.int64] | None = None
+) -> npt.NDArray[Any]:
+    """How often each of `n` scores is in each of `rows` resamples of `n`, with replacement: (rows, n).
+
+    Args:
+        stream: of the draws.
+        rows: number of resamples.
+        n: number of scores.
+        groups: (n,), numbers of their groups, from 0 on, none left out: then as many groups are drawn as there are, and
+            the counts, fractions now, add up to n.
+    """
+    if groups is not None:
+        counts = draw_counts(stream, rows, int(groups.max()) + 1)[:, groups].astype(np.float64)
+        counts *= n / counts.sum(axis=1, keepdims=True)
+        return counts
     drawn = stream.integers(0, n, size=(rows, n))
     drawn += np.arange(rows)[:, None] * n  # each row counts in cells of its own
     return np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)

@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from ood_shared.datasets.pixels import Range
 from ood_shared.detector import BATCH, Detector, Outputs, outputs_of
 from ood_shared.errors import InputError
 from ood_shared.images import Images
@@ -114,6 +115,12 @@ class Calibrated:
         """Names of the ID classes."""
         return self.detector.classes
 
+    @property
+    def span(self) -> Range | None:
+        """Which values of images of more than 8 bits become 0 and 255, as in training; None for 0 and 65535."""
+        found = self.about.get("value_range")
+        return None if found is None else Range(*map(float, found))
+
     def words(self) -> str:
         """The promise, for people."""
         return ("within each class " if self.by_class else "") + self.limit.words()
@@ -134,6 +141,8 @@ class Calibrated:
 
     def score(self, images: Images, batch_size: int = BATCH) -> Float[np.ndarray, " n"]:
         """The score of each image, higher = more OOD."""
+        if self.span is not None:
+            return outputs_of(self, images, self.prepare, batch_size)[0]
         return self.detector.score(images, batch_size)
 
     def predict(self, images: Images, batch_size: int = BATCH) -> Int64[np.ndarray, " n"]:

@@ -9,9 +9,13 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from ood_shared.cli import Parser, add_shared_flags, parse_seed_number, run_command
 from ood_shared.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from ood_shared.datasets.pixels import Range
 
 BUDGETS = ("smoke", "quick", "full")
 MOST_SEED = 2**63
@@ -72,6 +76,9 @@ class Request:
         mirror: a name in `MIRRORS`.
         seed: of everything that is drawn.
         data_dir: where named sets are kept; None for the default.
+        group: how ID images belong together (`datasets.groups`); None for each by itself.
+        one_class: whether all ID images are one class.
+        value_range: `LOW,HIGH` of values of more than 8 bits (`datasets.pixels`); None: 0 to 65535 of 16 bits.
     """
 
     id: str
@@ -82,11 +89,28 @@ class Request:
     mirror: str = MIRRORS[0]
     seed: int = 0
     data_dir: str | None = None
+    group: str | None = None
+    one_class: bool = False
+    value_range: str | None = None
 
     @classmethod
     def from_options(cls, options: argparse.Namespace) -> "Request":
-        """Of the flags of `bench_parser`."""
-        return cls(**{name.name: getattr(options, name.name) for name in fields(cls)})
+        """Of the flags of `bench_parser`; those of `add_image_flags` may be absent."""
+        given: dict[str, Any] = {flag.name: getattr(options, flag.name, flag.default) for flag in fields(cls)}
+        return cls(**given)
+
+    @property
+    def span(self) -> "Range | None":
+        """The value range as two numbers.
+
+        Raises:
+            InputError: it is none.
+        """
+        if self.value_range is None:
+            return None
+        from ood_shared.datasets.pixels import parse_range
+
+        return parse_range(self.value_range)
 
     def __post_init__(self) -> None:
         """Refuse words that are none: another one would train something else without a word.
@@ -141,8 +165,29 @@ def bench_parser(package: str, pretrained: bool = False) -> Parser:
         "--budget", default="smoke", choices=BUDGETS, help="smoke: 45 s, quick: 10 min, full: the paper's schedule"
     )
     add_backbone_flags(parser, pretrained)
+    add_image_flags(parser)
     add_shared_flags(parser, seed=parse_seed_number, seed_default=0)
     return parser
+
+
+def add_image_flags(parser: argparse._ActionsContainer) -> None:
+    """How own images are read and belong together: `--group`, `--one-class` and `--value-range`."""
+    parser.add_argument(
+        "--group",
+        metavar="LEVEL|CSV",
+        help="ID images that belong together, such as a patient's, stay on one side of every split and are drawn "
+        "together for intervals: the number of a folder level, 1 being the first, or a CSV with the columns `file` and "
+        "another one",
+    )
+    parser.add_argument(
+        "--one-class", action="store_true", help="take all ID images as one class, whatever their folders"
+    )
+    parser.add_argument(
+        "--value-range",
+        metavar="LOW,HIGH",
+        help="values of images of more than 8 bits that become 0 and 255 (default: 0,65535 of 16 bits; others are "
+        "refused)",
+    )
 
 
 def add_backbone_flags(parser: argparse._ActionsContainer, pretrained: bool = False) -> None:

@@ -67,7 +67,8 @@ def outputs_of(
     """Scores and classes of a user's images, some hundred in memory at a time; class -1 where none is predicted."""
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise InputError(f"The batch size is {batch_size!r}; expected a whole number from 1 on.")
-    parts = [detector.outputs(batch, batch_size) for batch in image_batches(images, prepare)]
+    span = getattr(detector, "span", None)
+    parts = [detector.outputs(batch, batch_size) for batch in image_batches(images, prepare, span=span)]
     scores = torch.cat([scores for scores, _ in parts])
     if scores.isnan().any():
         first = int(scores.isnan().int().argmax())
@@ -277,7 +278,7 @@ def run_within_budget(
         paper=method.paper,
         seed=request.seed,
         budget=request.budget,
-        config=facts | dict(trained.config) | {"novel_classes": request.novel_classes},
+        config=facts | dict(trained.config) | asked_of(request, benchmark),
         timings={
             "train_seconds": train_seconds,
             "train_step_seconds": trained.step_seconds,
@@ -297,11 +298,18 @@ def run_within_budget(
         print_metrics(result)
 
 
+def asked_of(request: Request, benchmark: Benchmark) -> dict[str, Any]:
+    """What a run was asked for about its images, and what was said of them, for the `config` of its result."""
+    asked = {"group": request.group, "one_class": request.one_class or None, "value_range": request.value_range}
+    found: dict[str, Any] = {"novel_classes": request.novel_classes}
+    found |= {name: value for name, value in asked.items() if value is not None}
+    return found | ({"notes": list(benchmark.notes)} if benchmark.notes else {})
+
+
 def score_arrays(detector: Detector, benchmark: Benchmark, id_name: str) -> ScoreArrays:
-    """The arrays of `scores.npz` of a detector on everything that is scored."""
-    scores, classes = detector.outputs(benchmark.test)
-    return pack_scores(
-        id_name,
-        (scores, benchmark.test_labels, classes),
-        {name: detector.outputs(images) for name, images in benchmark.ood.items()},
-    )
+    """The arrays of `scores.npz` of a detector on everything that is scored. A single class is no prediction."""
+    found = {name: detector.outputs(images) for name, images in benchmark.scored(id_name).items()}
+    if len(benchmark.classes) < 2:
+        found = {name: (scores, None) for name, (scores, _) in found.items()}
+    scores, classes = found.pop(id_name)
+    return pack_scores(id_name, (scores, benchmark.test_labels, classes), found, benchmark.groups)

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ood_shared.datasets.decode import Encoded, decode, to_pixels
+from ood_shared.datasets.pixels import Range
 from ood_shared.errors import InputError
 
 CHUNK = 256  # images in memory at their own size
@@ -24,7 +25,10 @@ LAYOUT = "expected uint8 (n, h, w) or (n, h, w, channels) with 1 or 3 channels"
 
 
 def image_batches(
-    images: Images, prepare: Callable[[UInt8[Tensor, "k c h w"]], Tensor], chunk: int = CHUNK
+    images: Images,
+    prepare: Callable[[UInt8[Tensor, "k c h w"]], Tensor],
+    chunk: int = CHUNK,
+    span: Range | None = None,
 ) -> Iterator[Tensor]:
     """The images as a network takes them, some hundred at a time, in order.
 
@@ -33,11 +37,12 @@ def image_batches(
             sequence of single ones, whose sizes may differ.
         prepare: from uint8 (k, c, h, w) of one size, 1 or 3 channels, to what the network takes.
         chunk: most images that are held at their own size.
+        span: of values of more than 8 bits in files and PIL images; None: 0 to 65535 of 16 bits.
 
     Raises:
         InputError: another dtype or shape, a file that is no image, or no image at all.
     """
-    rest, some = one_by_one(images), False
+    rest, some = one_by_one(images, span), False
     while found := list(islice(rest, chunk)):
         some = True
         empty = next((pixels.shape for pixels in found if not pixels.size), None)
@@ -50,7 +55,7 @@ def image_batches(
         raise InputError("There are no images; pass at least one.")
 
 
-def one_by_one(images: Images) -> Iterator[UInt8[np.ndarray, "h w c"]]:
+def one_by_one(images: Images, span: Range | None = None) -> Iterator[UInt8[np.ndarray, "h w c"]]:
     """Each image as uint8 (height, width, 1 or 3); see `image_batches`."""
     if isinstance(images, np.ndarray | Tensor):
         array = as_array(images)
@@ -67,9 +72,9 @@ def one_by_one(images: Images) -> Iterator[UInt8[np.ndarray, "h w c"]]:
             raise InputError(f"The images are {array.dtype} {array.shape}; {LAYOUT}.{hint}")
         yield from array if array.ndim == 4 else array[..., None]
     elif isinstance(images, Image.Image | str | Path):
-        yield _single(images)
+        yield _single(images, span)
     elif isinstance(images, Iterable):
-        yield from map(_single, images)
+        yield from (_single(image, span) for image in images)
     else:
         raise InputError(f"The images are a {type(images).__name__}; {LAYOUT}, a PIL image, a path, or a list of them.")
 
@@ -89,14 +94,14 @@ def as_array(images: np.ndarray | Tensor) -> np.ndarray:
     return array
 
 
-def _single(image: OneImage) -> UInt8[np.ndarray, "h w c"]:
+def _single(image: OneImage, span: Range | None) -> UInt8[np.ndarray, "h w c"]:
     if isinstance(image, str | Path):
         path = Path(image)
         if path.is_dir():
             raise InputError(f"{path} is a folder. Pass its images: sorted(Path({str(path)!r}).rglob('*.png')).")
-        return decode(Encoded(0, str(path), path))
+        return decode(Encoded(0, str(path), path), span=span)
     if isinstance(image, Image.Image):
-        return to_pixels(image, "The PIL image")
+        return to_pixels(image, "The PIL image", span)
     if not isinstance(image, np.ndarray | Tensor):
         raise InputError(f"An image is a {type(image).__name__}; expected an array, a tensor, a PIL image or a path.")
     array = as_array(image)

@@ -21,7 +21,7 @@ import numpy.typing as npt
 import torch
 from jaxtyping import Float
 
-from ood_shared.bootstrap import Interval, bootstrap, percentile_interval, resampled_metrics
+from ood_shared.bootstrap import Groups, Interval, bootstrap, draw_counts, percentile_interval, resampled_metrics
 from ood_shared.errors import InputError
 from ood_shared.ranking import (
     NAMES,
@@ -69,12 +69,30 @@ def evaluate(id_scores: Scores, ood_scores: Scores) -> dict[str, float]:
 
 
 def evaluate_with_intervals(
-    id_scores: Scores, ood_scores: Scores, generator: np.random.Generator, resamples: int = 1000
+    id_scores: Scores,
+    ood_scores: Scores,
+    generator: np.random.Generator,
+    resamples: int = 1000,
+    groups: Groups = (None, None),
 ) -> dict[str, dict[str, float]]:
-    """Every metric as `{"value", "low", "high"}`, the last two being its 95 % bootstrap interval."""
+    """Every metric as `{"value", "low", "high"}`, the last two being its 95 % bootstrap interval.
+
+    Args:
+        id_scores: (n_id,).
+        ood_scores: (n_ood,).
+        generator: source of the resamples.
+        resamples: number of them.
+        groups: numbers of the groups of the ID scores and of the OOD scores, in their order, none left out; they are
+            drawn together. None where each is by itself.
+    """
     ranking = rank(id_scores, ood_scores)
     values = _evaluate(ranking)
-    resampled = resampled_metrics(ranking, generator, resamples)
+    of_id, of_ood = groups
+    if of_id is not None:
+        of_id = of_id[np.argsort(as_scores(id_scores, "ID scores"), kind="stable")]
+    if of_ood is not None:
+        of_ood = of_ood[np.argsort(-as_scores(ood_scores, "OOD scores"), kind="stable")]
+    resampled = resampled_metrics(ranking, generator, resamples, (of_id, of_ood))
     intervals = {name: percentile_interval(resampled[name], 0.95) for name in NAMES}
     return {name: {"value": values[name], "low": intervals[name][0], "high": intervals[name][1]} for name in NAMES}
 
@@ -133,7 +151,10 @@ def correct_predictions(predictions: Labels, labels: Labels) -> npt.NDArray[np.b
 
 
 def accuracy_interval(
-    correct: npt.NDArray[np.bool_] | torch.Tensor, generator: np.random.Generator, resamples: int = 1000
+    correct: npt.NDArray[np.bool_] | torch.Tensor,
+    generator: np.random.Generator,
+    resamples: int = 1000,
+    groups: npt.NDArray[np.int64] | None = None,
 ) -> Interval:
     """95 % bootstrap interval of an accuracy.
 
@@ -141,11 +162,17 @@ def accuracy_interval(
         correct: (n,) whether each prediction is right.
         generator: source of the resamples.
         resamples: number of resamples; the number of right ones among n drawn with replacement is binomial.
+        groups: (n,), of images that are drawn together; see `bootstrap.draw_counts`.
     """
     right = on_cpu(correct).astype(np.bool_)
     if right.ndim != 1 or right.size == 0:
         raise InputError(f"`correct` has shape {right.shape}; expected (n,) with at least one entry.")
-    return percentile_interval(generator.binomial(right.size, right.mean(), size=resamples) / right.size, 0.95)
+    if groups is None:
+        return percentile_interval(generator.binomial(right.size, right.mean(), size=resamples) / right.size, 0.95)
+    numbers = np.arange(int(groups.max()) + 1)
+    drawn = draw_counts(generator, resamples, len(numbers))
+    sizes, hits = np.bincount(groups), np.bincount(groups, weights=right)
+    return percentile_interval((drawn @ hits) / (drawn @ sizes), 0.95)
 
 
 def _evaluate(ranking: Ranking) -> dict[str, float]:

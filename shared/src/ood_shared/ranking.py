@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 
 from ood_shared.errors import InputError
 
@@ -32,6 +32,7 @@ LEVELS = {"fpr95": 0.95, "fpr80": 0.80}
 # Stands in for the count 0 of positives, so that 0 flagged of 0 is precision 1 (scikit-learn's starting point) without
 # a mask: (0 + NOTHING) / (0 + NOTHING) is 1, and added to a count of 1 or more it vanishes.
 NOTHING = 1e-300
+ROUNDING = 1e-6  # of counts that are fractions, in sums that should be whole
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def metrics_of_counts(
 
     Args:
         sides: `ood_side` and `id_side` of one ranking.
-        id_counts: how often each ID score counts, sorted from the lowest up.
+        id_counts: how often each ID score counts, sorted from the lowest up; fractions add up to the number of scores.
         ood_counts: how often each OOD score counts, sorted from the highest down.
     """
     id_sums, ood_sums = cumulate(id_counts), cumulate(ood_counts)
@@ -168,7 +169,7 @@ def metrics_of_counts(
     }
 
 
-def cumulate(counts: Int[np.ndarray, "resamples n"]) -> Float[np.ndarray, "resamples n+1"]:
+def cumulate(counts: Num[np.ndarray, "resamples n"]) -> Float[np.ndarray, "resamples n+1"]:
     """How many of the first 0, 1, 2, … sorted scores of a group there are, with `NOTHING` for 0."""
     sums = np.empty((counts.shape[0], counts.shape[1] + 1))
     sums[:, 0] = NOTHING
@@ -210,7 +211,7 @@ def side_metrics(
         "detection_error": 0.5 - np.maximum(advantage, 0) / (2 * pairs),  # 0: the threshold that flags nothing
     }
     for name, level in LEVELS.items():
-        step = np.count_nonzero(after < positives_needed(level, n_positive), axis=1)
+        step = np.count_nonzero(after < positives_needed(level, n_positive) - ROUNDING, axis=1)
         values[name] = false[np.arange(len(step)), step] / n_negative
     return values
 

@@ -92,4 +92,5 @@ def about_run(request: Request, benchmark: Benchmark) -> dict[str, Any]:
     facts = asdict(request)
     kept = ("budget", "backbone", "seed", "novel_classes")
     id_name = Path(request.id).name
-    return {"id": id_name, "licence": benchmark.licence or None, **{name: facts[name] for name in kept}}
+    span = {} if request.span is None else {"value_range": list(request.span)}
+    return span | {"id": id_name, "licence": benchmark.licence or None, **{name: facts[name] for name in kept}}

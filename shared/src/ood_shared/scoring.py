@@ -178,7 +178,7 @@ def _rows(detector: Judge, pending: Iterator[Encoded]) -> Iterator[list[Row]]:
         return detector.prepare(torch.from_numpy(image).permute(2, 0, 1)[None])
 
     _limit(detector)
-    items = read_items(pending, prepare)
+    items = read_items(pending, prepare, span=getattr(detector, "span", None))
     while batch := list(islice(items, BATCH)):
         good = [item.pixels for item in batch if item.pixels is not None]
         rows = iter(_judged(detector, torch.cat(good)) if good else ())

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int64, UInt8
@@ -9,6 +10,9 @@ from torch import Tensor
 
 from ood_shared.contract import NOVEL, Request
 from ood_shared.datasets import NOISE, ImageSet, hold_out, load_any_size, make_noise, resize
+from ood_shared.datasets.groups import groups_where_known
+from ood_shared.datasets.imageset import notes_of, say
+from ood_shared.datasets.parts import id_parts
 from ood_shared.datasets.registry import ALIASES
 from ood_shared.errors import InputError
 
@@ -31,6 +35,9 @@ class Benchmark:
         native: height and width of the ID images as they were stored, at most `side`; to reduce other images by.
         mirror: whether common views of the training images are mirrored (`common_views`).
         licence: of the ID images, with their source; empty where nobody said.
+        notes: how the sets were read and split, as far as a user should know.
+        train_groups: of each image to train on, such as its patient; None where each is by itself.
+        groups: by name of a set that is scored, the groups of its images; absent where each is by itself.
     """
 
     train: UInt8[Tensor, "n channels side side"] = field(repr=False)
@@ -42,6 +49,9 @@ class Benchmark:
     native: tuple[int, int] = (0, 0)
     mirror: bool = False
     licence: str = ""
+    notes: tuple[str, ...] = ()
+    train_groups: tuple[str, ...] | None = field(default=None, repr=False)
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
 
     def scored(self, id_name: str) -> dict[str, Tensor]:
         """What is scored, by name: the ID test images, then the outlier sets."""
@@ -72,9 +82,10 @@ def read_benchmark(
     Raises:
         InputError: an unknown set, differing classes in train and test, or no outlier set.
     """
-    train, test = (load_any_size(request.id, split, request.data_dir, side) for split in ("train", "test"))
+    train, test = id_parts(request, side)
     if train.classes != test.classes:
         raise InputError(f"--id {request.id}: train and test have different classes; both need the same.")
+    read = [train, test]
     height, width = train.images.shape[1:3]
     native = native_size((height, width), side)
     held = None
@@ -83,20 +94,40 @@ def read_benchmark(
     sets = [held] if held is not None else []
     limits = [test_limit] * len(sets) + [train_limit, test_limit]
     cut = [_cut(s, side, channels, limit, generator) for s, limit in zip([*sets, train, test], limits, strict=True)]
-    (train_images, train_labels), (test_images, test_labels) = cut[-2:]
-    ood = {NOVEL: cut[0][0]} if held is not None else {}
-    drawn = {}
+    *novel, fit, own = cut
+    groups = {request.id: own.groups}
+    ood = {}
+    if novel:
+        ood[NOVEL], groups[NOVEL] = novel[0].images, novel[0].groups
+    drawn: dict[str, tuple[Tensor, tuple[str, ...] | None]] = {}
     for name in set_names(request.ood):
         if name in NOISE:
-            drawn[name] = make_noise_set(name, train_images, generator)
+            drawn[name] = make_noise_set(name, fit.images, generator), None
         else:
-            outliers = load_any_size(name, "test", request.data_dir, side)
-            drawn[name] = resize(outliers.images, (side, side), channels=channels, native=native)
-    for name, images in drawn.items():
-        ood[name] = images[_chosen(len(images), test_limit, generator)]
-    mirror = is_mirrored(request.id, request.mirror)
-    parts = (train_images, train_labels, test_images, test_labels)
-    return Benchmark(*parts, train.classes, ood, native, mirror, train.licence)
+            outliers = load_any_size(name, "test", request.data_dir, side, request.span)
+            read.append(outliers)
+            pixels = resize(outliers.images, (side, side), channels=channels, native=native)
+            drawn[name] = pixels, groups_where_known(outliers, request.group)
+    for name, (images, of_images) in drawn.items():
+        chosen = _chosen(len(images), test_limit, generator)
+        ood[name] = images[chosen]
+        groups[name] = None if of_images is None else tuple(of_images[at] for at in chosen.tolist())
+    notes = notes_of(*read)
+    say(notes)
+    return Benchmark(
+        train=fit.images,
+        train_labels=fit.labels,
+        test=own.images,
+        test_labels=own.labels,
+        classes=train.classes,
+        ood=ood,
+        native=native,
+        mirror=is_mirrored(request.id, request.mirror),
+        licence=train.licence,
+        notes=notes,
+        train_groups=fit.groups,
+        groups={name: found for name, found in groups.items() if found is not None and len(set(found)) > 1},
+    )
 
 
 def native_size(own: tuple[int, int], side: int) -> tuple[int, int]:
@@ -164,12 +195,19 @@ def set_names(text: str) -> list[str]:
     return names
 
 
-def _cut(
-    images: ImageSet, side: int, channels: int, limit: int | None, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+class _Part(NamedTuple):
+    """Some of a set, as tensors."""
+
+    images: Tensor
+    labels: Tensor
+    groups: tuple[str, ...] | None
+
+
+def _cut(images: ImageSet, side: int, channels: int, limit: int | None, generator: torch.Generator) -> _Part:
     chosen = _chosen(len(images), limit, generator)
     part = images.select(chosen.numpy())
-    return resize(part.images, (side, side), channels=channels), torch.from_numpy(part.labels)
+    pixels = resize(part.images, (side, side), channels=channels)
+    return _Part(pixels, torch.from_numpy(part.labels), part.groups)
 
 
 def _chosen(n: int, limit: int | None, generator: torch.Generator) -> Tensor:

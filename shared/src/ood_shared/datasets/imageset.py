@@ -29,6 +29,7 @@ class ImageSet:
         name: short name for tables and file names.
         names: of the images, such as their paths below the set's folder; None where they have none.
         notes: what a user should know of how they were read, a line each; commands print them, reports show them.
+        groups: of the images, such as their patients; None where each is by itself.
 
     Raises:
         InputError: if shapes, dtypes or labels do not fit together.
@@ -41,6 +42,7 @@ class ImageSet:
     name: str
     names: tuple[str, ...] | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
+    groups: tuple[str, ...] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         shape = self.images.shape
@@ -52,8 +54,9 @@ class ImageSet:
             raise InputError(
                 f"Labels of `{self.name}` are {self.labels.dtype} {self.labels.shape}; expected int64 ({shape[0]},)."
             )
-        if self.names is not None and len(self.names) != shape[0]:
-            raise InputError(f"`{self.name}` has {len(self.names)} names for {shape[0]} images; expected one for each.")
+        for what, words in (("names", self.names), ("groups", self.groups)):
+            if words is not None and len(words) != shape[0]:
+                raise InputError(f"`{self.name}` has {len(words)} {what} for {shape[0]} images; expected one for each.")
         if len(self.labels) and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
             raise InputError(
                 f"Labels of `{self.name}` run from {self.labels.min()} to {self.labels.max()}; "
@@ -68,8 +71,11 @@ class ImageSet:
         chosen = np.asarray(mask_or_index)
         if chosen.size == 0:
             chosen = chosen.astype(np.int64)  # an empty list is float64 to NumPy
-        names = None if self.names is None else tuple(np.array(self.names, dtype=object)[chosen])
-        return replace(self, images=self.images[chosen], labels=self.labels[chosen], names=names)
+        names, groups = (
+            None if words is None else tuple(np.array(words, dtype=object)[chosen])
+            for words in (self.names, self.groups)
+        )
+        return replace(self, images=self.images[chosen], labels=self.labels[chosen], names=names, groups=groups)
 
     def subset(self, n: int, generator: torch.Generator) -> "ImageSet":
         """`n` images drawn without replacement, kept in the order of the set.
@@ -102,7 +108,7 @@ def hold_out(train: ImageSet, test: ImageSet, novel: Sequence[str | int]) -> tup
             f"`{train.name}` has the classes {_listed(train.classes)} for training and {_listed(test.classes)} for "
             "testing; holding classes out needs the same ones."
         )
-    held = sorted({_class_index(word, train.classes) for word in novel})
+    held = sorted({class_index(word, train.classes) for word in novel})
     kept = [index for index in range(len(train.classes)) if index not in held]
     if not held or len(kept) < 2:
         raise InputError(
@@ -133,7 +139,12 @@ def missing_split(where: str, split: str, present: Sequence[str], hint: str = ""
     return MissingSplitError(f"{where} has no `{split}` split. Present: {listed}.{' ' + hint if hint else ''}")
 
 
-def _class_index(word: str | int, classes: tuple[str, ...]) -> int:
+def class_index(word: str | int, classes: tuple[str, ...]) -> int:
+    """The number of a class, by its name or, when no class has that name, by its number.
+
+    Raises:
+        InputError: no such class.
+    """
     if isinstance(word, str) and word in classes:
         return classes.index(word)
     if str(word).isdecimal() and int(word) < len(classes):

@@ -18,6 +18,7 @@ from ood_shared.datasets.resizing import fit
 from ood_shared.errors import InputError, ManyColoursError, ManySizesError, unknown
 from ood_shared.files import path_of
 
+SQUARES = "their centre squares are taken"
 ALIASES = {"fashionmnist": "fmnist", "fashion-mnist": "fmnist", "cifar-10": "cifar10", "cifar-100": "cifar100"}
 
 
@@ -98,7 +99,7 @@ def load_any_size(
             found = load(name_or_path, split, root, **asked)
             return replace(found, notes=(*notes, *found.notes))
         except ManySizesError:
-            notes += (f"images of different sizes: their centre squares are taken at {side} x {side}",)
+            notes += (f"images of different sizes: {SQUARES} at {side} x {side}",)
             asked["size"] = side
         except ManyColoursError:
             notes += ("some images are grey, others RGB: all are taken as RGB",)

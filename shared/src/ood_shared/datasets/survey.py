@@ -17,7 +17,7 @@ from ood_shared.datasets.imageset import missing_split
 from ood_shared.datasets.labels import Labelled
 from ood_shared.datasets.lists import read_list
 from ood_shared.datasets.npz import survey_npz
-from ood_shared.datasets.own import kind_of, survey_idx
+from ood_shared.datasets.own import kind_of, name_of, survey_idx
 from ood_shared.datasets.pixels import Range
 from ood_shared.datasets.slices import images_in
 from ood_shared.datasets.tree import FolderTree, Listing, list_split
@@ -30,13 +30,17 @@ class Survey:
     """What a split of own data holds.
 
     Attributes:
+        name: of the set.
         classes: names of the classes, of all splits.
-        counts: files (of arrays, images) of each class in the split.
+        labels: (n,), of each file in the split, of arrays of each image.
+        names: (n,), of the files as `ImageSet.names`; None where they have none.
         notes: as `ImageSet.notes`, as far as a listing tells.
     """
 
+    name: str
     classes: tuple[str, ...]
-    counts: tuple[int, ...]
+    labels: npt.NDArray[np.int64]
+    names: tuple[str, ...] | None
     notes: tuple[str, ...]
 
 
@@ -52,34 +56,36 @@ def survey(path: Path, split: str, span: Range | None = None) -> Survey:
         MissingSplitError: data that is all `test`, or lacks the split.
         InputError: what `load_path` refuses and a listing, headers or the first image show.
     """
+    name = name_of(path)
     match kind_of(path):
         case "folder":
             listing = list_split(FolderTree(path), split, str(path))
             first = path / listing.paths[0]
             _look(str(first), first, span)
-            return _of_listing(listing)
+            return _of_listing(name, listing)
         case "archive":
             listing = list_archive(path, split)
             with open_archive(path) as archive:
                 for item in islice(archive.read({listing.paths[0]: 0}), LOOKED_AT):
                     _look(item.name, item.data, span)
-            return _of_listing(listing)
+            return _of_listing(name, listing)
         case "npz":
-            return _of_labels(survey_npz(path, split), split)
+            return _of_labels(name, survey_npz(path, split), split)
         case "idx":
             pairs = find_pairs(path)
             if split not in pairs:
                 raise missing_split(str(path), split, sorted(pairs))
-            return _of_labels(survey_idx(path), split)
+            return _of_labels(name, survey_idx(path), split)
         case "list":
             listed = read_list(path, split, path.parent)
             _look(*listed.files[0], span)
-            return Survey(listed.classes, _counts(listed.labels, listed.classes), listed.notes)
+            names = tuple(str(file.relative_to(path.parent)) for _, file in listed.files)
+            return Survey(name, listed.classes, listed.labels, names, listed.notes)
         case _:
             if split != "test":
                 raise missing_split(str(path), split, ["test"])
             _look(str(path), path, span)
-            return Survey(("images",), (1,), ())
+            return Survey(name, ("images",), np.zeros(1, np.int64), (path.name,), ())
 
 
 def _look(name: str, source: bytes | Path | object, span: Range | None) -> None:
@@ -89,13 +95,10 @@ def _look(name: str, source: bytes | Path | object, span: Range | None) -> None:
             decode(item, span=span)
 
 
-def _of_listing(listing: Listing) -> Survey:
-    return Survey(listing.classes, _counts(np.array(listing.labels), listing.classes), listing.notes)
+def _of_listing(name: str, listing: Listing) -> Survey:
+    labels = np.array(listing.labels, dtype=np.int64)
+    return Survey(name, listing.classes, labels, tuple(listing.paths), listing.notes)
 
 
-def _of_labels(labelled: Labelled, split: str) -> Survey:
-    return Survey(labelled.classes, _counts(labelled.labels[split], labelled.classes), labelled.notes)
-
-
-def _counts(labels: npt.NDArray[np.int64], classes: tuple[str, ...]) -> tuple[int, ...]:
-    return tuple(np.bincount(labels, minlength=len(classes)).tolist())
+def _of_labels(name: str, labelled: Labelled, split: str) -> Survey:
+    return Survey(name, labelled.classes, labelled.labels[split], None, labelled.notes)

@@ -176,7 +176,7 @@ class FolderTree(NameTree):
                 check_name(entry.name, root / relative)
                 if is_unread(entry.name):
                     unread.append(prefix + entry.name)
-                elif holds_images(Path(entry), entry.is_file()):
+                elif holds_images(Path(entry), _is_file(entry)):
                     files.append(prefix + entry.name)
         super().__init__(files, folders, unread)
 
@@ -203,18 +203,26 @@ def folders_below(root: Path) -> Iterator[tuple[str, list[os.DirEntry[str]]]]:
             raise InputError(f"{folder}: links lead to this folder more than {MOST_LINKS} times. Remove some of them.")
         with os.scandir(folder) as scan:
             entries = sorted((e for e in scan if visible(e.name)), key=lambda entry: entry.name)
-        inner = [entry for entry in entries if _is_folder(entry)]
+        inner = [entry for entry in entries if is_folder(entry)]
         for entry in inner:
             check_name(entry.name, folder)
         prefix = f"{relative}/" if relative else ""
         waiting += [(prefix + e.name, (*around, here), by_link or e.is_symlink()) for e in reversed(inner)]
-        yield relative, [entry for entry in entries if not _is_folder(entry)]
+        yield relative, [entry for entry in entries if not is_folder(entry)]
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder, or a link to one."""
     try:
         return entry.is_dir()
     except OSError:  # a link that leads to itself
+        return False
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # as above
         return False
 
 

@@ -8,7 +8,7 @@ One sign everywhere: a higher score means more OOD. The metrics must follow from
 when they are written and again when they are read, so a wrong sign or a mixed-up file shows at once.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,14 @@ from torch import nn
 
 from ood_shared import checkpoints, files, metrics, runs
 from ood_shared.contract import BUDGETS
+from ood_shared.datasets.groups import numbered_groups
 from ood_shared.devices import peak_memory
 from ood_shared.files.arrays import read_arrays
 from ood_shared.results.schema import (
     AGAIN,
     ARRAYS,
     CONVENTION,
+    GROUPS,
     RESULT,
     SCHEMA_VERSION,
     SCORES,
@@ -32,6 +34,7 @@ from ood_shared.results.schema import (
     ScoreArrays,
     check_record,
     check_scores,
+    split_groups,
     split_scores,
 )
 
@@ -53,6 +56,7 @@ def pack_scores(
     id_name: str,
     id_set: tuple[metrics.Scores, metrics.Labels, metrics.Labels | None],
     ood_sets: Mapping[str, tuple[metrics.Scores, metrics.Labels | None]],
+    groups: Mapping[str, Sequence[str]] | None = None,
 ) -> ScoreArrays:
     """The arrays of `scores.npz`.
 
@@ -61,22 +65,29 @@ def pack_scores(
         id_set: scores (n_id,), labels (n_id,) and predicted classes (n_id,) of the ID test inputs; None for the
             predictions of a method that predicts no class.
         ood_sets: for each OOD set its scores (n,) and predicted classes (n,) or None.
+        groups: by name of a set, the group of each of its inputs, such as a patient; absent where each is by itself.
     """
     id_scores, id_labels, id_predictions = id_set
-    groups = [(id_name, id_scores, id_labels, id_predictions)]
-    groups += [(name, scores, np.full(len(scores), -1), predicted) for name, (scores, predicted) in ood_sets.items()]
-    values = [metrics.as_scores(scores, f"scores of {name}") for name, scores, _, _ in groups]
+    sets = [(id_name, id_scores, id_labels, id_predictions)]
+    sets += [(name, scores, np.full(len(scores), -1), predicted) for name, (scores, predicted) in ood_sets.items()]
+    values = [metrics.as_scores(scores, f"scores of {name}") for name, scores, _, _ in sets]
     predictions = [
-        np.full(len(scores), -1) if predicted is None else metrics.on_cpu(predicted)
-        for _, scores, _, predicted in groups
+        np.full(len(scores), -1) if predicted is None else metrics.on_cpu(predicted) for _, scores, _, predicted in sets
     ]
-    return {
+    arrays = {
         "scores": np.concatenate(values),
-        "labels": np.concatenate([metrics.on_cpu(labels) for _, _, labels, _ in groups]).astype(np.int64),
-        "dataset": np.repeat(np.arange(len(groups)), [len(v) for v in values]).astype(np.int64),
+        "labels": np.concatenate([metrics.on_cpu(labels) for _, _, labels, _ in sets]).astype(np.int64),
+        "dataset": np.repeat(np.arange(len(sets)), [len(v) for v in values]).astype(np.int64),
         "predictions": np.concatenate(predictions).astype(np.int64),
-        "names": np.array([name for name, *_ in groups], dtype=np.str_),
+        "names": np.array([name for name, *_ in sets], dtype=np.str_),
     }
+    if groups:
+        numbers = [
+            numbered_groups(groups[name]) if name in groups else np.full(len(own), -1)
+            for (name, *_), own in zip(sets, values, strict=True)
+        ]
+        arrays[GROUPS] = np.concatenate(numbers).astype(np.int64)
+    return arrays
 
 
 def measure(
@@ -84,19 +95,21 @@ def measure(
 ) -> tuple[dict[str, Any], dict[str, float] | None]:
     """The entries `metrics` and `id_accuracy` of `result.json`, from the arrays of `scores.npz`.
 
-    The accuracy is None when the method predicts no class (all predictions -1).
+    The accuracy is None when the method predicts no class (all predictions -1). Intervals draw whole groups, where
+    there are some.
     """
     id_scores, *ood_scores = split_scores(scores)
+    of_id_set, *of_ood_sets = split_groups(scores)
     found: dict[str, Any] = {}
-    for name, values in zip(scores["names"][1:], ood_scores, strict=True):
-        intervals = metrics.evaluate_with_intervals(id_scores, values, generator, resamples)
+    for name, values, own in zip(scores["names"][1:], ood_scores, of_ood_sets, strict=True):
+        intervals = metrics.evaluate_with_intervals(id_scores, values, generator, resamples, (of_id_set, own))
         found[str(name)] = {**intervals, "n_id": len(id_scores), "n_ood": len(values)}
     of_id = scores["dataset"] == 0
     predictions, labels = scores["predictions"][of_id], scores["labels"][of_id]
     if (predictions < 0).all():
         return found, None
     correct = metrics.correct_predictions(predictions, labels)
-    low, high = metrics.accuracy_interval(correct, generator, resamples)
+    low, high = metrics.accuracy_interval(correct, generator, resamples, of_id_set)
     return found, {"value": float(correct.mean()), "low": low, "high": high}
 
 
@@ -187,7 +200,7 @@ def write_result(folder: Path | str, result: Mapping[str, Any], scores: Mapping[
     check_scores(scores, record, SCORES)
     (folder / RESULT).unlink(missing_ok=True)
     with files.atomic_path(folder / SCORES) as temporary:
-        arrays: dict[str, Any] = {name: scores[name] for name in ARRAYS}
+        arrays: dict[str, Any] = {name: scores[name] for name in (*ARRAYS, GROUPS) if name in scores}
         np.savez_compressed(temporary, **arrays)
     files.write_json(folder / RESULT, record)
 
@@ -205,7 +218,7 @@ def read_result(folder: Path | str) -> tuple[Record, ScoreArrays]:
     path = folder / SCORES
     stored = read_arrays(path, "file of scores", AGAIN)
     with files.reading(path, "file of scores", AGAIN):
-        scores = {name: stored[name] for name in ARRAYS}
+        scores = {name: stored[name] for name in ARRAYS} | {n: stored[n] for n in (GROUPS,) if n in stored}
     check_scores(scores, record, str(path))
     return record, scores
 

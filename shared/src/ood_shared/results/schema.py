@@ -78,12 +78,26 @@ FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "score_convention": (f"`{CONVENTION}`", lambda value: value == CONVENTION),
 }
 ARRAYS = {"scores": "f", "labels": "iu", "dataset": "iu", "predictions": "iu", "names": "U"}
-ARRAY_FORMS = {"scores": "floats", "names": "texts"} | dict.fromkeys(("labels", "dataset", "predictions"), "integers")
+GROUPS = "groups"  # optional: the group of each input within its set, from 0 on, such as its patient; -1 by itself
+ARRAY_FORMS = {"scores": "floats", "names": "texts"} | dict.fromkeys(
+    ("labels", "dataset", "predictions", GROUPS), "integers"
+)
 
 
 def split_scores(scores: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
     """The scores of each set: ID first, then the OOD sets in order."""
     return [scores["scores"][scores["dataset"] == position] for position in range(len(scores["names"]))]
+
+
+def split_groups(scores: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[np.int64] | None]:
+    """The groups of each set, in the order of `split_scores`, numbered without gaps; None where there are none."""
+    if GROUPS not in scores:
+        return [None] * len(scores["names"])
+    of_sets = [scores[GROUPS][scores["dataset"] == position] for position in range(len(scores["names"]))]
+    return [
+        None if not len(own) or own.min() < 0 else np.unique(own, return_inverse=True)[1].astype(np.int64)
+        for own in of_sets
+    ]
 
 
 def check_record(record: Any, where: str) -> None:
@@ -119,7 +133,7 @@ def check_scores(scores: Mapping[str, npt.NDArray[Any]], record: Record, where: 
     if missing:
         raise InputError(f"{where} lacks the arrays {', '.join(missing)}.")
     n = len(scores["scores"])
-    for name, kinds in ARRAYS.items():
+    for name, kinds in (ARRAYS | ({GROUPS: "iu"} if GROUPS in scores else {})).items():
         array = scores[name]
         if array.ndim != 1 or array.dtype.kind not in kinds or (name != "names" and len(array) != n):
             raise InputError(

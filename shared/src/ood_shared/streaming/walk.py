@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from heapq import nsmallest
 
-from ood_shared.datasets.tree import MOST_LINKS, visible
+from ood_shared.datasets.tree import MOST_LINKS, is_folder, visible
 from ood_shared.errors import InputError
 
 LISTED = 50_000  # names of a folder in memory at a time
@@ -51,7 +51,7 @@ def _names(folder: str, folders: bool) -> Iterator[str]:
     last = ""
     while True:
         with os.scandir(folder) as entries:
-            later = (e.name for e in entries if e.name > last and visible(e.name) and e.is_dir() == folders)
+            later = (e.name for e in entries if e.name > last and visible(e.name) and is_folder(e) == folders)
             found = nsmallest(LISTED, later)
         yield from found
         if len(found) < LISTED:

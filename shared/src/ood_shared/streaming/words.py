@@ -84,8 +84,14 @@ def _of_path(path: str) -> Iterator[Encoded]:
             yield unread(file)
         elif is_images_file(Path(file).name):
             yield from guarded(file, idx_images(Path(file)))
-        elif holds_images(Path(file)):
-            yield from guarded(file, images_in(file, Path(file)))
+        else:
+            yield from guarded(file, _scan(file))
+
+
+def _scan(file: str) -> Iterator[Encoded]:
+    """The images of a file that may be a scan; none of one that is not."""
+    if holds_images(Path(file)):
+        yield from images_in(file, Path(file))
 
 
 def _of_file(path: str) -> Iterator[Encoded]:
