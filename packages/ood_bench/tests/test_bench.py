@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ood_bench import command, comparison, methods, page, processes, summary
+from ood_bench import command, methods, page, processes, summary
 from ood_shared.errors import InputError
 from ood_shared.report import PNG_SIGNATURE
 from ood_shared.results import record as schema
@@ -399,9 +399,9 @@ def test_resume_with_another_request_starts_anew(site):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--id", "digitss"], "Dataset `digitss` is not known. Did you mean `digits`?"),
+        (["--id", "digitss"], "--id: data set `digitss` is not known. Did you mean `digits`?"),
         (["--ood", "texturs,faces"], "Did you mean `textures`?"),
-        (["--id", "./nowhere"], "./nowhere does not exist"),
+        (["--id", "./nowhere"], "--id ./nowhere is missing"),
         (["--ood", "faces,,photos"], "separated by single commas"),
         (["--ood", "faces,faces"], "different names"),
         (["--seeds", "0,x"], "`x` is not a seed"),
@@ -434,9 +434,9 @@ def test_flags_are_answered_without_torch(flag):
     assert ended.stdout.splitlines()[-1] == "False", ended.stderr
 
 
-def test_sets_that_only_a_package_knows_are_left_to_it():
-    comparison._check_set("mni152")
-    comparison._check_set("bloodmnist_64")
+def test_a_name_that_nothing_is_near_to_is_refused_too(capsys):
+    assert command.main(["--ood", "svhn_cropped_by_me"]) == 2
+    assert "--ood: data set `svhn_cropped_by_me` is not known. Known:" in capsys.readouterr().err
 
 
 # Signals

@@ -9,6 +9,7 @@ import torch
 from ood_shared import checkpoints
 from ood_shared.contract import PRETRAINED, Common, Request
 from ood_shared.datasets.benchmark import Benchmark, read_benchmark
+from ood_shared.detector import asked_of
 from ood_shared.errors import InputError, unknown
 from ood_shared.results.record import facts_of, make_result, pack_scores, print_metrics, write_result
 from ood_shared.results.thumbnails import write_pictures
@@ -66,14 +67,15 @@ def bench(options: argparse.Namespace, schedule: Common) -> None:
         own = time.perf_counter() - started
         scores, predicted = found[options.id]
         outliers = {name: found[name] for name in benchmark.ood}
-        arrays = pack_scores(options.id, (scores, benchmark.test_labels, predicted), outliers)
+        own_classes = None if len(benchmark.classes) < 2 else predicted  # a single class is no prediction
+        arrays = pack_scores(options.id, (scores, benchmark.test_labels, own_classes), outliers, benchmark.groups)
         result = make_result(
             arrays,
             method=word,
             paper=PAPERS[word],
             seed=options.seed,
             budget=options.budget,
-            config=_config(schedule, classifier, benchmark, options),
+            config=_config(schedule, classifier, benchmark, options) | asked_of(request, benchmark),
             timings={"train_seconds": train_seconds, "score_seconds_per_1000": 1000 * (seconds + own) / n},
             device=device,
             checkpoint=folder / CHECKPOINT,
@@ -94,7 +96,6 @@ def _config(
     return {
         **facts_of(classifier.kind, classifier.network if trained else classifier.network.fc, epochs),
         "n_train": len(benchmark.train),
-        "novel_classes": options.novel_classes,
         "mirror": benchmark.mirror,
         **vars(schedule),
     }

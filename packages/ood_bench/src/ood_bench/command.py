@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from ood_shared.cli import Parser, add_shared_flags, parse_seed_number, run_command
-from ood_shared.contract import BUDGETS, add_backbone_flags
+from ood_shared.contract import BUDGETS, add_backbone_flags, add_image_flags
 
 from ood_bench.settings import DEFAULT_FOLDER, DEFAULT_ID, DEFAULT_NOVEL, DEFAULT_OOD, LAUNCHERS, Comparison
 
@@ -48,6 +48,7 @@ def _parser() -> Parser:
     )
     add("--budget", choices=BUDGETS, default="smoke", help="length of training; full is the paper's (default: smoke)")
     add_backbone_flags(group, pretrained=True)
+    add_image_flags(group)
     seeds = group.add_mutually_exclusive_group()
     seeds.add_argument(
         "--seeds",

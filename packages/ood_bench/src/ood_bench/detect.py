@@ -27,7 +27,8 @@ SHORT = replace(COMMON["smoke"], steps=300)  # of a detector that only serves th
 def fit_step(options: argparse.Namespace) -> None:
     """Get a network, fit, calibrate, write the file."""
     output = output_file(options.output)
-    images = read_id_images(options.id, options.data_dir, options.group, options.one_class)
+    asked = (options.group, options.one_class, options.value_range)
+    images = read_id_images(options.id, options.data_dir, *asked)
     word = chosen(options.backbone, images.side, len(images.classes))
     if options.backbone is None:
         print(f"backbone: {word}, for images of {images.side} pixels in {_classes(images)}")

@@ -51,6 +51,12 @@ def fit_parser() -> Parser:
     parser.add_argument(
         "--one-class", action="store_true", help="folders are not classes, but patients for instance: all are one kind"
     )
+    parser.add_argument(
+        "--value-range",
+        metavar="LOW,HIGH",
+        help="values of images of more than 8 bits that become 0 and 255, here and when new images are scored "
+        "(default: 0,65535 of 16 bits; others are refused)",
+    )
     parser.add_argument("--keep-images", action="store_true", help="keep small copies of the images, for `explain`")
     parser.add_argument(
         "--no-check",

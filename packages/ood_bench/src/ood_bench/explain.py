@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from ood_shared.calibrated import Calibrated, Verdict
+from ood_shared.datasets.pixels import Range
 from ood_shared.errors import InputError
 from ood_shared.files import atomic_path
 from ood_shared.images import one_by_one
@@ -35,24 +36,26 @@ def explain_step(options: argparse.Namespace) -> None:
     output = Path(options.output)
     if output.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise InputError(f"--output {output}; expected a name that ends in .png, .pdf or .svg.")
-    name, pixels = _one(options.image)
+    name, pixels = _one(options.image, calibrated.span)
     prepared = calibrated.prepare(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None])
     verdict = calibrated.judge(prepared)
     departure, nearest = detector.locate(prepared, NEAREST)
-    pictures = [_picture(detector, int(at), options.images) for at in nearest[0]]
+    pictures = [_picture(detector, int(at), options.images, calibrated.span) for at in nearest[0]]
     titles = [detector.names[int(at)] if detector.names else f"image {int(at)}" for at in nearest[0]]
     words = _words(calibrated, verdict)
     _draw(output, pixels, departure[0].numpy(), list(zip(titles, pictures, strict=True)), f"{name}\n{words}")
     print(f"{name}: {words}\nnearest: {', '.join(titles)}\n{output}")
 
 
-def _one(word: str) -> tuple[str, UInt8[np.ndarray, "h w c"]]:
+def _one(word: str, span: Range | None) -> tuple[str, UInt8[np.ndarray, "h w c"]]:
     found: Iterator[Item[UInt8[np.ndarray, "h w c"]]]
     whole = word.rpartition("#")[0]
     if whole and not Path(word).exists() and Path(whole).exists():  # a slice of a scan
-        found = (item for item in read_items(pending_images([whole]), lambda pixels: pixels) if item.name == word)
+        found = (
+            item for item in read_items(pending_images([whole]), lambda pixels: pixels, span=span) if item.name == word
+        )
     else:
-        found = read_items(pending_images([word]), lambda pixels: pixels)
+        found = read_items(pending_images([word]), lambda pixels: pixels, span=span)
     items = list(islice(found, 2))
     if not items:
         raise InputError(f"{word} holds no image; name one.")
@@ -72,7 +75,9 @@ def _words(calibrated: Calibrated, verdict: Verdict) -> str:
     return f"{decision} at an alarm rate of {calibrated.alarm_rate:g}: {numbers}{taken}{driver}"
 
 
-def _picture(detector: FusedDetector, at: int, folder: str | None) -> UInt8[np.ndarray, "h w c"] | None:
+def _picture(
+    detector: FusedDetector, at: int, folder: str | None, span: Range | None
+) -> UInt8[np.ndarray, "h w c"] | None:
     """A fit image: from the file's small copies, or from the folder of the training images."""
     if len(detector.thumbnails):
         found: UInt8[np.ndarray, "h w c"] = detector.thumbnails[at].numpy()
@@ -80,7 +85,7 @@ def _picture(detector: FusedDetector, at: int, folder: str | None) -> UInt8[np.n
     if folder is None or not detector.names:
         return None
     path = Path(folder) / detector.names[at]
-    return next(one_by_one(path)) if path.is_file() else None
+    return next(one_by_one(path, span)) if path.is_file() else None
 
 
 def _draw(

@@ -117,9 +117,13 @@ def _train(
 
     from ood_bench.fused_fit import fit_detector
 
-    fitted = fit_detector(benchmark, compute, generator, backbone=backbone, schedule=schedule, seed=request.seed)
+    groups = benchmark.train_groups
+    fitted = fit_detector(
+        benchmark, compute, generator, backbone=backbone, schedule=schedule, seed=request.seed, groups=groups
+    )
     detector, n_calibration = fitted.detector, len(fitted.scores)
     about = {"id": request.id, "budget": request.budget, "seed": request.seed, "calibrated_on": HELD}
+    about |= {} if request.span is None else {"value_range": list(request.span)}
     calibrated = calibrate(detector, fitted.scores, fitted.taken_for, alarm_rate=ALARM_RATE, about=about)
     model_file.save(folder / MODEL, calibrated)
     config: dict[str, Any] = {

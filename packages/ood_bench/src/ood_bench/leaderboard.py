@@ -20,7 +20,7 @@ import numpy.typing as npt
 from ood_shared.bootstrap import CELLS, draw_counts, over_trainings, percentile_interval
 from ood_shared.files import csv_cell
 from ood_shared.ranking import id_side, metrics_of_counts, ood_side, rank
-from ood_shared.results.schema import Record, ScoreArrays, split_scores
+from ood_shared.results.schema import Record, ScoreArrays, split_groups, split_scores
 
 METRICS = ("auroc", "aupr_in", "aupr_out", "fpr95", "fpr95_id_positive")
 GROUPS = ("all", "near", "far")
@@ -214,6 +214,7 @@ def _resample(scores: ScoreArrays, root: int, resamples: int) -> dict[tuple[str,
     set, equal draws do no harm: the places of unrelated images vary together with nothing.
     """
     id_scores, *ood_scores = split_scores(scores)
+    of_id, *of_ood = split_groups(scores)
     found: dict[tuple[str, str], list[Any]] = {}
     for number, values in enumerate(ood_scores):
         name = str(scores["names"][1 + number])
@@ -224,8 +225,8 @@ def _resample(scores: ScoreArrays, root: int, resamples: int) -> dict[tuple[str,
         rows = max(1, CELLS // (len(id_scores) + len(values)))
         for start in range(0, resamples, rows):
             count = min(rows, resamples - start)
-            id_counts = draw_counts(id_stream, count, len(id_scores))[:, up]
-            ood_counts = draw_counts(ood_stream, count, len(values))[:, down]
+            id_counts = draw_counts(id_stream, count, len(id_scores), of_id)[:, up]
+            ood_counts = draw_counts(ood_stream, count, len(values), of_ood[number])[:, down]
             for metric, chunk in metrics_of_counts(sides, id_counts, ood_counts).items():
                 if metric in METRICS:
                     found.setdefault((name, metric), []).append(chunk)

@@ -16,6 +16,15 @@ from ood_shared.errors import InputError, unknown
 from ood_bench import fused_bench, user_method
 from ood_bench.baselines import DETECTORS
 
+_CONSTANT = "with one class its score is the same for every image"
+_UNTRAINED = "with one class the logits that it reads are not trained"
+NEED_CLASSES = {  # methods that one ID class leaves without a score, and why; others are not known to be so
+    **dict.fromkeys(("msp", "odin"), _CONSTANT),
+    "ascood": "with one class its loss is 0 and nothing is trained",
+    "imood": "its loss balances classes, of which it needs two",
+    **dict.fromkeys(("max_logit", "energy", "react", "vim"), _UNTRAINED),
+}
+ONE_CLASS_WORDS = "knn, mahalanobis, mood_dpa, oodgen, know_your_space or a method of your own"
 BASELINES = "baselines"
 BASELINES_MODULE = "ood_bench.baselines"
 GROUP = "ood_shared.bench"
@@ -89,6 +98,26 @@ def choose(requested: Sequence[str] | None) -> list[Source]:
         else:
             raise unknown("--methods", word, dict.fromkeys((*built, FUSED.name, BASELINES, *DETECTORS)))
     return list(chosen.values())
+
+
+def without_classes(chosen: Sequence[Source], id_name: str) -> tuple[list[Source], dict[str, str]]:
+    """Those that can do with a single ID class, and the others with the reason that they are left out.
+
+    Raises:
+        InputError: none is left.
+    """
+    kept: list[Source] = []
+    out: dict[str, str] = {}
+    for source in chosen:
+        able = tuple(method for method in source.methods if method not in NEED_CLASSES)
+        out |= {method: NEED_CLASSES[method] for method in source.methods if method not in able}
+        if able:
+            kept.append(source if able == source.methods else _baselines(able))
+    if not kept:
+        able_words = f"{FUSED.name}, {ONE_CLASS_WORDS}"
+        named = ", ".join(out)
+        raise InputError(f"{id_name} has one class, and {named} need two or more. With one class: {able_words}.")
+    return kept, out
 
 
 def with_pretrained(chosen: Sequence[Source], requested: Sequence[str] | None) -> list[Source]:

@@ -16,7 +16,7 @@ REPORT, RESULTS, LEADERBOARD = "report.html", "results.json", "leaderboard"
 UNSAID = {"backbone": BACKBONES[0], "mirror": MIRRORS[0], "device": "auto", "precision": "fp32"}  # defaults of a method
 RECORDED = (
     *("novel_classes", "budget", "backbone", "mirror", "device", "precision", "compile", "data_dir"),
-    *("launcher", "slurm", "isolated"),
+    *("group", "one_class", "value_range", "launcher", "slurm", "isolated"),
 )  # in `results.json`, under the names of the flags
 
 
@@ -43,6 +43,9 @@ class Comparison:
         debug: whether the methods show tracebacks.
         data_dir: where named sets are kept.
         resume: whether what is finished is kept.
+        group: how ID images belong together; None for each by itself.
+        one_class: whether all ID images are one class.
+        value_range: of values of more than 8 bits; None: 0 to 65535 of 16 bits.
     """
 
     methods: tuple[str, ...] | None
@@ -63,6 +66,9 @@ class Comparison:
     debug: bool
     data_dir: str | None
     resume: bool
+    group: str | None = None
+    one_class: bool = False
+    value_range: str | None = None
 
     @classmethod
     def from_options(cls, options: argparse.Namespace) -> "Comparison":
@@ -90,12 +96,12 @@ class Comparison:
     def arguments(self) -> tuple[str, ...]:
         """What every method gets; flags at their default are not passed on."""
         words = ["--id", self.id, "--ood", ",".join(self.ood), "--budget", self.budget]
-        for flag in ("novel_classes", "backbone", "mirror", "device", "precision", "data_dir"):
+        for flag in ("novel_classes", "backbone", "mirror", "device", "precision", "data_dir", "group", "value_range"):
             value = getattr(self, flag)
             if value is not None and value != UNSAID.get(flag):
                 words += [f"--{flag.replace('_', '-')}", value]
-        for flag in ("compile", "debug"):
-            words += [f"--{flag}"] if getattr(self, flag) else []
+        for flag in ("one_class", "compile", "debug"):
+            words += [f"--{flag.replace('_', '-')}"] if getattr(self, flag) else []
         return tuple(words)
 
     def record(self, methods: list[str]) -> dict[str, Any]:

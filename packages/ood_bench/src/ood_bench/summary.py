@@ -110,6 +110,12 @@ def span_words(records: Sequence[Record]) -> str:
     return IMAGES_ONLY if most == 1 else f"mean and (lowest–highest) of up to {most} seeds"
 
 
+def notes(records: Sequence[Record]) -> list[str]:
+    """What the methods were told of the images, each once."""
+    found = (note for record in records for note in record["config"].get("notes") or ())
+    return list(dict.fromkeys(str(note) for note in found))
+
+
 def caution(records: Sequence[Record]) -> str:
     """What the numbers leave out, where each method was trained once; else nothing."""
     return ONE_TRAINING if all(len(runs) == 1 for runs in _by_method(records).values()) else ""
