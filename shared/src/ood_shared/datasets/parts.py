@@ -53,6 +53,11 @@ def _drawn_together(images: ImageSet, group: str | None) -> ImageSet:
     if group is None or images.groups is None:
         return images
     count = len(set(images.groups))
+    if count < 2:
+        note = (
+            f"all test images belong to one group (--group {one_line(group, 60)}): intervals are over its images alone"
+        )
+        return replace(images, notes=(*images.notes, note))
     note = f"test images belong to {count} groups (--group {one_line(group, 60)}), drawn together for intervals"
     return replace(images, notes=(*images.notes, note))
 
