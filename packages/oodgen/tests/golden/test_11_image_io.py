@@ -23,6 +23,8 @@ ATOL = 1e-6
 def read(mode: str, folder: Path) -> torch.Tensor:
     """Grey pixels (1, 1, H, W) of a file of this mode, read as the commands read a folder of images."""
     raw = ARRAYS[f"raw_{mode}"]
+    if mode == "RGBA":  # opaque: transparency, which the original drops, is laid on white here
+        raw = np.dstack([raw[..., :3], np.full(raw.shape[:2], 255, np.uint8)])
     image = Image.fromarray(raw)
     if mode == "P":
         image = image.convert("L") if image.mode != "L" else image
@@ -40,6 +42,16 @@ def test_every_mode_becomes_the_luma_of_its_rgb(mode: str, tmp_path: Path) -> No
     red, green, blue = np.moveaxis(ARRAYS[f"rgb_{mode}"].astype(np.int64), -1, 0)
     expected = (19595 * red + 38470 * green + 7471 * blue + 32768) >> 16
     np.testing.assert_array_equal(read(mode, tmp_path)[0, 0], expected)
+
+
+def test_transparency_is_laid_on_white_where_the_original_drops_it(tmp_path: Path) -> None:
+    raw = ARRAYS["raw_RGBA"]
+    path = tmp_path / "test" / "class" / "image.png"
+    path.parent.mkdir(parents=True)
+    Image.fromarray(raw).save(path)
+    share = raw[..., 3:].astype(np.int64)
+    expected = (share * raw[..., :3] + (255 - share) * 255 + 127) // 255
+    np.testing.assert_array_equal(load(str(tmp_path), "test").images[0], expected)
 
 
 @pytest.mark.parametrize("scale", SCALES)

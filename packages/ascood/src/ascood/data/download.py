@@ -7,16 +7,13 @@ lists them, unpacked safely, and only renamed into place when whole. ImageNet we
 """
 
 import argparse
-import shutil
 import sys
-import tempfile
 import urllib.error
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from ood_shared import checkpoints
+from ood_shared.datasets.unpacking import unpack
 from ood_shared.errors import InputError, unknown
 
 _CIFAR = ("cifar10", "cifar100", "tin", "mnist", "svhn", "texture", "places365", "tin597", "iSUN")
@@ -149,39 +146,9 @@ def _put_in_place(item: Item, archives: str | None) -> bool:
     if archive is None or not archive.is_file():
         return False
     _check_sum(archive)
-    unpack(archive, item.folder)
+    unpack(archive, item.folder, look_through=True)
     print(f"{item.folder} unpacked")
     return True
-
-
-def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a zip file into a folder, whole or not at all; a single folder of the same name inside is looked through.
-
-    `zipfile` itself writes neither links nor devices: such members become plain files with the link's text.
-
-    Raises:
-        InputError: the archive is damaged or encrypted, or a member leads out of the folder.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            for member in opened.namelist():
-                target = (temporary / member).resolve()
-                if not target.is_relative_to(temporary.resolve()):
-                    raise InputError(f"{archive}: the member `{member}` leads out of the folder; nothing was unpacked.")
-            opened.extractall(temporary)
-        inner = temporary / folder.name
-        whole = inner if inner.is_dir() and len(list(temporary.iterdir())) == 1 else temporary
-        if folder.is_dir():
-            folder.rmdir()
-        whole.replace(folder)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise InputError(f"{archive} is damaged ({error}). Fetch it again.") from None
-    except RuntimeError as error:  # a password, or (NotImplementedError) a compression that Python does not know
-        raise InputError(f"{archive} cannot be unpacked ({error}). Unpack it by hand into {folder}.") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _check_sum(archive: Path) -> None:

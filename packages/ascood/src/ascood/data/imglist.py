@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import yaml
 from ood_shared import files
+from ood_shared.datasets.decode import read_image
 from ood_shared.datasets.tree import FolderTree, Listing, list_split
 from ood_shared.errors import InputError, MissingFileError, MissingSplitError
-from PIL import Image
 
 from ascood.data.sources import default_network
 
@@ -43,8 +43,8 @@ def build(options: argparse.Namespace) -> int:
                 raise InputError(f"{folder} holds no images; expected those of the OOD set `{set_name}`.")
             write_list(lists / f"test_{set_name}.txt", paths, [-1] * len(paths))
     configs = Path(options.configs) / "datasets" / name
-    with Image.open(root / splits["train"].paths[0]) as first:
-        size = options.image_size or (32 if min(first.size) <= 64 else 224)
+    first = read_image(root / splits["train"].paths[0])
+    size = options.image_size or (32 if min(first.size) <= 64 else 224)
     block = dataset_block(name, len(splits["train"].classes), size, root, lists)
     files.write_text(configs / f"{name}.yml", yaml.safe_dump({"dataset": block}, sort_keys=False))
     files.write_text(

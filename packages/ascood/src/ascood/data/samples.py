@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from ood_shared.datasets import load
+from ood_shared.datasets.decode import read_image
 from ood_shared.errors import InputError, MissingFileError
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,17 +54,13 @@ class Samples:
             return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).convert("RGB")
         path = self.files[index]
         ImageFile.LOAD_TRUNCATED_IMAGES = True
+        place = f"{self.source} lists it (image {index + 1})"
         try:
-            with Image.open(path) as image:
-                return image.convert("RGB")
-        except FileNotFoundError:
-            raise MissingFileError(f"{path} is missing; {self.source} lists it (image {index + 1}).") from None
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            reason = " ".join(str(error).split())[:120]
-            raise InputError(
-                f"{path} is not a readable image ({reason}); {self.source} lists it (image {index + 1}). Replace it, "
-                "or remove its line."
-            ) from None
+            return read_image(path)
+        except MissingFileError:
+            raise MissingFileError(f"{path} is missing; {place}.") from None
+        except InputError as error:
+            raise InputError(f"{error} {place}.") from error
 
     def fingerprint(self) -> str:
         """Changes with the images' pixels, their order and their labels; for files with each one's name, size and time.

@@ -5,7 +5,6 @@ is refused. No checksum is asked for, so that small trees of the same form can s
 """
 
 import pickle
-import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
 from ood_shared.datasets.fetch import download_into
+from ood_shared.datasets.unpacking import unpack
 from ood_shared.errors import InputError
 from torch import Tensor
 
@@ -104,13 +104,7 @@ def _read_batch(path: Path, key: str) -> tuple[np.ndarray, np.ndarray]:
 def _provide(name: str, root: Path) -> None:
     archive = root / ARCHIVES[name]
     if archive.is_file():
-        try:
-            with tarfile.open(archive) as tar:
-                tar.extractall(root, filter="data")
-        except (tarfile.TarError, EOFError, OSError) as error:
-            raise InputError(f"{archive} cannot be unpacked ({error}). Fetch it again.") from None
-        if not (root / FOLDERS[name]).is_dir():
-            raise InputError(f"{archive} does not hold the folder {FOLDERS[name]}. Fetch it again.")
+        unpack(archive, root, only=FOLDERS[name])
         return
 
     def download(folder: Path) -> None:

@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
 from ood_shared.augment import crop_box
+from ood_shared.datasets.decode import EXTENSIONS, read_image
 from ood_shared.errors import InputError, MissingFileError
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from imood.data.views import AREA
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 RESIZED = 256  # shorter side of a large test image before the centre of 224 is cut
 
 
@@ -141,19 +141,13 @@ class _TestFiles(Dataset[Tensor]):
 
 
 def read_rgb(path: Path) -> Image.Image:
-    """An image file as RGB.
+    """An image file as RGB, by the rules that all packages share (`ood_shared.datasets.pixels`).
 
     Raises:
         MissingFileError: the file is not there.
         InputError: it is no image, or is damaged.
     """
-    try:
-        with Image.open(path) as picture:
-            return picture.convert("RGB")
-    except FileNotFoundError:
-        raise MissingFileError(f"{path} is missing.") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path} cannot be read as an image ({error}).") from None
+    return read_image(path)
 
 
 def centre(picture: Image.Image, side: int) -> UInt8[Tensor, "3 side side"]:

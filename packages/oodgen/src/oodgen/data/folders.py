@@ -20,6 +20,7 @@ import torch
 from ood_shared import files
 from ood_shared.datasets import ImageSet, load, luma
 from ood_shared.datasets.decode import EXTENSIONS, decode_all, numbered
+from ood_shared.datasets.imageset import notes_of, say
 from ood_shared.datasets.tree import FolderTree
 from ood_shared.errors import InputError, MissingFileError
 from torch import Tensor
@@ -94,7 +95,9 @@ def read_id(in_data: str, classes: str = "all") -> tuple[Pixels, Pixels, Pixels 
             f"{in_data}/test/<class>/*.png. `oodgen prepare NAME {shlex.quote(in_data)}` writes such a tree from a "
             "known set."
         )
-    train, test = (as_pixels(load(str(root), split), f"{in_data}/{split}") for split in ("train", "test"))
+    sets = {split: load(str(root), split) for split in ("train", "test")}
+    say(notes_of(*sets.values()))
+    train, test = (as_pixels(images, f"{in_data}/{split}") for split, images in sets.items())
     for split, pixels, other in (("train", train, test), ("test", test, train)):
         lacking = sorted(set(other.classes) - {pixels.classes[label] for label in pixels.labels.unique().tolist()})
         if lacking:
