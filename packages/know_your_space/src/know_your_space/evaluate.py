@@ -114,10 +114,13 @@ def load_network(file: Path, id_part: Part, settings: DetectSettings) -> Loaded:
             "training, the matching data set, or another run."
         )
     network = WideResNet(classes, settings.layers, settings.widen_factor, settings.droprate)
-    try:
-        checkpoints.load_weights(network, weights, file)
-    except InputError as error:
-        raise InputError(f"{error} Pass --layers and --widen-factor as in training.") from None
+    shapes = {name: value.shape for name, value in weights.items()}
+    if shapes != {name: value.shape for name, value in network.state_dict().items()}:
+        raise InputError(
+            f"{file} does not fit a network of --layers {settings.layers} and --widen-factor {settings.widen_factor}. "
+            "Pass these as in training."
+        )
+    checkpoints.load_weights(network, weights, file)
     epoch = state.get("epoch")
     return Loaded(network.eval(), file, epoch - 1 if isinstance(epoch, int) else None)
 

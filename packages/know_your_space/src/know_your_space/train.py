@@ -90,11 +90,11 @@ def train(
     """
     record = {**_plain(settings), "precision": compute.precision, "data_crc32": data.crc32()}
     record |= {"class_names": list(data.train.names), "native": list(data.train.native), "stored": data.stored}
+    network, job = make_job(data, settings, files, compute, print_freq)
     with claimed(files.folder, files.best, files.last):
         fresh = _fresh(files, resume)
         if not fresh and (files.folder / CHECKPOINT).is_file():
             _refuse_other_run(files, record)
-        network, job = make_job(data, settings, files, compute, print_freq)
         progress = _start(job, files, settings, fresh)
         _introduce(data, settings, network)
         run = Run(files.folder, record, log_to=compute.log_to, last_step=progress.epoch)

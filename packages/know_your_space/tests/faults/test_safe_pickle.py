@@ -103,7 +103,7 @@ def test_objects_outside_of_the_file_are_refused(tmp_path: Path) -> None:
 def test_a_file_cut_short_anywhere_is_one_clear_error(tmp_path: Path, protocol: int) -> None:
     whole = pickle.dumps({"images": ARRAY}, protocol)
     for length in range(len(whole)):
-        with pytest.raises(InputError, match="truncated, damaged or no pickle"):
+        with pytest.raises(InputError, match="damaged or no pickle"):
             load_arrays(written(tmp_path, whole[:length]))
 
 

@@ -26,7 +26,7 @@ def test_logs_have_the_original_path() -> None:
         ("BloodMNIST", "bloodmnist"),
         ("/data/medmnist/pneumoniamnist.npz", "pneumoniamnist"),
         ("../scans/My set.tar.gz", "my_set"),
-        ("a$b\nc", "a_b_c"),
+        ("a$b c", "a_b_c"),
         ("/", "root"),
         ("scans/", "scans"),
     ],

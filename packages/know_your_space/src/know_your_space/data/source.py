@@ -1,6 +1,6 @@
 """Where a set lies, and its splits as they are stored there."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -154,10 +154,19 @@ def _load_split(source: Source, split: str) -> ImageSet:
     if source.kind == "own" and not source.word.lower().endswith(".npz"):
         read = partial(read, channels=3)  # files of a folder may be grey and RGB; the network takes RGB
     try:
-        return read()
+        return _own_numbers(read())
     except ManySizesError:
         print(f"{source.word}, {split}: images of different sizes; their centre squares are taken at {SIDE} x {SIDE}.")
-        return read(size=SIDE)
+        return _own_numbers(read(size=SIDE))
+
+
+def _own_numbers(images: ImageSet) -> ImageSet:
+    """The set with the class ids of its file, which need not count from 0 without gaps: rules name classes by them."""
+    if not all(name.isdecimal() for name in images.classes):
+        return images
+    ids = np.array([int(name) for name in images.classes], dtype=np.int64)
+    names = tuple(str(number) for number in range(int(ids.max()) + 1))
+    return replace(images, labels=ids[images.labels], classes=names)
 
 
 def _checked(source: Source) -> Source:

@@ -1,0 +1,258 @@
+"""Trainings that are killed, terminated, or run out of room, time after time; one JSON record for each trainer.
+
+    python -m ood_shared.testing.crashes packages/oodgen/tests/crash_trainers.py --kills 25
+
+The file defines `trainers(place)`, which prepares the data in the folder `place` and gives a `Trainer` for each name.
+Every attempt is a fork of this process, so that the libraries are imported once; on a system with `fork` only.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import random
+import resource
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ood_shared import checkpoints
+from ood_shared.errors import InputError
+from ood_shared.files import LEFTOVER
+from ood_shared.locks import RUN_LOCK
+from ood_shared.testing.commands import rows_without_time
+
+MOST_SECONDS = 300.0  # of an attempt
+EARLIEST = 0.05  # a kill comes after at least this share of an undisturbed run
+MOST_TRIES = 3  # for each kill that is asked for: some runs end before it
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """A training command.
+
+    Attributes:
+        main: of the package; takes the arguments, returns an exit status.
+        argv: of a short training; `{out}` stands for its output folder.
+        resume: what is added to go on.
+        run: the run folder, below the output folder; a pattern, or `.` for that itself.
+        weights: the last weights, below the output folder; a pattern.
+    """
+
+    main: Callable[[list[str]], int]
+    argv: Sequence[str]
+    resume: Sequence[str]
+    run: str
+    weights: str
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """How an attempt ended: negative when a signal killed it; seconds from the signal to the end, and all."""
+
+    status: int
+    seconds: float
+    after_signal: float = 0.0
+    said: str = ""
+
+
+def examine(trainer: Trainer, kills: int, terms: int, seed: int) -> dict[str, Any]:
+    """Kill, terminate and starve a trainer in the working folder; what was found, counts.
+
+    Args:
+        trainer: the command.
+        kills: runs with SIGKILL at a random moment.
+        terms: runs with SIGTERM at a random moment.
+        seed: of the moments.
+    """
+    draws = random.Random(seed)
+    calm = attempt(trainer, "calm")
+    if calm.status:
+        raise RuntimeError(f"The undisturbed run ended with {calm.status}: {calm.said}")
+    found: dict[str, Any] = {"calm_seconds": round(calm.seconds, 2)}
+    shortest = calm.seconds
+    for word, number, times in (("kill", signal.SIGKILL, kills), ("term", signal.SIGTERM, terms)):
+        rounds: list[dict[str, Any]] = []
+        while sum(one["stopped"] for one in rounds) < times and len(rounds) < MOST_TRIES * times:
+            rounds.append(_disturbed(trainer, f"{word}-{len(rounds)}", shortest, number, draws))
+            shortest = min(shortest, rounds[-1].pop("seconds"))
+        found[word] = {name: sum(one[name] for one in rounds) for name in (rounds[0] if rounds else ())}
+        if number == signal.SIGTERM and rounds:
+            found[word]["slowest_seconds"] = round(max(one["slowest"] for one in rounds), 2)
+            del found[word]["slowest"]
+    found["starved"] = _starved(trainer, shortest)
+    return found
+
+
+def _disturbed(
+    trainer: Trainer, out: str, longest: float, number: signal.Signals, draws: random.Random
+) -> dict[str, Any]:
+    """A run that is stopped once, in its course, and goes on; what is true of it."""
+    first = attempt(trainer, out, draws.uniform(EARLIEST, 1.0) * longest, number)
+    stopped = first.status in (-number, 128 + number)
+    last = attempt(trainer, out, more=trainer.resume) if first.status else first
+    facts: dict[str, Any] = {
+        "runs": True,
+        "seconds": longest if stopped else first.seconds,
+        "stopped": stopped,
+        "resumed": last.status == 0,
+        "same_weights": _weights(trainer, out) == _weights(trainer, "calm"),
+        "same_metrics": _metrics(trainer, out) == _metrics(trainer, "calm"),
+        "clean": not _leftovers(Path(out)),
+    }
+    if number == signal.SIGTERM:
+        facts |= {
+            "status_143_in_5_s": first.status in (0, 143) and first.after_signal <= 5,
+            "slowest": first.after_signal,
+        }
+    return facts
+
+
+def _starved(trainer: Trainer, longest: float) -> dict[str, bool]:
+    """A run whose files may not grow beyond half of the largest: the last whole ones stay, and it can go on."""
+    sizes = [file.stat().st_size for file in Path("calm").rglob("*") if file.is_file()]
+    stopped = attempt(trainer, "starved", 0.5 * longest, signal.SIGKILL)
+    before = _saved(trainer, "starved")
+    short = attempt(trainer, "starved", more=trainer.resume, limit=max(sizes) // 2) if stopped.status else stopped
+    intact = all(path.is_file() and _loads(path) for path in before)
+    last = attempt(trainer, "starved", more=trainer.resume)
+    return {
+        "refused_in_one_line": short.status == 2 and "Make room" in short.said,
+        "last_checkpoint_intact": intact,
+        "same_weights": last.status == 0 and _weights(trainer, "starved") == _weights(trainer, "calm"),
+        "clean": not _leftovers(Path("starved")),
+    }
+
+
+def attempt(
+    trainer: Trainer,
+    out: str,
+    after: float | None = None,
+    number: signal.Signals = signal.SIGKILL,
+    more: Sequence[str] = (),
+    limit: int | None = None,
+) -> Attempt:
+    """Run the command in a fork, with a signal after so many seconds, or with a limit on the size of its files."""
+    words, log, start = (
+        [*(word.replace("{out}", out) for word in trainer.argv), *more],
+        Path(f"{out}.log"),
+        time.monotonic(),
+    )
+    process = os.fork()
+    if process == 0:
+        _child(trainer.main, words, log, limit)
+    sent = 0.0
+    while True:
+        ended, status = os.waitpid(process, os.WNOHANG)
+        now = time.monotonic()
+        if ended:
+            said = log.read_text(errors="replace").strip().rsplit("\n", 1)[-1]
+            after_signal = now - sent if sent else 0.0
+            return Attempt(os.waitstatus_to_exitcode(status), now - start, after_signal, said)
+        if not sent and after is not None and now - start > after:
+            os.kill(process, number)
+            sent = now
+        if now - start > MOST_SECONDS:
+            os.kill(process, signal.SIGKILL)
+        time.sleep(0.005)
+
+
+def _child(main: Callable[[list[str]], int], words: list[str], log: Path, limit: int | None) -> None:
+    status = 1
+    try:
+        handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(handle, 1)
+        os.dup2(handle, 2)
+        if limit is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        status = main(words)
+    except SystemExit as stop:
+        status = int(stop.code or 0)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _saved(trainer: Trainer, out: str) -> list[Path]:
+    """The checkpoints of a run: what it goes on from, and its last weights."""
+    saved = {path for run in _runs(trainer, out) for path in run.glob("*.pt")}
+    return sorted({*saved, *Path(out).glob(trainer.weights)})
+
+
+def _loads(path: Path) -> bool:
+    try:
+        checkpoints.load_value(path)
+    except InputError:
+        return False
+    return True
+
+
+def _weights(trainer: Trainer, out: str) -> list[tuple[str, Any]]:
+    files = sorted(Path(out).glob(trainer.weights))
+    return [(file.relative_to(out).as_posix(), _plain(checkpoints.load_value(file))) for file in files]
+
+
+def _plain(value: Any) -> Any:
+    """Tensors as text that compares to the bit."""
+    if isinstance(value, Tensor):
+        return str(value.dtype), tuple(value.shape), value.contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items() if key not in ("seconds", "training_seconds")}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return value
+
+
+def _metrics(trainer: Trainer, out: str) -> list[Any]:
+    return [rows_without_time(run) for run in _runs(trainer, out)]
+
+
+def _runs(trainer: Trainer, out: str) -> list[Path]:
+    found = [Path(out)] if trainer.run == "." else sorted(Path(out).glob(trainer.run))
+    return [run for run in found if run.is_dir()]
+
+
+def _leftovers(folder: Path) -> list[str]:
+    return [path.name for path in folder.rglob(".*") if LEFTOVER in path.name or path.name == RUN_LOCK]
+
+
+def main() -> int:
+    """The program."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--only", nargs="+", help="names of trainers")
+    parser.add_argument("--kills", type=int, default=2)
+    parser.add_argument("--terms", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    spec = importlib.util.spec_from_file_location("crash_trainers", options.file.resolve())
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found = {}
+    with tempfile.TemporaryDirectory() as place:
+        os.chdir(place)
+        for name, trainer in module.trainers(Path(place)).items():
+            if options.only is None or name in options.only:
+                (folder := Path(place, f"of-{name}")).mkdir()
+                os.chdir(folder)
+                found[name] = examine(trainer, options.kills, options.terms, options.seed)
+                os.chdir(place)
+    print(json.dumps(found, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
