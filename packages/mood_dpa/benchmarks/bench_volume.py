@@ -16,7 +16,8 @@ from mood_dpa.checkpoints import Model, build_families
 from mood_dpa.data.prepare import save_2d
 from mood_dpa.data.volumes import write_volume
 from mood_dpa.perceptual import PerceptualLoss
-from mood_dpa.predict import AxisModel, Ensemble, predict_folder
+from mood_dpa.predict import AxisModel, Ensemble
+from mood_dpa.predict_folder import predict_folder
 from mood_dpa.scores import SliceSelection
 from ood_shared import files, runs
 from ood_shared.devices import resolve_device

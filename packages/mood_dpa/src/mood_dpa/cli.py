@@ -109,7 +109,7 @@ _STAGES = {
 save_2d_main = _runner("mood_dpa.data.commands", "save_2d_step", save_2d_parser)
 folds_main = _runner("mood_dpa.data.commands", "folds_step", folds_parser)
 synthetic_main = _runner("mood_dpa.data.commands", "synthetic_step", synthetic_parser)
-predict_main = _runner("mood_dpa.predict", "predict_step", predict_parser)
+predict_main = _runner("mood_dpa.predict_folder", "predict_step", predict_parser)
 
 COMMANDS: dict[str, Callable[[Sequence[str] | None], int]] = {
     "save-2d": save_2d_main,

@@ -1,6 +1,6 @@
 """What the scripts that train and score do with their flags; those that prepare data: `data.commands`.
 
-`predict_3d.py` has a room of its own, `predict.predict_step`: the challenge's container runs it without `ood_shared`.
+`predict_3d.py` has a room of its own, `predict_folder`: the challenge's container runs it without `ood_shared`.
 """
 
 import argparse

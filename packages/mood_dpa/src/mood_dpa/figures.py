@@ -73,7 +73,7 @@ def draw(path: Path, planes: Planes, limit: float) -> Path:
         low, high = planes.window
         axes.imshow(planes.image[number], cmap="gray", origin="lower", vmin=low, vmax=high, aspect=aspect)
         strength = np.clip(heat / limit, 0, 1)
-        opacity = np.where(planes.body[number] & (strength >= FAINTEST), STRONGEST * np.sqrt(strength), 0)
+        opacity = np.where(planes.body[number] & (strength >= FAINTEST), STRONGEST * strength, 0)
         shown = axes.imshow(heat, cmap="inferno", origin="lower", vmin=0, vmax=limit, alpha=opacity, aspect=aspect)
         if planes.mask is not None and planes.mask[number].any():
             axes.contour(planes.mask[number], levels=[0.5], colors="#56B4E9", linewidths=1)

@@ -103,7 +103,7 @@ def test_no_value_of_a_configuration_ends_in_a_traceback(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Trainer, "fit", stop)
     monkeypatch.setattr("mood_dpa.simclr_train._train", stop)
-    monkeypatch.setattr("mood_dpa.predict.predict_folder", stop)
+    monkeypatch.setattr("mood_dpa.predict_folder.predict_folder", stop)
     monkeypatch.setattr("mood_dpa.evaluate.read_ahead", stop)
     (tmp_path / "in").symlink_to(prepared / "volumes")
     train = small_train_config(prepared, checkpoint_root="c", log_root="l")
