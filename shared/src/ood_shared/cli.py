@@ -6,9 +6,11 @@ Exit status: 0 done; 2 bad input, or a file or memory that the system refused, o
 
 import argparse
 import errno
+import logging
 import re
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import NoReturn
@@ -18,6 +20,7 @@ from ood_shared.process import PRECISIONS, calm_threads
 from ood_shared.signals import Terminated, raise_on_sigterm
 
 DEFAULT_SEED = 5
+READERS = ("PIL", "pydicom", "nibabel")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -133,6 +136,7 @@ def run_command(
     options = parser.parse_args(argv)
     debug = bool(getattr(options, "debug", False))
     calm_threads()
+    _quiet_readers()
     try:
         with raise_on_sigterm():
             return command(options) or 0
@@ -150,6 +154,13 @@ def run_command(
         return _report(parser, "interrupted.", debug, 130)
     except Terminated as end:
         return _report(parser, _farewell(end.saved, hasattr(options, "resume")), debug, 143)
+
+
+def _quiet_readers() -> None:
+    """What readers of files warn of, half of it about files that are refused in a line of ours, is not shown."""
+    for name in READERS:
+        warnings.filterwarnings("ignore", module=rf"{name}\b")
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def dispatch(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from ood_shared.errors import InputError
+from ood_shared.errors import InputError, one_line
 from ood_shared.files import csv_cell, plain_cell
 
 COLUMNS = ("file", "score", "p_value", "decision", "class", "driver", "nearest", "problem")
@@ -98,4 +98,6 @@ def _row(target: Path, cells: list[str], header: bool) -> Row:
 
 
 def _other(target: Path, found: str) -> InputError:
-    return InputError(f"--resume: {target} has {found}, expected the columns {', '.join(COLUMNS)}. Name another --csv.")
+    return InputError(
+        f"--resume: {target} has {one_line(found, 200)}, expected the columns {', '.join(COLUMNS)}. Name another --csv."
+    )

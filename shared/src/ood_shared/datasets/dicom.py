@@ -1,10 +1,11 @@
 """DICOM frames as images of 8 bits.
 
-Stored values become values of the modality by rescale slope and intercept. The first window of the file (centre and
-width; LINEAR, LINEAR_EXACT or SIGMOID, PS3.3 C.11.2) then maps them to 0 to 255; a frame of a file without a window
-goes from its own smallest to its own largest value. MONOCHROME1 is inverted, so that 255 is bright. Colours are taken
-as they are, YBR as RGB. In files of several frames each frame's own values win over those that all share. Lookup
-tables and padding values are not looked at.
+Stored values become values of the modality by rescale slope and intercept, or by a lookup table. The first window of
+the file (centre and width; LINEAR, LINEAR_EXACT or SIGMOID, PS3.3 C.11.2) then maps them to 0 to 255; a frame of a file
+without a window has its VOI lookup table, or goes from its own smallest to its own largest value. MONOCHROME1 is
+inverted, so that 255 is bright. Padding is 0 and counts for nothing. Colours are taken as they are, YBR as RGB,
+palettes by their tables, more than 8 bits by the bits that are stored. In files of several frames each frame's own
+values win over those that all share.
 
 Needs pydicom, from the extra `medical`.
 """
@@ -18,11 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ood_shared.datasets.decode import MAX_PIXELS
+from ood_shared.datasets.pixels import Range, to_8_bits
 from ood_shared.errors import InputError, not_installed
 from ood_shared.files import reading, regular
 
 MAGIC, MAGIC_AT = b"DICM", 128
 SUFFIX = ".dcm"
+PALETTE = "PALETTE COLOR"
 GREYS = ("MONOCHROME1", "MONOCHROME2")
 COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_RCT", "YBR_ICT")
 ADVICE = "Replace or remove it."
@@ -41,7 +44,8 @@ def frame_count(name: str, source: bytes | Path) -> int:
         MissingFileError: no such file.
         InputError: no DICOM file, without pixels, or too large.
     """
-    return _frames(name, _header(name, source))
+    with reading(name, "DICOM file with a whole header", ADVICE):
+        return _frames(name, _header(name, source))
 
 
 def read_frame(name: str, source: bytes | Path, number: int) -> npt.NDArray[np.uint8]:
@@ -56,37 +60,78 @@ def read_frame(name: str, source: bytes | Path, number: int) -> npt.NDArray[np.u
         MissingFileError: no such file.
         InputError: damaged, compressed in a way that pydicom cannot decode here, or of a kind that is not read.
     """
+    with reading(name, "DICOM file with a whole header", ADVICE):  # values are read when they are asked for
+        return _frame(name, source, number)
+
+
+def _frame(name: str, source: bytes | Path, number: int) -> npt.NDArray[np.uint8]:
     header = _header(name, source)
     frames, kind = _frames(name, header), str(header.get("PhotometricInterpretation", "none"))
-    if kind not in (*GREYS, *COLOURS) or "ModalityLUTSequence" in header:
-        found = kind if kind not in (*GREYS, *COLOURS) else "a modality lookup table"
-        raise InputError(f"{name} has {found}; expected MONOCHROME1, MONOCHROME2, RGB or YBR without lookup tables.")
+    if kind not in (*GREYS, *COLOURS, PALETTE):
+        raise InputError(f"{name} has {kind}; expected MONOCHROME1, MONOCHROME2, RGB, YBR or PALETTE COLOR.")
     stored = _stored(name, source, header, number if frames > 1 else None)
     expected = (header.Rows, header.Columns) + ((3,) if kind in COLOURS else ())
-    if stored.shape != expected or (kind in COLOURS and stored.dtype != np.uint8):
-        raise InputError(f"{name} is {stored.dtype} {stored.shape}; expected {expected}, colours of 8 bits.")
-    if kind in COLOURS:
-        return np.asarray(stored, np.uint8)
+    if stored.shape != expected or stored.dtype.kind not in "iuf":
+        raise InputError(f"{name} is {stored.dtype} {stored.shape}; expected numbers {expected}.")
     with reading(name, "DICOM file with a whole header", ADVICE):
+        if kind in (*COLOURS, PALETTE):
+            return _colours(name, header, stored, kind)
+        padded = _padded(header, stored)
         values = _modality(header, number, stored)
-        shares = _window(name, header, number, values)
-    pixels = np.floor(np.clip(shares, 0, 1) * 255 + 0.5).astype(np.uint8)[:, :, None]
-    return np.asarray(255 - pixels, np.uint8) if kind == "MONOCHROME1" else pixels
+        shares = _window(name, header, number, values, padded)
+        pixels = np.floor(np.clip(shares, 0, 1) * 255 + 0.5).astype(np.uint8)
+        pixels = 255 - pixels if kind == "MONOCHROME1" else pixels
+        pixels[padded] = 0
+        return np.asarray(pixels[:, :, None], np.uint8)
+
+
+def _colours(name: str, header: Any, stored: npt.NDArray[Any], kind: str) -> npt.NDArray[np.uint8]:
+    """Colours of 8 bits; of more, the largest number of the stored bits becomes 255."""
+    bits = int(header.get("BitsStored") or 8)
+    if kind == PALETTE:
+        stored = _pydicom(name).pixels.apply_color_lut(stored, header)
+        bits = 8 * stored.dtype.itemsize
+    if stored.dtype.kind != "u" or not 1 <= bits <= 16:
+        raise InputError(f"{name} has colours of {stored.dtype}, {bits} bits; expected at most 16 bits without a sign.")
+    if stored.dtype == np.uint8 and bits == 8:
+        return np.asarray(stored, np.uint8)
+    return to_8_bits(stored, Range(0, 2**bits - 1))
+
+
+def _padded(header: Any, stored: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Where the scanner saw nothing, by the padding value of the file or its range."""
+    value = header.get("PixelPaddingValue")
+    if value is None:
+        return np.zeros(stored.shape, bool)
+    end = header.get("PixelPaddingRangeLimit")
+    low, high = sorted((int(value), int(value if end is None else end)))
+    return np.asarray((stored >= low) & (stored <= high))
 
 
 def _modality(header: Any, number: int, stored: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    if "ModalityLUTSequence" in header:
+        return np.asarray(_pydicom("").pixels.apply_modality_lut(stored, header), np.float64)
     slope = _value(header, number, "PixelValueTransformationSequence", "RescaleSlope")
     intercept = _value(header, number, "PixelValueTransformationSequence", "RescaleIntercept")
     scale, shift = 1.0 if slope is None else float(slope), 0.0 if intercept is None else float(intercept)
     return stored.astype(np.float64) * scale + shift
 
 
-def _window(name: str, header: Any, number: int, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _window(
+    name: str, header: Any, number: int, values: npt.NDArray[np.float64], padded: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float64]:
     """The values with 0 at the low end of the window and 1 at its high end."""
     centre = _value(header, number, "FrameVOILUTSequence", "WindowCenter")
     width = _value(header, number, "FrameVOILUTSequence", "WindowWidth")
     if centre is None or width is None:
-        low, high = values.min(), values.max()
+        if header.get("VOILUTSequence"):
+            table = header.VOILUTSequence[0]
+            shown = _pydicom(name).pixels.apply_voi_lut(values.astype(np.int64), header)
+            return np.asarray(shown / (2 ** int(table.LUTDescriptor[2]) - 1), np.float64)
+        seen = values[~padded]
+        if not seen.size or not np.isfinite(seen).all():
+            raise InputError(f"{name} has no pixel that is not padding, or some that are not finite. {ADVICE}")
+        low, high = seen.min(), seen.max()
         return (values - low) / (high - low) if high > low else np.zeros_like(values)
     c, w = float(centre), float(width)
     function = str(_value(header, number, "FrameVOILUTSequence", "VOILUTFunction") or "LINEAR")
@@ -113,9 +158,8 @@ def _value(header: Any, number: int, group: str, keyword: str) -> Any:
 
 
 def _frames(name: str, header: Any) -> int:
-    with reading(name, "DICOM file with a whole header", ADVICE):
-        rows, columns = int(header.get("Rows") or 0), int(header.get("Columns") or 0)
-        frames = int(header.get("NumberOfFrames") or 1)
+    rows, columns = int(header.get("Rows") or 0), int(header.get("Columns") or 0)
+    frames = int(header.get("NumberOfFrames") or 1)
     if rows * columns == 0 or frames < 1:
         raise InputError(f"{name} is a DICOM file without an image. Remove it.")
     if rows * columns > MAX_PIXELS:
