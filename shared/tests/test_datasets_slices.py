@@ -108,7 +108,8 @@ def test_broken_dicom_files_are_refused(tmp_path) -> None:
     with pytest.raises(InputError, match="is damaged"):
         pixels(path)
     for keyword, value, message in (
-        ("PhotometricInterpretation", "PALETTE COLOR", "expected MONOCHROME1"),
+        ("PhotometricInterpretation", "PALETTE COLOR", "No suitable Palette Color"),
+        ("PhotometricInterpretation", "XYB", "expected MONOCHROME1"),
         ("Rows", 0, "without an image"),
         ("Rows", 60000, "at most"),
         ("WindowWidth", 0, "window LINEAR of width 0"),

@@ -9,13 +9,11 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ood_shared.cli import Parser, add_shared_flags, parse_seed_number, run_command
 from ood_shared.errors import InputError, unknown
-
-if TYPE_CHECKING:
-    from ood_shared.datasets.pixels import Range
+from ood_shared.value_range import Range, parse_range
 
 BUDGETS = ("smoke", "quick", "full")
 MOST_SEED = 2**63
@@ -100,7 +98,7 @@ class Request:
         return cls(**given)
 
     @property
-    def span(self) -> "Range | None":
+    def span(self) -> Range | None:
         """The value range as two numbers.
 
         Raises:
@@ -108,8 +106,6 @@ class Request:
         """
         if self.value_range is None:
             return None
-        from ood_shared.datasets.pixels import parse_range
-
         return parse_range(self.value_range)
 
     def __post_init__(self) -> None:
@@ -186,7 +182,7 @@ def add_image_flags(parser: argparse._ActionsContainer) -> None:
         "--value-range",
         metavar="LOW,HIGH",
         help="values of images of more than 8 bits that become 0 and 255 (default: 0,65535 of 16 bits; others are "
-        "refused)",
+        "refused; below 0: --value-range=-1000,400)",
     )
 
 

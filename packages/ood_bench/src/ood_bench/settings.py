@@ -99,7 +99,8 @@ class Comparison:
         for flag in ("novel_classes", "backbone", "mirror", "device", "precision", "data_dir", "group", "value_range"):
             value = getattr(self, flag)
             if value is not None and value != UNSAID.get(flag):
-                words += [f"--{flag.replace('_', '-')}", value]
+                name = f"--{flag.replace('_', '-')}"
+                words += [f"{name}={value}"] if value.startswith("-") else [name, value]  # a range may begin below 0
         for flag in ("one_class", "compile", "debug"):
             words += [f"--{flag.replace('_', '-')}"] if getattr(self, flag) else []
         return tuple(words)

@@ -8,7 +8,6 @@ Four rules, the same for every file, set and command:
 * a palette is grey when all its colours are; CMYK, YCbCr, LAB and the like become RGB as Pillow converts them.
 """
 
-import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -17,6 +16,23 @@ import numpy.typing as npt
 from PIL import Image
 
 from ood_shared.errors import InputError
+from ood_shared.value_range import FULL_16, RANGE_FLAG, Range, parse_range
+
+__all__ = [
+    "FULL_16",
+    "ORIENTATION",
+    "RANGE_FLAG",
+    "Depth",
+    "Range",
+    "channels_last",
+    "depth_notes",
+    "on_white",
+    "orientation_of",
+    "parse_range",
+    "pixels_of",
+    "to_8_bits",
+    "turned",
+]
 
 GREY_MODES = ("1", "L", "LA", "La")
 ORIENTATION = 0x0112
@@ -31,17 +47,6 @@ TURNS = {
 }
 WHITE = 255
 _EVERY_16 = np.arange(1 << 16, dtype=np.uint16)
-RANGE_FLAG = "--value-range"
-
-
-class Range(NamedTuple):
-    """Which values of images of more than 8 bits become 0 and 255; what lies outside is cut off."""
-
-    low: float
-    high: float
-
-
-FULL_16 = Range(0, 65535)
 
 
 class Depth(NamedTuple):
@@ -49,24 +54,6 @@ class Depth(NamedTuple):
 
     low: float
     high: float
-
-
-def parse_range(text: str) -> Range:
-    """`LOW,HIGH` of `--value-range`.
-
-    Raises:
-        InputError: not two finite numbers, or the second is not the larger.
-
-    >>> parse_range("-1000,400")
-    Range(low=-1000.0, high=400.0)
-    """
-    parts = text.split(",")
-    number = r"\s*[-+]?(\d{1,12}(\.\d{0,12})?|\.\d{1,12})\s*"
-    if len(parts) == 2 and all(re.fullmatch(number, part, re.ASCII) for part in parts):
-        found = Range(*(float(part) for part in parts))
-        if found.low < found.high:
-            return found
-    raise InputError(f"{RANGE_FLAG} `{text[:60]}`: expected LOW,HIGH, two numbers, the second the larger.")
 
 
 def to_8_bits(values: npt.NDArray[Any], span: Range | None) -> npt.NDArray[np.uint8]:

@@ -1,0 +1,150 @@
+"""DICOM files with tables and padding, those that pydicom ships, and NIfTI headers that are none."""
+
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ood_shared.datasets import load
+from ood_shared.datasets.decode import decode
+from ood_shared.datasets.dicom import read_frame
+from ood_shared.datasets.nifti import Volume
+from ood_shared.datasets.slices import images_in
+from ood_shared.errors import InputError
+from ood_shared.testing.medical import write_dicom, write_nifti
+
+pydicom = pytest.importorskip("pydicom")
+pytest.importorskip("nibabel")
+SHIPPED = Path(pydicom.__file__).parent / "data" / "test_files"
+RAMP = np.arange(0, 4000, 62, dtype=np.uint16)[:64].reshape(8, 8)
+
+
+def test_padding_is_black_and_does_not_narrow_the_range(tmp_path: Path) -> None:
+    stored = RAMP.astype(np.int16)
+    stored[0] = -2000
+    plain = read_frame("a", write_dicom(tmp_path / "a.dcm", stored), 0)
+    padded = read_frame("b", write_dicom(tmp_path / "b.dcm", stored, PixelPaddingValue=-2000), 0)
+    assert plain[1].min() > 80  # the range begins at -2000
+    assert (padded[0] == 0).all()
+    assert padded[1, 0, 0] == 0
+    assert padded[-1, -1, 0] == 255
+    inverted = {"PixelPaddingValue": -2000, "PhotometricInterpretation": "MONOCHROME1"}
+    assert (read_frame("c", write_dicom(tmp_path / "c.dcm", stored, **inverted), 0)[0] == 0).all()
+
+
+def table(values: list[int], first: int, bits: int) -> object:
+    item = pydicom.Dataset()
+    item.LUTDescriptor = [len(values), first, bits]
+    item.LUTData = np.array(values, "<u2").tobytes()
+    return pydicom.Sequence([item])
+
+
+def test_a_voi_table_serves_where_there_is_no_window(tmp_path: Path) -> None:
+    stored = (np.arange(64) % 4).astype(np.uint16).reshape(8, 8)
+    path = write_dicom(tmp_path / "a.dcm", stored, VOILUTSequence=table([0, 4095, 1365, 2730], 0, 12))
+    assert read_frame("a", path, 0)[0, :4, 0].tolist() == [0, 255, 85, 170]
+
+
+def test_a_modality_table_comes_before_the_window(tmp_path: Path) -> None:
+    stored = (np.arange(64) % 4).astype(np.uint16).reshape(8, 8)
+    more = {"ModalityLUTSequence": table([0, 100, 200, 300], 0, 16)}
+    more["ModalityLUTSequence"][0].ModalityLUTType = "US"
+    path = write_dicom(tmp_path / "a.dcm", stored, **more)
+    assert read_frame("a", path, 0)[0, :4, 0].tolist() == [0, 85, 170, 255]
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("SC_rgb_rle_16bit.dcm", (100, 100, 3)),
+        ("examples_palette.dcm", (350, 800, 3)),
+        ("CT_small.dcm", (128, 128, 1)),
+        ("MR_small.dcm", (64, 64, 1)),
+        ("examples_ybr_color.dcm", (240, 320, 3)),
+        ("JPEG2000.dcm", (1024, 256, 1)),
+    ],
+)
+def test_files_that_pydicom_ships_are_read(name: str, shape: tuple[int, int, int]) -> None:
+    if not (SHIPPED / name).is_file():
+        pytest.skip(f"this pydicom does not ship {name}")
+    pixels = decode(next(iter(images_in(name, SHIPPED / name))))
+    assert pixels.shape == shape
+    assert pixels.max() > pixels.min()
+
+
+def test_every_file_that_pydicom_ships_is_read_or_refused_in_one_line() -> None:
+    said = []
+    for path in sorted(SHIPPED.glob("*.dcm")):
+        try:
+            decode(next(images_in(path.name, path)))
+        except InputError as error:
+            said.append(str(error))
+    assert all("\n" not in text and len(text) < 400 for text in said)
+
+
+def header(**changed: bytes) -> bytes:
+    """A NIfTI file of 4 x 4 x 4 bytes, with bytes of the header replaced: at_<offset>."""
+    data = bytearray(348 + 4 + 64)
+    data[0:4], data[344:348] = struct.pack("<i", 348), b"n+1\0"
+    data[40:56] = struct.pack("<8h", 3, 4, 4, 4, 1, 1, 1, 1)
+    data[70:74] = struct.pack("<2h", 2, 8)
+    data[76:108] = struct.pack("<8f", 1, 1, 1, 1, 1, 1, 1, 1)
+    data[108:112], data[112:116] = struct.pack("<f", 352), struct.pack("<f", 1)
+    data[352:] = bytes(range(64))
+    for place, value in changed.items():
+        at = int(place.removeprefix("at_"))
+        data[at : at + len(value)] = value
+    return bytes(data)
+
+
+BAD = {
+    "datatype": {"at_70": struct.pack("<h", 77)},
+    "rgb": {"at_70": struct.pack("<2h", 128, 24)},
+    "complex": {"at_70": struct.pack("<2h", 32, 64)},
+    "ndim 9": {"at_40": struct.pack("<h", 9)},
+    "ndim negative": {"at_40": struct.pack("<h", -3)},
+    "no voxels": {"at_42": struct.pack("<h", 0)},
+    "large": {"at_42": struct.pack("<3h", 32767, 32767, 32767)},
+    "offset negative": {"at_108": struct.pack("<f", -9)},
+    "offset huge": {"at_108": struct.pack("<f", 1e12)},
+    "offset nan": {"at_108": struct.pack("<f", float("nan"))},
+    "magic": {"at_344": b"nope"},
+}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("case", BAD)
+def test_a_header_that_is_none_is_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], case: str, packed: bool
+) -> None:
+    path = tmp_path / ("v.nii.gz" if packed else "v.nii")
+    data = header(**BAD[case])
+    path.write_bytes(gzip.compress(data) if packed else data)
+    with pytest.raises(InputError) as caught:
+        load(str(path), "test")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+    assert capfd.readouterr().err == ""
+
+
+def test_the_header_of_these_tests_is_read_when_nothing_is_wrong_with_it(tmp_path: Path) -> None:
+    (tmp_path / "v.nii").write_bytes(header())
+    assert load(str(tmp_path / "v.nii"), "test").images.shape == (4, 4, 4, 1)
+
+
+@pytest.mark.parametrize(("name", "other"), [("a.nii", "a.nii.gz"), ("a.nii.gz", "a.nii")])
+def test_a_volume_that_is_named_as_packed_or_not_is_read_by_what_it_is(tmp_path: Path, name: str, other: str) -> None:
+    voxels = np.random.default_rng(0).normal(size=(5, 6, 3)).astype(np.float32)
+    path = write_nifti(tmp_path / name, voxels)
+    right = [Volume(name, path).slice(number) for number in range(3)]
+    wrong = path.rename(tmp_path / other)
+    assert np.array_equal(right, [Volume(other, wrong).slice(number) for number in range(3)])
+    assert np.array_equal(right, [Volume(other, wrong.read_bytes()).slice(number) for number in range(3)])
+
+
+def test_infinite_voxels_are_one_line_without_a_warning(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = write_nifti(tmp_path / "a.nii", np.full((4, 4, 4), 1e300))
+    with pytest.raises(InputError, match="not finite"):
+        load(str(path), "test")
+    assert capfd.readouterr().err == ""
