@@ -1,5 +1,6 @@
 """A detector with a threshold: p-values and flags agree, within classes too, and nothing passes for ID by mistake."""
 
+from argparse import Namespace
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,8 @@ from ood_shared.calibrated import Examined, calibrate
 from ood_shared.datasets import resize
 from ood_shared.detector import outputs_of
 from ood_shared.errors import InputError
+from ood_shared.scoring import score_step
+from PIL import Image
 
 
 @dataclass(frozen=True)
@@ -109,3 +112,18 @@ def test_what_a_detector_says_beside_its_score_is_kept():
 
     verdict = calibrate(Talking(), np.arange(9.0), alarm_rate=0.2).judge(torch.zeros(2, 1, 1, 2))
     assert (verdict.drivers, verdict.nearest) == (["edge"] * 2, ["near.png"] * 2)
+
+
+def test_new_images_of_16_bits_are_read_by_the_range_of_the_training(tmp_path, capsys) -> None:
+    path = tmp_path / "scan.png"
+    Image.fromarray(np.array([[2000, 0]], dtype=np.uint16)).save(path)
+    plain = calibrated(range(20))
+    ranged = calibrated(range(20), about={"value_range": [0, 4000]})
+    with Image.open(path) as opened:
+        assert plain.score([path, opened]).tolist() == [8, 8]  # 2000 of 65535
+        assert ranged.score([path, opened]).tolist() == [128, 128]  # 2000 of 4000
+    assert ranged.predict(path).tolist() == [-1]
+    for detector, score in ((plain, "8"), (ranged, "128")):
+        options = Namespace(images=[str(path)], csv="-", resume=False)
+        assert score_step(detector, options) == 0
+        assert f"scan.png,{score}," in capsys.readouterr().out
