@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from mood_dpa.data.volumes import is_volume, read_volume
 from mood_dpa.ranking import average_precision
-from mood_dpa.standalone import InputError
+from mood_dpa.standalone import InputError, MissingFileError, reading, regular
 
 Pair = tuple[npt.NDArray[np.bool_], npt.NDArray[np.floating]]
 
@@ -38,7 +38,11 @@ def read_pixel_pair(label: Path, prediction: Path) -> Pair:
 
 def read_sample_pair(label: Path, prediction: Path) -> Pair:
     """Label and prediction of one volume from the first lines of two text files."""
-    target = int(label.read_text().splitlines()[0])
+    with reading(label, "label of a volume (0 or 1 in its first line)", "Correct it."):
+        regular(label, what="a label")
+        target = int(label.read_text()[:80].splitlines()[0])
+        if target not in (0, 1):
+            raise ValueError(f"it is {target}")
     try:
         score = float(np.clip(float(prediction.read_text().splitlines()[0]), 0, 1))
     except (OSError, ValueError, IndexError):
@@ -63,6 +67,9 @@ def evaluate_folder(labels: Path, predictions: Path, mode: str = "pixel") -> flo
     """AP of a folder of predictions (`data/{brain,abdom}/toy_label/{pixel,sample}` are the labels)."""
     reader = read_pixel_pair if mode == "pixel" else read_sample_pair
     wanted = is_volume if mode == "pixel" else (lambda name: name.endswith(".txt"))
+    for folder in (labels, predictions):
+        if not folder.is_dir():
+            raise MissingFileError(f"Folder {folder} is missing.")
     names = sorted(path.name for path in labels.iterdir() if wanted(path.name))
     if not names:
         raise InputError(f"{labels} holds no labels for mode {mode}.")

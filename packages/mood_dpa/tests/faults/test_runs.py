@@ -292,3 +292,13 @@ def test_numbers_given_by_hand_are_bounded(tmp_path: Path, run) -> None:
         "is not the number of a fold"
         in run("synthetic", "-i", folder, "-o", "o", "-m", "m", "-p", "f.csv", "-f", "9" * 5000).error
     )
+
+
+@pytest.mark.parametrize("label", ["", "banana", "9" * 5000, "\n1"])
+def test_a_label_that_is_none_is_named(label: str, tmp_path: Path, run) -> None:
+    for folder in ("labels", "predictions"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.nii.gz.txt").write_text(label)
+    found = run("challenge", tmp_path / "labels", tmp_path / "predictions", "-m", "sample")
+    assert "a.nii.gz.txt is damaged or no label" in found.error
+    assert "is missing" in run("challenge", tmp_path / "nowhere", tmp_path / "predictions").error
