@@ -47,8 +47,10 @@ def sync(session: nox.Session, package: str, *groups: str) -> None:
 
 
 def pytest(session: nox.Session, package: str, *arguments: str) -> None:
+    """Pytest with a process for each core, at most four; a file's tests stay in one, as they share what they train."""
     session.chdir(folder(package))
-    session.run("python", "-m", "pytest", *arguments, *session.posargs)
+    workers = ("-n", str(min(4, os.cpu_count() or 1)), "--dist", "loadfile")
+    session.run("python", "-m", "pytest", *workers, *arguments, *session.posargs, env={"OMP_NUM_THREADS": "1"})
 
 
 @nox.session
@@ -119,6 +121,22 @@ def bench(session: nox.Session, package: str) -> None:
     session.chdir(folder(package))
     for script in sorted(Path("benchmarks").glob("bench_*.py")):
         session.run("python", str(script), *session.posargs)
+
+
+@nox.session(default=False, venv_backend="none")
+def audit(session: nox.Session) -> None:
+    """Known vulnerabilities of the pinned packages, known mistakes in the workflow files; needs a network."""
+    tool = ("uv", "tool", "run", "--from")
+    session.run(*tool, "zizmor", "zizmor", "--config", ".github/zizmor.yml", ".github/workflows", external=True)
+    pinned = Path(session.create_tmp()) / "pinned.txt"
+    session.run(
+        *("uv", "export", "--quiet", "--all-packages", "--all-groups", "--all-extras", "--no-hashes"),
+        *("--no-annotate", "--no-header", "--no-emit-workspace", "--output-file", str(pinned)),
+        external=True,
+        silent=True,
+    )
+    words = ("--requirement", str(pinned), "--no-deps", "--disable-pip", "--strict")
+    session.run(*tool, "pip-audit", "pip-audit", *words, external=True)
 
 
 @nox.session(default=False, venv_backend="none")

@@ -28,10 +28,12 @@ from ood_shared import checkpoints
 from ood_shared.errors import InputError
 from ood_shared.files import LEFTOVER
 from ood_shared.locks import RUN_LOCK
-from ood_shared.testing.commands import rows_without_time
+from ood_shared.testing.commands import finish, rows_without_time, start
 
 MOST_SECONDS = 300.0  # of an attempt
 EARLIEST = 0.05  # a kill comes after at least this share of an undisturbed run
+NOT_COMPARED = ("seconds", "training_seconds", "config")  # times, and names of output folders
+NO_CLAIMS = ("stopped", "slowest_seconds")
 MOST_TRIES = 3  # for each kill that is asked for: some runs end before it
 
 
@@ -98,6 +100,7 @@ def _disturbed(
     """A run that is stopped once, in its course, and goes on; what is true of it."""
     first = attempt(trainer, out, draws.uniform(EARLIEST, 1.0) * longest, number)
     stopped = first.status in (-number, 128 + number)
+    whole = first.status == -signal.SIGTERM and _weights(trainer, out) == _weights(trainer, "calm")  # on its way out
     last = attempt(trainer, out, more=trainer.resume) if first.status else first
     facts: dict[str, Any] = {
         "runs": True,
@@ -110,7 +113,7 @@ def _disturbed(
     }
     if number == signal.SIGTERM:
         facts |= {
-            "status_143_in_5_s": first.status in (0, 143) and first.after_signal <= 5,
+            "status_143_in_5_s": (whole or first.status in (0, 143)) and first.after_signal <= 5,
             "slowest": first.after_signal,
         }
     return facts
@@ -206,7 +209,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Tensor):
         return str(value.dtype), tuple(value.shape), value.contiguous().view(-1).view(torch.uint8).numpy().tobytes()
     if isinstance(value, Mapping):
-        return {key: _plain(entry) for key, entry in value.items() if key not in ("seconds", "training_seconds")}
+        return {key: _plain(entry) for key, entry in value.items() if key not in NOT_COMPARED}
     if isinstance(value, list | tuple):
         return [_plain(entry) for entry in value]
     return value
@@ -223,6 +226,19 @@ def _runs(trainer: Trainer, out: str) -> list[Path]:
 
 def _leftovers(folder: Path) -> list[str]:
     return [path.name for path in folder.rglob(".*") if LEFTOVER in path.name or path.name == RUN_LOCK]
+
+
+def short_form(file: Path, place: Path) -> None:
+    """One kill, one SIGTERM and one lack of room for each trainer of a file, in a process of its own; all must hold."""
+    words = ["-m", "ood_shared.testing.crashes", str(file), "--kills", "1", "--terms", "1"]
+    outcome = finish(start(words, place), timeout=600)
+    assert outcome.status == 0, outcome.err
+    for name, found in json.loads(outcome.out[outcome.out.index("{\n") :]).items():
+        for word in ("kill", "term"):
+            runs = found[word].pop("runs")
+            lacking = [claim for claim, count in found[word].items() if claim not in NO_CLAIMS and count != runs]
+            assert not lacking, (name, word, found[word])
+        assert all(found["starved"].values()), (name, found["starved"])
 
 
 def main() -> int:
