@@ -102,7 +102,7 @@ def test_a_damaged_image_is_named(data, tmp_path, monkeypatch, run, trained):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data/SCOOD/data/images/tin/0002.png").write_bytes(b"no image")
     error = run("test", "--gpu", "cpu", "--ds", "cifar10", "--ckpt_path", str(trained), "--output-dir", "out").error
-    assert "0002.png cannot be read" in error
+    assert "0002.png is damaged or no image" in error
 
 
 def test_an_outlier_set_without_true_outliers_is_refused(data, tmp_path, monkeypatch, run, trained):
