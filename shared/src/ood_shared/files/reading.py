@@ -7,7 +7,7 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -177,10 +177,16 @@ def check_name(name: str, where: object = "") -> None:
     """
     place = f"{where}: " if where else ""
     if any("\ud800" <= letter <= "\udfff" for letter in name):
-        shown = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        shown = "".join(map(_escaped, name))
         raise InputError(f"{place}the name `{one_line(shown, 120)}` is not UTF-8. Rename it.")
     if any(letter in "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029" for letter in name):
         raise InputError(f"{place}the name {one_line(ascii(name), 120)} holds a line break. Rename it.")
+
+
+def _escaped(letter: str) -> str:
+    if "\udc80" <= letter <= "\udcff":  # a byte of a name, as Python keeps it
+        return f"\\x{ord(letter) - 0xDC00:02x}"
+    return f"\\u{ord(letter):04x}" if "\ud800" <= letter <= "\udfff" else letter
 
 
 def refuse_same_folder(output: Path, *inputs: Path, flag: str = "the output folder") -> None:
@@ -205,36 +211,3 @@ def real_path(path: Path) -> Path:
         return path.resolve()
     except (OSError, RuntimeError):
         return path.absolute()
-
-
-def walk_once(root: Path, names: Iterable[str] = ()) -> Iterator[tuple[Path, list[os.DirEntry[str]]]]:
-    """Every folder below `root` and its entries in the order of their names; links are followed, no folder twice.
-
-    Args:
-        root: an existing folder.
-        names: folders of these names are not entered; hidden ones never are.
-
-    Raises:
-        InputError: a name that is no UTF-8.
-    """
-    left_out, seen, waiting = set(names), set(), [root]
-    while waiting:
-        folder = waiting.pop()
-        status = folder.stat()
-        if (status.st_dev, status.st_ino) in seen:
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        with os.scandir(folder) as scan:
-            entries = sorted((e for e in scan if not e.name.startswith(".")), key=lambda entry: entry.name)
-        for entry in entries:
-            check_name(entry.name, folder)
-        inner = [Path(e.path) for e in entries if e.name not in left_out and _is_folder(e)]
-        waiting += reversed(inner)
-        yield folder, [e for e in entries if not _is_folder(e)]
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads to itself
-        return False
