@@ -386,7 +386,7 @@ def test_a_foreign_checkpoint_is_refused_on_resume(trained, run):
     checkpoints.save(trained / "s0" / "checkpoint.pt", {"network": {}})
     words = ["--optimizer.lr", "0.05", "--trainer.trainer_args.ood_type", "shuffle", "--resume"]
     error = run("train", *OWN, *words, "--output-dir", str(trained / "s0")).error
-    assert f"lacks `{state.PARTS[1]}`" in error
+    assert f"lacks `{list(state.PARTS)[1]}`" in error
 
 
 def test_a_bench_needs_a_folder_and_one_score(place, run):
