@@ -4,12 +4,10 @@ import errno
 import os
 import socket
 import zlib
-from pathlib import Path
 
 import pytest
 from ood_shared import files
 from ood_shared.errors import InputError, MissingFileError, one_line
-from ood_shared.files.reading import walk_once
 
 
 def test_any_error_of_a_library_becomes_one_line_with_its_cause():
@@ -106,25 +104,6 @@ def test_an_output_folder_is_not_an_input(tmp_path):
             with pytest.raises(InputError, match="would be overwritten"):
                 files.refuse_same_folder(tmp_path / output, tmp_path / source)
     files.refuse_same_folder(tmp_path / "in/out", tmp_path / "in")
-
-
-def test_a_walk_enters_each_folder_once(tmp_path):
-    for name in ("a/deep", "b"):
-        (tmp_path / name).mkdir(parents=True)
-    for name in ("a/up", "b/up"):
-        (tmp_path / name).symlink_to("..")
-    (tmp_path / "b/x.png").write_bytes(b"")
-    (tmp_path / "b/self").symlink_to("self")
-    found = [
-        (folder.relative_to(tmp_path).as_posix(), [e.name for e in entries]) for folder, entries in walk_once(tmp_path)
-    ]
-    assert found == [(".", []), ("a", []), ("a/deep", []), ("b", ["self", "x.png"])]
-
-
-def test_a_name_that_could_not_be_printed_is_refused_before_the_work(tmp_path):
-    Path(os.fsdecode(os.fsencode(tmp_path) + b"/a\xff")).mkdir()
-    with pytest.raises(InputError, match=r"the name `a\\xff` is not UTF-8"):
-        list(walk_once(tmp_path))
 
 
 def test_cells_of_a_csv_are_no_formulas():

@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from ood_shared.errors import InputError, did_you_mean, one_line
+from ood_shared.notes import each_once
 from ood_shared.process import PRECISIONS, calm_threads
 from ood_shared.signals import Terminated, raise_on_sigterm
 
@@ -138,7 +139,7 @@ def run_command(
     calm_threads()
     _quiet_readers()
     try:
-        with raise_on_sigterm():
+        with raise_on_sigterm(), each_once():
             return command(options) or 0
     except InputError as error:
         return _report(parser, str(error), debug, 2)

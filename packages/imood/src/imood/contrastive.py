@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from imood.networks import Heads
+from imood.heads import Heads
 
 
 def tail_start(n_classes: int, k: float) -> int:

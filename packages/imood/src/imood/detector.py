@@ -19,9 +19,9 @@ from torch import Tensor
 from imood import passes
 from imood.data.images import Resident
 from imood.data.inputs import Inputs
-from imood.metrics import metric_of
+from imood.metrics import metric_of, n_outputs_of
 from imood.modes import MAHA_SIGNS
-from imood.networks import ALL_NETWORKS, Network, build, n_outputs_of, name_of
+from imood.networks import ALL_NETWORKS, Network, build, name_of
 from imood.passes import Pass
 from imood.pool import FeaturePool, pool_of_state
 from imood.scores import METRICS, Rule

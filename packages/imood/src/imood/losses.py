@@ -21,9 +21,9 @@ from ood_shared.errors import InputError, unknown
 from torch import Tensor
 
 from imood.contrastive import pascl, simclr
+from imood.heads import Heads
 from imood.longtail import log_prior
 from imood.metrics import LOSSES, metric_of
-from imood.networks import Heads
 from imood.pool import FeaturePool
 
 METRICS = LOSSES

@@ -93,3 +93,8 @@ def bench_test_of(trained: str) -> str:
     """The score of a comparison: as `plain_test_of`, with the class posterior where there is a column for ID."""
     plain = plain_test_of(trained)
     return "bin_disc_joint" if plain == "bin_disc" else plain
+
+
+def n_outputs_of(metric: str, n_classes: int) -> int:
+    """Columns of the classifier for a metric: C, one more for an OOD or background column, two more for `mc_disc`."""
+    return n_classes + metric_of(metric).extra_outputs

@@ -3,63 +3,28 @@
 | head | from, to | use |
 |---|---|---|
 | `linear` (`fc` in ResNet50) | D, outputs | classifier, with 1 or 2 more columns where the metric has an OOD output |
-| `aux_linear` | 1, 1 | affine map of a scalar score to the logit g |
-| `projection` | D, D, 128 | contrastive projection |
-| `lambda_linear` | D, C | ln gamma, the learned density ratios of section 4.2 |
+| the others | | `heads` |
 """
 
-from typing import cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from ood_shared.backbone import NETWORKS as COMMON_NETWORKS
 from ood_shared.backbone import SmallResNet
 from ood_shared.errors import unknown
 from torch import Tensor, nn
-from torchvision.models.resnet import Bottleneck, ResNet
 
-from imood.metrics import metric_of
+from imood.heads import Heads
 
-PROJECTION = 128
-DIM_RESNET50 = 2048
+if TYPE_CHECKING:
+    from imood.resnet50 import ImageNetResNet50
+
 BLOCKS = {"ResNet18": (2, 2, 2, 2), "ResNet34": (3, 4, 6, 3)}
-NETWORKS = (*BLOCKS, "ResNet50")
+RESNET50 = "ResNet50"
+NETWORKS = (*BLOCKS, RESNET50)
 ALL_NETWORKS = (*NETWORKS, *COMMON_NETWORKS)
 WIDTH = 64  # channels of the first stage
-
-
-class Heads(nn.Module):
-    """The heads besides the classifier; part of every network, whatever the metric."""
-
-    aux_linear: nn.Linear
-    projection: nn.Sequential
-    lambda_linear: nn.Linear
-
-    def add_heads(self, features: int, n_classes: int) -> None:
-        """Make the heads for `features` features and `n_classes` classes."""
-        self.aux_linear = nn.Linear(1, 1)
-        self.projection = nn.Sequential(
-            nn.Linear(features, features), nn.ReLU(inplace=True), nn.Linear(features, PROJECTION)
-        )
-        self.lambda_linear = nn.Linear(features, n_classes)
-        nn.init.zeros_(self.lambda_linear.bias)
-
-    def project(self, features: Float[Tensor, "n dim"]) -> Float[Tensor, "n 128"]:
-        """Projections of unit length."""
-        return F.normalize(self.projection(features), dim=1)
-
-    def gamma(self, features: Float[Tensor, "n dim"]) -> Float[Tensor, "n classes"]:
-        """exp(lambda_linear(features)), before the lower clamp of the loss."""
-        return self.lambda_linear(features).exp()
-
-
-class HeadsOnly(Heads):
-    """The heads without a network, for features that come from elsewhere."""
-
-    def __init__(self, features: int, n_classes: int) -> None:
-        super().__init__()
-        self.add_heads(features, n_classes)
 
 
 class BasicBlock(nn.Module):
@@ -132,33 +97,7 @@ class CommonNetwork(SmallResNet, Heads):
         return self.fc(features), features
 
 
-class ImageNetResNet50(ResNet, Heads):
-    """torchvision's ResNet-50 v1.5 with the heads of the method."""
-
-    def __init__(self, n_classes: int, n_outputs: int) -> None:
-        super().__init__(Bottleneck, [3, 4, 6, 3], num_classes=n_outputs)
-        self.add_heads(DIM_RESNET50, n_classes)
-
-    @property
-    def classifier(self) -> nn.Linear:
-        """The layer from features to logits."""
-        return cast(nn.Linear, self.fc)
-
-    def forward(self, images: Float[Tensor, "n 3 h w"]) -> tuple[Float[Tensor, "n outputs"], Float[Tensor, "n dim"]]:
-        """Logits and features of normalised images."""
-        x = images
-        for name in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool"):
-            x = self.get_submodule(name)(x)
-        features = torch.flatten(x, 1)
-        return self.classifier(features), features
-
-
-Network = CifarResNet | ImageNetResNet50 | CommonNetwork
-
-
-def n_outputs_of(metric: str, n_classes: int) -> int:
-    """Columns of the classifier for a metric: C, one more for an OOD or background column, two more for `mc_disc`."""
-    return n_classes + metric_of(metric).extra_outputs
+Network: TypeAlias = "CifarResNet | ImageNetResNet50 | CommonNetwork"
 
 
 def build(name: str, n_classes: int, n_outputs: int, width: int = WIDTH) -> Network:
@@ -167,13 +106,15 @@ def build(name: str, n_classes: int, n_outputs: int, width: int = WIDTH) -> Netw
     Args:
         name: one of `NETWORKS`, or a common network of `ood-bench`.
         n_classes: C.
-        n_outputs: columns of the classifier, see `n_outputs_of`.
+        n_outputs: columns of the classifier, see `metrics.n_outputs_of`.
         width: channels of the first stage of ResNet18 and ResNet34; 64 in the paper.
 
     Raises:
         InputError: the name is not known.
     """
-    if name == "ResNet50":
+    if name == RESNET50:
+        from imood.resnet50 import ImageNetResNet50
+
         return ImageNetResNet50(n_classes, n_outputs)
     if name in COMMON_NETWORKS:
         return CommonNetwork(n_classes, n_outputs, COMMON_NETWORKS[name])
@@ -184,9 +125,9 @@ def build(name: str, n_classes: int, n_outputs: int, width: int = WIDTH) -> Netw
 
 def name_of(network: Network) -> str:
     """The name that `build` takes for such a network."""
-    if isinstance(network, ImageNetResNet50):
-        return "ResNet50"
     if isinstance(network, CommonNetwork):
         return next(name for name, blocks in COMMON_NETWORKS.items() if blocks == network.per_stage)
+    if not isinstance(network, CifarResNet):
+        return RESNET50
     count = len(cast(nn.Sequential, network.get_submodule("layer1")))
     return next(name for name, blocks in BLOCKS.items() if blocks[0] == count)

@@ -24,9 +24,8 @@ from torch import Tensor
 
 from imood import longtail
 from imood.losses import split_outputs
-from imood.metrics import ALIASES, SCORES, metric_of
+from imood.metrics import ALIASES, SCORES, metric_of, n_outputs_of
 from imood.modes import MAHA_SIGNS
-from imood.networks import n_outputs_of
 
 METRICS = SCORES
 JOINT = ("bin_disc_joint",)

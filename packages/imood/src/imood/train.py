@@ -19,8 +19,8 @@ from imood.data.batches import Feed
 from imood.data.tasks import SYNTHETIC, Task
 from imood.loop import fit
 from imood.losses import Objective
-from imood.metrics import metric_of
-from imood.networks import Network, build, n_outputs_of
+from imood.metrics import metric_of, n_outputs_of
+from imood.networks import Network, build
 from imood.outliers import Outliers
 from imood.passes import Pass, validate
 from imood.pool import FeaturePool, capacities_of

@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from ood_shared.datasets import ImageSet, load_any_size, resize
 from ood_shared.datasets.benchmark import Benchmark, native_size
-from ood_shared.datasets.imageset import notes_of, say
+from ood_shared.datasets.imageset import notes_of
 from ood_shared.datasets.parts import as_one_class, with_groups
 from ood_shared.datasets.pixels import Range, parse_range
 from ood_shared.datasets.registry import SQUARES
 from ood_shared.errors import MissingSplitError
+from ood_shared.notes import say
 
 from ood_bench.backbones.backbone import Backbone
 from ood_bench.backbones.choice import MOST_SIDE

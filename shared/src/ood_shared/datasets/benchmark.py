@@ -11,10 +11,11 @@ from torch import Tensor
 from ood_shared.contract import NOVEL, Request
 from ood_shared.datasets import NOISE, ImageSet, hold_out, load_any_size, make_noise, resize
 from ood_shared.datasets.groups import groups_where_known
-from ood_shared.datasets.imageset import notes_of, say
+from ood_shared.datasets.imageset import notes_of
 from ood_shared.datasets.parts import id_parts
 from ood_shared.datasets.registry import ALIASES
 from ood_shared.errors import InputError
+from ood_shared.notes import say
 
 NOISE_COUNTS = {"gaussian": 10_000, "uniform": 10_000, "sphere": 2000}
 MIRRORED = frozenset({"cifar10", "cifar100", "stl10", "dtd", "places365", "lsun", "photos"})

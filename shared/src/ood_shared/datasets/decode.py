@@ -6,6 +6,7 @@ values of more than 8 bits.
 """
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -16,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from ood_shared.datasets import opencv
 from ood_shared.datasets.formats import EXTENSIONS, PILLOW_FORMATS, WITHOUT_MAGIC, is_image
@@ -30,8 +31,9 @@ from ood_shared.datasets.pixels import (
     to_8_bits,
     turned,
 )
-from ood_shared.errors import InputError, ManyColoursError, ManySizesError
+from ood_shared.errors import InputError, ManyColoursError, ManySizesError, MissingFileError
 from ood_shared.files import broken, read_bytes, reading
+from ood_shared.notes import say
 
 __all__ = ["EXTENSIONS", "Encoded", "decode", "decode_all", "is_image", "numbered", "read_image", "to_pixels"]
 
@@ -39,6 +41,7 @@ MAX_PIXELS = 1 << 26  # of one image; more is a bomb or a slide, and neither fit
 MAX_FILE = 1 << 28  # bytes of one file
 CHUNK = 256  # encoded images in memory at a time
 ADVICE = "Replace or remove it."
+_CUTTING = threading.Lock()
 
 
 class Encoded(NamedTuple):
@@ -121,14 +124,34 @@ def decode(
     return channels_last(image)
 
 
-def read_image(path: Path, span: Range | None = None) -> Image.Image:
+def read_image(path: Path, span: Range | None = None, cut_short: bool = False) -> Image.Image:
     """A file as a Pillow image in mode RGB, by the rules of `decode`: for programs that cut and resize it themselves.
+
+    Args:
+        path: of the file.
+        span: of values of more than 8 bits.
+        cut_short: whether a file that ends too early is read as far as it goes, the rest being grey or black. That is
+            said in a line. Only for programs whose original did so.
 
     Raises:
         MissingFileError: the file is not there.
         InputError: it is no image, or is damaged.
     """
-    return as_image(_decode_file(str(path), path, span, None)).convert("RGB")
+    try:
+        pixels = _decode_file(str(path), path, span, None)
+    except MissingFileError:
+        raise
+    except InputError:
+        if not cut_short:
+            raise
+        with _CUTTING:
+            ImageFile.LOAD_TRUNCATED_IMAGES = True  # of the whole program: no longer than this takes
+            try:
+                pixels = _decode_file(str(path), path, span, None)
+            finally:
+                ImageFile.LOAD_TRUNCATED_IMAGES = False
+        say([f"{path} is cut short or damaged: it is read as far as it goes"])
+    return as_image(pixels).convert("RGB")
 
 
 def as_image(pixels: npt.NDArray[np.uint8]) -> Image.Image:

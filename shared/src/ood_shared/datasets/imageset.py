@@ -4,7 +4,7 @@ Images are uint8 in channels-last order, as they come from files; labels are int
 loads data in this package ends in an `ImageSet`, so that a detector does not care where its images came from.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,7 +12,8 @@ import numpy.typing as npt
 import torch
 from jaxtyping import Int64, UInt8
 
-from ood_shared.errors import InputError, MissingSplitError, one_line, unknown
+from ood_shared.errors import InputError, MissingSplitError, unknown
+from ood_shared.notes import say
 
 SPLITS = ("train", "val", "test")
 
@@ -127,10 +128,10 @@ def notes_of(*sets: ImageSet) -> tuple[str, ...]:
     return tuple(dict.fromkeys(f"{images.name}: {note}" for images in sets for note in images.notes))
 
 
-def say(notes: Iterable[str]) -> None:
-    """Print notes, each once, a line each."""
-    for note in dict.fromkeys(notes):
-        print(f"note: {one_line(note)}", flush=True)
+def told(images: ImageSet) -> ImageSet:
+    """The set, after its notes were printed: for commands that read one set after the other."""
+    say(notes_of(images))
+    return images
 
 
 def missing_split(where: str, split: str, present: Sequence[str], hint: str = "") -> MissingSplitError:

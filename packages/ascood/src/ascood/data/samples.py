@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from ood_shared.datasets import load
 from ood_shared.datasets.decode import read_image
+from ood_shared.datasets.imageset import told
 from ood_shared.errors import InputError, MissingFileError
-from PIL import Image, ImageFile
+from PIL import Image
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,10 +54,9 @@ class Samples:
             pixels = self.pixels[index]
             return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).convert("RGB")
         path = self.files[index]
-        ImageFile.LOAD_TRUNCATED_IMAGES = True
         place = f"{self.source} lists it (image {index + 1})"
         try:
-            return read_image(path)
+            return read_image(path, cut_short=True)
         except MissingFileError:
             raise MissingFileError(f"{path} is missing; {place}.") from None
         except InputError as error:
@@ -145,7 +145,7 @@ def read_imglist(name: str, imglist: Path, data_dirs: Sequence[Path | str], clas
 
 def load_shared(name: str, source: str, split: str, size: int, data_dir: str | None = None) -> Samples:
     """A set of `ood_shared.datasets` by its name or path, as RGB images of one size."""
-    images = load(source, split, data_dir, size=size, channels=3)
+    images = told(load(source, split, data_dir, size=size, channels=3))
     return Samples(name, images.labels, source, (), images.images)
 
 

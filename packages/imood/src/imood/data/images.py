@@ -15,7 +15,7 @@ from jaxtyping import Int64, UInt8
 from ood_shared.augment import crop_box
 from ood_shared.datasets.decode import EXTENSIONS, read_image
 from ood_shared.errors import InputError, MissingFileError
-from PIL import Image, ImageFile
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -119,8 +119,7 @@ class _TrainFiles(Dataset[Tensor]):
 
     def __getitem__(self, item: tuple[int, int]) -> Tensor:
         index, seed = item
-        ImageFile.LOAD_TRUNCATED_IMAGES = True
-        picture = read_rgb(Path(self.paths[index]))
+        picture = read_image(Path(self.paths[index]), cut_short=True)
         generator = torch.Generator().manual_seed(seed)
         views = []
         for _ in range(self.views):

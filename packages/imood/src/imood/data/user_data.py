@@ -11,10 +11,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Int64, UInt8
-from ood_shared.datasets import ImageSet, known_names, load, make_noise, resize
+from ood_shared.datasets import ImageSet, known_names, load_any_size, make_noise, resize
+from ood_shared.datasets.imageset import told
 from ood_shared.datasets.noise import NOISE_COUNT, NOISE_SEEDS
 from ood_shared.datasets.own import looks_like_path
-from ood_shared.errors import InputError, ManySizesError, MissingSplitError
+from ood_shared.errors import InputError, MissingSplitError
 from torch import Tensor
 
 from imood.data.images import Resident
@@ -114,14 +115,11 @@ class UserDataset:
 
 
 def read_set(where: str, root: Path, side: int, splits: tuple[str, ...]) -> ImageSet:
-    """The first of the splits that the set has, as RGB; at side x side where its images differ in size."""
+    """The first of the splits that the set has, after its notes; at side x side where its images differ in size."""
     folder = root if root.is_dir() and where in known_names() else None
     for split in splits:
         try:
-            try:
-                return load(where, split, folder, channels=3)
-            except ManySizesError:
-                return load(where, split, folder, channels=3, size=side)
+            return told(load_any_size(where, split, folder, side))
         except MissingSplitError:
             if split == splits[-1]:
                 raise

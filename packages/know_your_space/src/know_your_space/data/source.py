@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from ood_shared.datasets import ImageSet, known_names, load
+from ood_shared.datasets.imageset import told
 from ood_shared.datasets.medical import MEDICAL, load_medical, parse_name
 from ood_shared.datasets.npz import read_headers
 from ood_shared.datasets.own import looks_like_path
@@ -149,15 +150,15 @@ def _load_split(source: Source, split: str) -> ImageSet:
         medical = parse_name(set_name(source.word))
         assert medical is not None
         assert source.path is not None
-        return load_medical(*medical, split, source.path)
+        return told(load_medical(*medical, split, source.path))
     read = partial(load, source.word, split, source.path if source.kind == "named" else None)
     if source.kind == "own" and not source.word.lower().endswith(".npz"):
         read = partial(read, channels=3)  # files of a folder may be grey and RGB; the network takes RGB
     try:
-        return _own_numbers(read())
+        return _own_numbers(told(read()))
     except ManySizesError:
         print(f"{source.word}, {split}: images of different sizes; their centre squares are taken at {SIDE} x {SIDE}.")
-        return _own_numbers(read(size=SIDE))
+        return _own_numbers(told(read(size=SIDE)))
 
 
 def _own_numbers(images: ImageSet) -> ImageSet:

@@ -20,9 +20,11 @@ import torch
 from ood_shared import files
 from ood_shared.datasets import ImageSet, load, luma
 from ood_shared.datasets.decode import EXTENSIONS, decode_all, numbered
-from ood_shared.datasets.imageset import notes_of, say
+from ood_shared.datasets.formats import left_out
+from ood_shared.datasets.imageset import told
 from ood_shared.datasets.tree import FolderTree
 from ood_shared.errors import InputError, MissingFileError
+from ood_shared.notes import say
 from torch import Tensor
 
 from oodgen.data.png import write_png
@@ -95,8 +97,7 @@ def read_id(in_data: str, classes: str = "all") -> tuple[Pixels, Pixels, Pixels 
             f"{in_data}/test/<class>/*.png. `oodgen prepare NAME {shlex.quote(in_data)}` writes such a tree from a "
             "known set."
         )
-    sets = {split: load(str(root), split) for split in ("train", "test")}
-    say(notes_of(*sets.values()))
+    sets = {split: told(load(str(root), split)) for split in ("train", "test")}
     train, test = (as_pixels(images, f"{in_data}/{split}") for split, images in sets.items())
     for split, pixels, other in (("train", train, test), ("test", test, train)):
         lacking = sorted(set(other.classes) - {pixels.classes[label] for label in pixels.labels.unique().tolist()})
@@ -211,12 +212,19 @@ def _write_pngs(folder: Path, names: list[str], images: Tensor) -> None:
 
 
 def _images_below(root: Path) -> list[Path]:
-    """Image files at any depth, sorted; hidden ones are not seen."""
-    return [root / name for name in FolderTree(root).walk("")] if root.is_dir() else []
+    """Image files at any depth, sorted; hidden ones are not seen, those of other kinds are said."""
+    if not root.is_dir():
+        return []
+    tree = FolderTree(root)
+    paths = [root / name for name in tree.walk("")]
+    say(f"{root}: {note}" for note in left_out(tree.unread, len(paths)))
+    return paths
 
 
 def _unlabelled(paths: list[Path], name: str) -> ImageSet:
-    images = decode_all(numbered((str(path), path) for path in paths), len(paths))
+    notes: list[str] = []
+    images = decode_all(numbered((str(path), path) for path in paths), len(paths), notes=notes)
+    say(f"{name}: {note}" for note in notes)
     return ImageSet(images, np.zeros(len(paths), dtype=np.int64), ("ood",), "own files", name)
 
 

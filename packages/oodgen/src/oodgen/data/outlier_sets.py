@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from ood_shared.datasets import NOISE, load, load_any_size
 from ood_shared.datasets.benchmark import make_noise_set
+from ood_shared.datasets.imageset import told
 from ood_shared.datasets.own import looks_like_path
 from torch import Tensor
 
@@ -48,7 +49,7 @@ def load_outlier_set(
     if name in NOISE:
         return OutlierSet(name, make_noise_set(name, train, generator))
     if native is not None:
-        return OutlierSet(name, fit_28(load_any_size(name, "test", data_dir, SIDE), native).images)
+        return OutlierSet(name, fit_28(told(load_any_size(name, "test", data_dir, SIDE)), native).images)
     if looks_like_path(name) and (Path(name) / "test").is_dir():
         return OutlierSet(name, read_outlier_folder(name).images)
-    return OutlierSet(name, as_pixels(load(name, "test", data_dir)).images)
+    return OutlierSet(name, as_pixels(told(load(name, "test", data_dir))).images)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from ood_shared.datasets import ImageSet, load, load_any_size, resize
-from ood_shared.datasets.imageset import notes_of, say
+from ood_shared.datasets.imageset import told
 from ood_shared.errors import InputError
 
 from oodgen.data.folders import SIDE, Pixels, as_pixels, write_tree
@@ -22,8 +22,7 @@ def prepare_step(options: argparse.Namespace) -> None:
     splits = {}
     for split in ("train", "test"):
         where = (options.name, split, options.data_dir)
-        images = load_any_size(*where, SIDE) if options.resize else load(*where)
-        say(notes_of(images))
+        images = told(load_any_size(*where, SIDE) if options.resize else load(*where))
         splits[split] = fit_28(images) if options.resize else as_pixels(images)
         print(f"{split}: {len(images)} images of {len(images.classes)} classes ({images.licence})")
     for split, pixels in splits.items():
