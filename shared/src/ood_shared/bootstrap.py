@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float
-from scipy import stats
 
 from ood_shared.errors import InputError
 from ood_shared.ranking import NAMES, Ranking, Scores, id_side, metrics_of_counts, ood_side, rank
@@ -103,6 +102,8 @@ def over_trainings(
     mean: Float[np.ndarray, " resamples"] = samples.mean(axis=0)
     if n == 1:
         return mean
+    from scipy import stats  # which takes longer to import than torch
+
     # Quantiles at even steps instead of draws: the tails are long, and draws would make the interval's ends noisy.
     steps = stats.t.ppf((np.arange(resamples) + 0.5) / resamples, n - 1)
     mean += values.std(ddof=1) / np.sqrt(n) * generator.permutation(steps)

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int64
-from scipy import stats
 
 from ood_shared.errors import InputError
 
@@ -50,6 +49,8 @@ class Threshold:
     @property
     def bound(self) -> float:
         """Share that is flagged with this calibration set, at most, with a confidence of 95 %."""
+        from scipy import stats
+
         return float(stats.beta.ppf(CONFIDENCE, self.n + 1 - self.k, self.k))
 
     def words(self) -> str:
@@ -203,6 +204,8 @@ def check_ranks(counts: Int64[np.ndarray, " ranks"], limit: Threshold, flagged: 
     if not total:
         raise InputError("There are no images to check; pass at least one.")
     flagged = int(counts[: n + 1 - limit.k].sum()) if flagged is None else flagged
+    from scipy import stats
+
     interval = stats.binomtest(flagged, total).proportion_ci(0.95, method="exact")
     alarmed = n + 1 - limit.k
     fewer = float(stats.betabinom(total, alarmed, limit.k).cdf(flagged))

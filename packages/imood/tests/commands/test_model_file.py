@@ -7,8 +7,8 @@ import torch
 from imood import cli
 from imood.data.inputs import Inputs
 from imood.detector import ImoodDetector, restore
-from imood.metrics import metric_of
-from imood.networks import build, n_outputs_of
+from imood.metrics import metric_of, n_outputs_of
+from imood.networks import build
 from imood.pool import FeaturePool
 from imood.scores import METRICS, Rule
 from ood_shared import model_file

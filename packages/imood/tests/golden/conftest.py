@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from imood.networks import HeadsOnly, build
+from imood.heads import HeadsOnly
+from imood.networks import build
 from imood.pool import FeaturePool
 from ood_shared.testing.golden import Golden, fill_state_dict, golden_dir
 

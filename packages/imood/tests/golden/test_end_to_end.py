@@ -9,7 +9,7 @@ import torch
 from imood import cli
 from imood.data.images import as_tensor, centre, squeezed
 from imood.data.views import LARGE, SMALL
-from imood.networks import n_outputs_of
+from imood.metrics import n_outputs_of
 from imood.settings import Settings, learning_rate_factor
 from ood_shared import checkpoints
 from PIL import Image

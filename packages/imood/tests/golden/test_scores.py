@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from imood import legacy_metrics, longtail
-from imood.networks import n_outputs_of
+from imood.metrics import n_outputs_of
 from imood.pool import FeaturePool
 from imood.scores import Outputs
 from ood_shared import metrics

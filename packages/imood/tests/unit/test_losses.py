@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from imood import contrastive, losses
+from imood.heads import HeadsOnly
 from imood.longtail import adjustments
 from imood.losses import Objective, training_losses
-from imood.networks import HeadsOnly
 from imood.pool import FeaturePool
 from ood_shared.errors import InputError
 

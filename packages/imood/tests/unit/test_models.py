@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from imood.networks import CifarResNet, build, n_outputs_of
+from imood.metrics import n_outputs_of
+from imood.networks import CifarResNet, build
 from ood_shared.errors import InputError
 
 PARAMETERS = [

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from imood import longtail, scores
-from imood.networks import n_outputs_of
+from imood.metrics import n_outputs_of
 from imood.scores import BALANCED, JOINT, METRICS, PLAIN, Outputs
 from ood_shared.errors import InputError
 
