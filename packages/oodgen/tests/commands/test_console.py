@@ -234,7 +234,7 @@ def test_bench_takes_own_folders_of_any_sizes(done, small_bench, tmp_path, monke
         image.resize((40 + number % 3, 36)).save(path)
     make_tree("other", side=64)
     found = done("bench", "--id", "own", "--ood", "other", "--output-dir", "out")
-    assert "own, train: images of different sizes; their centre squares are taken at 28 x 28." in found.out
+    assert "note: own: images of different sizes: their centre squares are taken at 28 x 28" in found.out
     record, _ = read_result(Path("out"))
     assert record["metrics"]["other"]["n_ood"] == 24
 

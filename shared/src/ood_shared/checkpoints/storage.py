@@ -58,7 +58,7 @@ def load(path: Path) -> dict[str, Any]:
 def load_value(path: Path) -> Any:
     """What a checkpoint file holds, of whatever kind: a tensor, too; errors as `load`."""
     size = regular(path, what="a checkpoint").st_size
-    with reading(path, "checkpoint", f"It has {size} bytes and may be cut short: make or fetch it again."):
+    with reading(path, "checkpoint", f"It has {size} bytes; it may be cut short. Make or fetch it again."):
         try:
             with warnings.catch_warnings(), torch.serialization.safe_globals(_numpy_kinds()):
                 warnings.simplefilter("ignore")  # a foreign pickle's protocol; what cannot be read raises
