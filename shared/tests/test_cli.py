@@ -5,7 +5,7 @@ import signal
 
 import pytest
 import torch
-from ood_shared.cli import Parser, add_shared_flags, parse_seed, run_command
+from ood_shared.cli import Parser, add_shared_flags, dispatch, parse_seed, run_command
 from ood_shared.errors import InputError, did_you_mean, unknown
 from ood_shared.signals import Terminated, deferred_sigterm
 
@@ -174,3 +174,16 @@ def test_did_you_mean_does_not_guess_wildly():
 
 def test_unknown_names_what_was_found():
     assert str(unknown("--id", "digit", ["digits"])).startswith("--id `digit` is not known.")
+
+
+def test_every_command_tells_the_versions(capsys):
+    from importlib import metadata
+
+    parser = Parser(prog="x")
+    add_shared_flags(parser)
+    with pytest.raises(SystemExit, match="0"):
+        parser.parse_args(["--version"])
+    said = capsys.readouterr().out
+    assert f"ood-shared {metadata.version('ood-shared')}\n" in said
+    assert dispatch("x", {}, ["--version"]) == 0
+    assert capsys.readouterr().out == said

@@ -12,7 +12,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
+from importlib import import_module, metadata
 from typing import NoReturn
 
 from ood_shared.errors import InputError, did_you_mean, one_line
@@ -74,6 +74,20 @@ def _integer(word: str, text: str) -> int:
     return int(word)
 
 
+def installed() -> str:
+    """The project's installed packages with their versions, a line each."""
+    points = [*metadata.entry_points(group="ood_shared.bench"), *metadata.entry_points(group="ood_shared.detectors")]
+    found = {point.dist.name: point.dist.version for point in points if point.dist is not None}
+    found["ood-shared"] = metadata.version("ood-shared")
+    return "\n".join(f"{name} {version}" for name, version in sorted(found.items()))
+
+
+class _Versions(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        print(installed())
+        parser.exit(0)
+
+
 def add_shared_flags(
     parser: argparse.ArgumentParser,
     *,
@@ -107,6 +121,7 @@ def add_shared_flags(
     add("--log-to", default="jsonl", choices=("jsonl", "tensorboard"), help="training curves beside metrics.jsonl")
     add("--data-dir", default=None, metavar="DIR", help="where named data sets are kept and downloaded to")
     add("--debug", action="store_true", help="show the traceback of an error")
+    add("--version", action=_Versions, nargs=0, help="show the versions of what is installed")
 
 
 def deferred(module: str, function: str) -> Callable[[argparse.Namespace], int | None]:
@@ -183,6 +198,9 @@ def dispatch(
         return 2
     if words[0] in {"-h", "--help"}:
         print(f"usage: {program} {{{','.join(commands)}}} …\n\nEach command answers --help.")
+        return 0
+    if words[0] == "--version":
+        print(installed())
         return 0
     if words[0] not in commands:
         known = did_you_mean(words[0], commands)
