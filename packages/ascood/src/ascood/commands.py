@@ -1,10 +1,12 @@
 """What main.py does with its flags: a config of them, then one of the pipelines train, train_oe, test_acc, test_ood."""
 
 import argparse
+import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from ascood.evaluator import Evaluator
 from ascood.overrides import DEFAULT_CONFIGS
 from ascood.settings import RunConfig, warn_of_unknown_keys
 from ascood.tables import as_csv, as_text, cells
-from ascood.train import evaluate_network, labels_of, split_names, test_batches, train
+from ascood.train import Opened, evaluate_network, labels_of, split_names, test_batches, train
 
 
 def main(options: argparse.Namespace) -> int:
@@ -60,14 +62,13 @@ def main(options: argparse.Namespace) -> int:
         if folder is None:
             raise InputError("The config lacks `output_dir`. Put a file of configs/pipelines into --config.")
         if config.test is not None:
-            _in_folder(config, folder, compute, lambda: test_ood(config, folder, compute), True, False)
+            if _may_write(config, folder, compute.resume):
+                test_ood(config, folder, compute, partial(_opened, config, folder, True, False))
             return 0
-        read_splits(config.dataset, split_names(config), compute.data_dir)  # refuses before a folder is made
-        _in_folder(
-            config, folder, compute,
-            lambda: train(config, folder, compute, options.sync_bn, options.deterministic),
-            config.save_output, compute.resume,
-        )  # fmt: skip
+        read_splits(config.dataset, split_names(config), compute.data_dir)  # refuses before anybody is asked
+        if _may_write(config, folder, compute.resume):
+            opened = partial(_opened, config, folder, config.save_output, compute.resume)
+            train(config, folder, compute, options.sync_bn, options.deterministic, opened)
     return 0
 
 
@@ -108,13 +109,14 @@ def test_accuracy(config: RunConfig, compute: Compute) -> float:
     return accuracy
 
 
-def test_ood(config: RunConfig, folder: Path, compute: Compute) -> None:
+def test_ood(config: RunConfig, folder: Path, compute: Compute, opened: Opened) -> None:
     """The pipeline test_ood: one network, one score, `ood.csv` and `scores/<set>.npz` in the run folder.
 
     Args:
         config: of the pipeline.
         folder: for ood.csv (rows are appended to an existing one) and the scores.
         compute: device and the like.
+        opened: entered when all is scored, before anything is written.
     """
     test = config.test
     assert test is not None  # of this pipeline
@@ -126,14 +128,15 @@ def test_ood(config: RunConfig, folder: Path, compute: Compute) -> None:
     rows = cells([evaluator.table(arrays, test.fsood)], spread=False)
     if not distributed.is_main():
         return
-    print(as_text(rows, f"{test.score.name}, percent"), flush=True)
-    if test.save_csv:
-        append_rows(folder / "ood.csv", rows)
-    if test.save_scores:
-        for key in evaluator.keys(test.fsood):
-            with files.atomic_path(folder / "scores" / f"{key.rsplit('/', 1)[-1]}.npz") as temporary:
-                parts: dict[str, Any] = {part: arrays[f"{key}/{part}"] for part in ("pred", "conf", "label")}
-                np.savez(temporary, **parts)
+    with opened():
+        print(as_text(rows, f"{test.score.name}, percent"), flush=True)
+        if test.save_csv:
+            append_rows(folder / "ood.csv", rows)
+        if test.save_scores:
+            for key in evaluator.keys(test.fsood):
+                with files.atomic_path(folder / "scores" / f"{key.rsplit('/', 1)[-1]}.npz") as temporary:
+                    parts: dict[str, Any] = {part: arrays[f"{key}/{part}"] for part in ("pred", "conf", "label")}
+                    np.savez(temporary, **parts)
 
 
 test_accuracy.__test__ = test_ood.__test__ = False  # type: ignore[attr-defined] # no tests, whatever their names
@@ -145,21 +148,23 @@ def append_rows(path: Path, rows: list[list[str]]) -> None:
     files.write_text(path, (before or "") + as_csv(rows, None if before else "dataset"))
 
 
-def _in_folder(
-    config: RunConfig, folder: Path, compute: Compute, work: Callable[[], object], log: bool, append: bool
-) -> None:
-    """Do the work if the folder may be written to: rank 0 asks, tells the others, and keeps config.yml and log.txt."""
-    goes_on, writes = True, distributed.is_main()
-    if writes:
-        goes_on = run_files.enter_folder(folder, config.merge_option, compute.resume)
-        if goes_on and config.save_output:
-            folder.mkdir(parents=True, exist_ok=True)
-            files.write_text(folder / "config.yml", config.text)
-    if not all(distributed.gather_objects(goes_on)):
-        print(f"{folder} is left as it is.")
-        return
+def _may_write(config: RunConfig, folder: Path, resume: bool) -> bool:
+    """Whether the run may write into its folder: rank 0 asks, and tells the others."""
+    goes_on = not distributed.is_main() or run_files.enter_folder(folder, config.merge_option, resume)
+    if all(distributed.gather_objects(goes_on)):
+        return True
+    print(f"{folder} is left as it is.")
+    return False
+
+
+@contextlib.contextmanager
+def _opened(config: RunConfig, folder: Path, log: bool, append: bool) -> Iterator[None]:
+    """Rank 0 keeps config.yml, and log.txt of what is printed inside the block."""
+    writes = distributed.is_main()
+    if writes and config.save_output:
+        files.write_text(folder / "config.yml", config.text)
     with run_files.logged(folder / "log.txt" if writes and log else None, append):
-        work()
+        yield
 
 
 def _start_again(processes: int) -> int:

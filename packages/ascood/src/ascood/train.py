@@ -1,7 +1,7 @@
 """Training as a config says: data, network, trainer, epochs, and the test accuracy at the end."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -25,9 +25,16 @@ from ascood.settings import FREE, RunConfig, Training
 from ascood.state import Job, Standing, restore
 from ascood.trainers import make_objective
 
+Opened = Callable[[], contextlib.AbstractContextManager[None]]
+
 
 def train(
-    config: RunConfig, folder: Path, compute: Compute, sync_batch_norm: bool = False, deterministic: bool = False
+    config: RunConfig,
+    folder: Path,
+    compute: Compute,
+    sync_batch_norm: bool = False,
+    deterministic: bool = False,
+    opened: Opened = contextlib.nullcontext,
 ) -> tuple[nn.Module, Standing]:
     """Train as the config says and leave everything in the folder.
 
@@ -37,12 +44,13 @@ def train(
         compute: device and the like.
         sync_batch_norm: batch statistics over all processes.
         deterministic: only operations that give the same bits each time.
+        opened: entered when the images were read and no other training has the folder, before anything is written.
 
     Returns:
         The network with its last weights, and how the run went.
     """
     splits = read_splits(config.dataset, split_names(config), compute.data_dir)
-    return train_sets(config, splits, folder, compute, sync_batch_norm, deterministic)
+    return train_sets(config, splits, folder, compute, sync_batch_norm, deterministic, opened)
 
 
 def split_names(config: RunConfig) -> tuple[str, ...]:
@@ -57,6 +65,7 @@ def train_sets(
     compute: Compute,
     sync_batch_norm: bool = False,
     deterministic: bool = False,
+    opened: Opened = contextlib.nullcontext,
 ) -> tuple[nn.Module, Standing]:
     """As `train`, on sets that are read already.
 
@@ -67,6 +76,7 @@ def train_sets(
         compute: device and the like.
         sync_batch_norm: batch statistics over all processes.
         deterministic: only operations that give the same bits each time.
+        opened: see `train`.
     """
     seed_everything(config.seed)
     torch.backends.cudnn.benchmark = not deterministic
@@ -74,7 +84,7 @@ def train_sets(
         network, job, val, test = _prepare(config, splits, folder, compute, sync_batch_norm)
         settings = {**config.recorded, "precision": compute.precision, "world_size": distributed.world_size()}
         writes = distributed.is_main()
-        with claimed(folder):
+        with claimed(folder), opened():
             if compute.resume and writes:
                 refuse_other_settings(folder, settings, FREE)
             standing = restore(job, compute.resume)
@@ -86,16 +96,32 @@ def train_sets(
             finally:
                 if run is not None:
                     run.close()
-        accuracy = None if test is None else evaluate_network(network, test, labels_of(test), compute.precision)[1]
-    if writes:
-        print(f"Completed! Best accuracy: {100 * standing.best_accuracy:.2f} at epoch {standing.best_epoch}")
-        trainer = _training(config).trainer
-        facts: dict[str, object] = {"trainer": trainer.name, "arguments": str(trainer.arguments)}
-        if accuracy is not None:
-            print(f"Test accuracy (last weights): {100 * accuracy:.2f}", flush=True)
-            facts["test_accuracy"] = accuracy
-        training_report(folder, standing.history, facts, network, val if test is None else test)
+            accuracy = None if test is None else evaluate_network(network, test, labels_of(test), compute.precision)[1]
+            if writes:
+                _conclude(config, folder, network, standing, val if test is None else test, accuracy)
     return network, standing
+
+
+def _conclude(
+    config: RunConfig, folder: Path, network: nn.Module, standing: Standing, judged: TestBatches, accuracy: float | None
+) -> None:
+    """Say how the training went, and leave its report.
+
+    Args:
+        config: of the run.
+        folder: of the run.
+        network: with its last weights.
+        standing: how the run went.
+        judged: images for the report.
+        accuracy: of the test split; None without one.
+    """
+    print(f"Completed! Best accuracy: {100 * standing.best_accuracy:.2f} at epoch {standing.best_epoch}")
+    trainer = _training(config).trainer
+    facts: dict[str, object] = {"trainer": trainer.name, "arguments": str(trainer.arguments)}
+    if accuracy is not None:
+        print(f"Test accuracy (last weights): {100 * accuracy:.2f}", flush=True)
+        facts["test_accuracy"] = accuracy
+    training_report(folder, standing.history, facts, network, judged)
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """What goes wrong: one clear line, status 2, nothing half-written."""
 
 import json
+import os
 import shutil
 import sys
 import zipfile
@@ -11,9 +12,11 @@ import pytest
 import torch
 from ascood import state
 from ascood.build import load_pretrained
+from ascood.data.samples import read_imglist
 from ascood.networks import make_backbone
 from ood_shared import checkpoints
 from ood_shared.errors import InputError
+from ood_shared.locks import RUN_LOCK, held
 from PIL import Image
 
 QUICK = ["--num_workers", "0", "--merge_option", "merge", "--num_gpus", "0"]
@@ -105,6 +108,54 @@ def test_a_bad_line_of_an_image_list_is_named(cifar, run, line, says):
     path = cifar / "data/benchmark_imglist/cifar10/train_cifar10.txt"
     path.write_text(path.read_text() + line + "\n")
     assert says in run("train", *CIFAR).error
+
+
+def test_lists_are_read_as_everywhere(cifar, run):
+    path = cifar / "data/benchmark_imglist/cifar10/train_cifar10.txt"
+    kept = path.read_text()
+    for text, says in (
+        ("x.png 1" + "0" * 30, "is not a label"),
+        ("x\0.png 1", "is no path"),
+        ("y" * 1000, "has no label"),
+    ):
+        path.write_text(f"{text}\n")
+        error = run("train", *CIFAR, "--output-dir", "new").error
+        assert says in error
+        assert len(error) < 520
+        assert not Path("new").exists()
+    path.write_text(kept, encoding="utf-8-sig")
+    assert read_imglist("x", path, [cifar / "data/images_classic"], 10).files[0].is_file()
+    path.unlink()
+    os.mkfifo(path)
+    assert "is a pipe" in run("train", *CIFAR).error
+
+
+@pytest.mark.parametrize("content", [b"no image", b""])
+def test_nothing_is_written_before_the_images_were_read(cifar, run, content):
+    path = next((cifar / "data/images_classic/id_train").iterdir())
+    path.write_bytes(content)
+    run("train", *CIFAR, "--output-dir", "new")
+    assert not Path("new").exists()
+
+
+def test_a_second_run_leaves_the_log_of_the_first(cifar, run):
+    Path("r").mkdir()
+    for name in ("log.txt", "config.yml"):
+        Path("r", name).write_text("of the first")
+    with held(Path("r"), 0.0, RUN_LOCK):
+        error = run("train", *CIFAR, "--output-dir", "r", "--merge_option", "merge").error
+    assert "r is in use" in error
+    assert {path.read_text() for path in Path("r").iterdir()} == {"of the first"}
+
+
+def test_lists_are_written_when_all_was_looked_at(place, run, make_folder):
+    make_folder(Path("set"))
+    (Path("set") / "ood/near/bars/x/a b.png").write_bytes(b"")
+    words = ["build_imglist", "set", "--name", "x"]
+    assert "has a space" in run(*words, "--ood", "bars=set/ood/near/bars").error
+    next((Path("set") / "train/a").iterdir()).write_bytes(b"no image")
+    assert "no image" in run(*words).error
+    assert [path.name for path in Path().iterdir()] == ["set"]
 
 
 def test_an_unreadable_image_is_named(cifar, run):

@@ -1,6 +1,7 @@
 """Reading CIFAR, SCOOD, ImageNet lists, random images, and own data."""
 
 import io
+import os
 import pickle
 import tarfile
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from imood.data import cifar, imagenet, registry, scood
+from imood.data.images import class_folders
 from imood.data.published import read_tiny_images
 from imood.data.registry import open_task
 from imood.data.tasks import Source, parse_outliers
@@ -71,7 +73,11 @@ class Hostile:
         (pickle.dumps({"data": np.zeros((2, 3072), np.uint8)}), "0 `labels`"),
         (pickle.dumps({"data": np.zeros((2, 10), np.uint8), "labels": [0, 1]}), r"\(2, 10\)"),
         (pickle.dumps([1]), "a list"),
-        (b"\x80\x04", "cut short"),
+        (b"\x80\x04", "is damaged or no CIFAR file"),
+        (pickle.dumps({"data": np.zeros((1, 3072), np.uint8), "labels": [2**80]}), "is damaged or no CIFAR file"),
+        (pickle.dumps({"data": np.zeros((2, 3072), np.uint8), "labels": [[0], [1, 2]]}), "is damaged or no CIFAR file"),
+        (pickle.dumps({"data": np.zeros((1, 3072), np.uint8), "labels": [0.5]}), "no list of whole numbers"),
+        (pickle.dumps({"data": np.zeros((1, 3072), np.uint8), "labels": [float("nan")]}), "no list of whole numbers"),
     ],
 )
 def test_pickles_of_other_content_are_refused(tmp_path, capsys, content, word):
@@ -335,3 +341,32 @@ def test_names_and_paths_are_told_apart(tmp_path):
     assert not is_own("nothing")
     assert registry.default_model("imagenet") == "ResNet50"
     assert registry.default_dataset(tmp_path) == "digits"
+
+
+def test_folders_of_images_are_walked_as_everywhere(tmp_path, capsys):
+    for name in ("a/1.png", "a/b/2.JPG", "a/._1.png", "a/.thumbs/3.png", "a/4.heic", ".cache/5.png", "a/notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "a/b/up").symlink_to("..")
+    paths, labels, classes = class_folders(tmp_path)
+    assert [path.relative_to(tmp_path).as_posix() for path in paths] == ["a/1.png", "a/b/2.JPG"]
+    assert (labels.tolist(), classes) == ([0, 0], ("a",))
+    assert "1 of 3 files left out (.heic)" in capsys.readouterr().out
+    os.mkfifo(tmp_path / "a/pipe.png")
+    with pytest.raises(InputError, match="is a pipe"):
+        class_folders(tmp_path)
+
+
+@pytest.mark.parametrize("rest", ["{'sc_label': 1" + "0" * 30 + "}", "{'sc_label': 0.5}", "{'sc_label': [}"])
+def test_a_wrong_line_of_a_scood_list_is_named(data, rest):
+    path = data / "SCOOD/data/imglist/benchmark_cifar10/test_tin.txt"
+    before = path.read_text()
+    path.write_text(f"tin/test/x.png {rest}\n")
+    try:
+        with pytest.raises(InputError, match="line 1"):
+            scood.read_list(data, "cifar10", "tin")
+        path.write_bytes(b"tin/\xff.png {'sc_label': 0}\n")
+        with pytest.raises(InputError, match="not text in UTF-8"):
+            scood.read_list(data, "cifar10", "tin")
+    finally:
+        path.write_text(before)

@@ -22,6 +22,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from ood_shared.datasets import opencv
 from ood_shared.datasets.formats import EXTENSIONS, PILLOW_FORMATS, WITHOUT_MAGIC, is_image
 from ood_shared.datasets.pixels import (
+    FULL_16,
     Depth,
     Range,
     channels_last,
@@ -137,8 +138,9 @@ def read_image(path: Path, span: Range | None = None, cut_short: bool = False) -
         MissingFileError: the file is not there.
         InputError: it is no image, or is damaged.
     """
+    depths: list[Depth] = []
     try:
-        pixels = _decode_file(str(path), path, span, None)
+        pixels = _decode_file(str(path), path, span, depths)
     except MissingFileError:
         raise
     except InputError:
@@ -147,10 +149,13 @@ def read_image(path: Path, span: Range | None = None, cut_short: bool = False) -
         with _CUTTING:
             ImageFile.LOAD_TRUNCATED_IMAGES = True  # of the whole program: no longer than this takes
             try:
-                pixels = _decode_file(str(path), path, span, None)
+                pixels = _decode_file(str(path), path, span, depths)
             finally:
                 ImageFile.LOAD_TRUNCATED_IMAGES = False
         say([f"{path} is cut short or damaged: it is read as far as it goes"])
+    if depths:
+        low, high = span or FULL_16
+        say([f"images of more than 8 bits: values from {low:g} to {high:g} become 0 to 255"])
     return as_image(pixels).convert("RGB")
 
 

@@ -15,6 +15,7 @@ from ood_shared import files
 from ood_shared.datasets.decode import read_image
 from ood_shared.datasets.tree import FolderTree, Listing, list_split
 from ood_shared.errors import InputError, MissingFileError, MissingSplitError
+from ood_shared.notes import say
 
 from ascood.data.sources import default_network
 
@@ -33,17 +34,21 @@ def build(options: argparse.Namespace) -> int:
     except MissingSplitError:
         splits["train"], splits["val"] = hold_out_validation(splits["train"], options.val_fraction, options.seed)
         print(f"no val split: {len(splits['val'].paths)} training images are kept for it")
-    for split, listing in splits.items():
-        write_list(lists / f"{split}_{name}.txt", listing.paths, listing.labels)
+    say(f"{root}: {note}" for listing in splits.values() for note in listing.notes)
+    first = read_image(root / splits["train"].paths[0])
     outliers = {"nearood": _pairs(options.ood, "--ood"), "farood": _pairs(options.far, "--far")}
+    listed = {f"{split}_{name}": (listing.paths, listing.labels) for split, listing in splits.items()}
     for group in outliers.values():
         for set_name, folder in group.items():
             paths = FolderTree(folder).walk("")
             if not paths:
                 raise InputError(f"{folder} holds no images; expected those of the OOD set `{set_name}`.")
-            write_list(lists / f"test_{set_name}.txt", paths, [-1] * len(paths))
+            listed[f"test_{set_name}"] = (paths, [-1] * len(paths))
+    for paths, _ in listed.values():
+        refuse_spaces(paths)
+    for list_name, (paths, labels) in listed.items():
+        write_list(lists / f"{list_name}.txt", paths, labels)
     configs = Path(options.configs) / "datasets" / name
-    first = read_image(root / splits["train"].paths[0])
     size = options.image_size or (32 if min(first.size) <= 64 else 224)
     block = dataset_block(name, len(splits["train"].classes), size, root, lists)
     files.write_text(configs / f"{name}.yml", yaml.safe_dump({"dataset": block}, sort_keys=False))
@@ -59,15 +64,19 @@ def build(options: argparse.Namespace) -> int:
 
 
 def write_list(path: Path, relative: list[str], labels: list[int]) -> None:
-    """One line an image: its path from the data folder, and its label.
+    """One line an image: its path from the data folder, and its label."""
+    files.write_text(path, "".join(f"{name} {label}\n" for name, label in zip(relative, labels, strict=True)))
+
+
+def refuse_spaces(relative: list[str]) -> None:
+    """Refuse a path with a space, at which a list would be split.
 
     Raises:
-        InputError: a path with a space, at which a list would be split.
+        InputError: there is one.
     """
     spaced = next((name for name in relative if " " in name), None)
     if spaced is not None:
         raise InputError(f"`{spaced}` has a space in its name, which an image list cannot hold. Rename it.")
-    files.write_text(path, "".join(f"{name} {label}\n" for name, label in zip(relative, labels, strict=True)))
 
 
 def hold_out_validation(train: Listing, share: float, seed: int) -> tuple[Listing, Listing]:

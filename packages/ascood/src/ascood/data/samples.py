@@ -16,7 +16,8 @@ import numpy.typing as npt
 from ood_shared.datasets import load
 from ood_shared.datasets.decode import read_image
 from ood_shared.datasets.imageset import told
-from ood_shared.errors import InputError, MissingFileError
+from ood_shared.errors import InputError, MissingFileError, one_line
+from ood_shared.files import check_name, read_text
 from PIL import Image
 
 
@@ -105,18 +106,13 @@ def read_imglist(name: str, imglist: Path, data_dirs: Sequence[Path | str], clas
         MissingFileError: the list is not there.
         InputError: a line without annotation, an absolute path, or a label out of range; with the line's number.
     """
-    try:
-        lines = imglist.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
+    if not imglist.exists():
         raise MissingFileError(
             f"Image list {imglist} of `{name}` is missing. Put the lists below data/benchmark_imglist "
             "(bash scripts/download/download_ascood.sh says where they come from), or make one from a folder of images "
             "with `ascood build_imglist`."
-        ) from None
-    except UnicodeDecodeError:
-        raise InputError(
-            f"{imglist} is not a text file in UTF-8; expected `relative/path label` on each line."
-        ) from None
+        )
+    lines = read_text(imglist, "an image list").split("\n")
     relative: list[str] = []
     labels: list[int] = []
     annotations = {}
@@ -125,9 +121,14 @@ def read_imglist(name: str, imglist: Path, data_dirs: Sequence[Path | str], clas
             continue
         path, _, annotation = line.strip().partition(" ")
         if not annotation:
-            raise InputError(f"{imglist}, line {number}: `{line[:80]}` has no label; expected `relative/path label`.")
+            raise InputError(
+                f"{imglist}, line {number}: `{one_line(line, 80)}` has no label; expected `relative/path label`."
+            )
         if path.startswith("/") and any(str(folder) for folder in data_dirs):
-            raise InputError(f"{imglist}, line {number}: `{path}` is absolute; expected a path below {data_dirs[0]}.")
+            raise InputError(
+                f"{imglist}, line {number}: `{one_line(path, 120)}` is absolute; expected a path below {data_dirs[0]}."
+            )
+        check_name(path, f"{imglist}, line {number}")
         label, extra = _annotation(annotation, f"{imglist}, line {number}")
         if classes is not None and not -1 <= label < classes:
             raise InputError(f"{imglist}, line {number}: class {label}; expected 0 to {classes - 1}, or -1 for OOD.")
@@ -156,8 +157,10 @@ def _annotation(text: str, where: str) -> tuple[int, dict[str, Any]]:
         value = None
     if isinstance(value, dict):
         return 0, value
-    if not isinstance(value, int) or isinstance(value, bool) or value < -1:
-        raise InputError(f"{where}: `{text[:80]}` is not a label; expected a whole number from -1 on, or a mapping.")
+    if not isinstance(value, int) or isinstance(value, bool) or not -1 <= value < 2**31:
+        raise InputError(
+            f"{where}: `{one_line(text, 80)}` is not a label; expected a whole number from -1 on, or a mapping."
+        )
     return value, {}
 
 

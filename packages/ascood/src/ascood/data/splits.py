@@ -9,6 +9,7 @@ import numpy as np
 from ood_shared.datasets.tree import FolderTree, list_split
 from ood_shared.errors import InputError, unknown
 from ood_shared.files import path_of
+from ood_shared.notes import say
 
 from ascood.data.preprocessing import Chain, base_name, normalisation
 from ascood.data.samples import Samples, load_shared, read_imglist
@@ -172,6 +173,7 @@ def read_folder(name: str, root: Path, split: str, size: int) -> Samples:
     if not root.is_dir():
         return load_shared(name, str(root), split, size)
     listing = list_split(FolderTree(root), split, str(root))
+    say(f"{root}: {note}" for note in listing.notes)
     return Samples(name, np.array(listing.labels, dtype=np.int64), str(root), [root / path for path in listing.paths])
 
 

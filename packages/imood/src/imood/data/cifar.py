@@ -15,6 +15,7 @@ from jaxtyping import Int64, UInt8
 from ood_shared.datasets.fetch import download_into
 from ood_shared.datasets.unpacking import unpack
 from ood_shared.errors import InputError
+from ood_shared.files import reading, regular
 from torch import Tensor
 
 SIDE = 32
@@ -30,6 +31,7 @@ CLASSES = {
 }  # in the order of the labels; those of CIFAR-100 are not named here
 N_CLASSES = {"cifar10": 10, "cifar100": 100}
 OTHER = {"cifar10": "cifar100", "cifar100": "cifar10"}
+ADVICE = "Delete the folder so that it is made anew, or fetch the file again."
 _SAFE = {
     ("numpy.core.multiarray", "_reconstruct"),
     ("numpy._core.multiarray", "_reconstruct"),
@@ -79,20 +81,21 @@ def read_cifar(name: str, split: str, root: Path) -> tuple[UInt8[Tensor, "n 3 32
 
 
 def _read_batch(path: Path, key: str) -> tuple[np.ndarray, np.ndarray]:
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"{path} is missing. Delete the folder so that it is made anew, or complete it.")
-    try:
-        with path.open("rb") as file:
-            content = ArrayUnpickler(file, encoding="latin1").load()
-    except pickle.UnpicklingError as error:
-        raise InputError(f"{path} is not a CIFAR file of arrays only ({error}); it was not loaded.") from None
-    except (EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read ({type(error).__name__}); it may be cut short.") from None
+    regular(path, what="a CIFAR file")
+    with reading(path, "CIFAR file of arrays only", ADVICE), path.open("rb") as file:
+        content = ArrayUnpickler(file, encoding="latin1").load()
     if not isinstance(content, dict):
         raise InputError(f"{path} holds a {type(content).__name__}; expected a dictionary with data and labels.")
-    named = {word.decode() if isinstance(word, bytes) else word: value for word, value in content.items()}
-    pixels, labels = named.get("data"), named.get(key)
-    numbers = np.asarray(labels if isinstance(labels, Sequence | np.ndarray) else [], dtype=np.int64)
+    with reading(path, "CIFAR file of arrays only", ADVICE):
+        named = {word.decode() if isinstance(word, bytes) else word: value for word, value in content.items()}
+        pixels, labels = named.get("data"), named.get(key)
+        given = np.asarray(labels if isinstance(labels, Sequence | np.ndarray) else [])
+        with np.errstate(invalid="ignore"):  # NaN is refused below
+            numbers = given.astype(np.int64)
+        if given.ndim != 1 or given.dtype.kind not in "iuf" or not (numbers == given).all():
+            raise ValueError(f"`{key}` is {given.dtype} {given.shape}, no list of whole numbers")
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape != (len(numbers), 3 * SIDE**2):
         shape = getattr(pixels, "shape", type(pixels).__name__)
         raise InputError(

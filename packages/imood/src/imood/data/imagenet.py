@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 
 import torch
 from jaxtyping import Int64
-from ood_shared.errors import InputError, MissingFileError
+from ood_shared.errors import InputError, MissingFileError, one_line
+from ood_shared.files import check_name, read_text
 from torch import Tensor
 
 from imood.data.images import class_folders, image_files
@@ -46,13 +47,14 @@ def read_list(root: Path, name: str, n_classes: int = N_CLASSES) -> tuple[list[P
     """
     path = find_list(root, name)
     paths, labels = [], []
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+    for number, line in enumerate(read_text(path, "an image list").split("\n"), start=1):
         if not line.strip():
             continue
         relative, _, word = line.strip().rpartition(" ")
         inner = PurePosixPath(relative)
-        if not word.isdecimal() or not relative or inner.is_absolute() or ".." in inner.parts:
-            raise InputError(f"{path}, line {number}: `{line.strip()[:80]}`; expected `train/<wnid>/<file> label`.")
+        if not word.isdecimal() or len(word) > 9 or not relative or inner.is_absolute() or ".." in inner.parts:
+            raise InputError(f"{path}, line {number}: `{one_line(line, 80)}`; expected `train/<wnid>/<file> label`.")
+        check_name(relative, f"{path}, line {number}")
         if int(word) < n_classes:
             paths.append(root / "imagenet" / inner)
             labels.append(int(word))

@@ -13,8 +13,11 @@ import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
 from ood_shared.augment import crop_box
-from ood_shared.datasets.decode import EXTENSIONS, read_image
+from ood_shared.datasets.decode import EXTENSIONS, is_image, read_image
+from ood_shared.datasets.formats import left_out
+from ood_shared.datasets.tree import FolderTree, visible
 from ood_shared.errors import InputError, MissingFileError
+from ood_shared.notes import say
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -184,15 +187,15 @@ def read_all(paths: Sequence[Path], side: int, workers: int) -> UInt8[Tensor, "n
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The image files below a folder, sorted.
+    """The image files below a folder, sorted; hidden ones are not seen, those of kinds that are not read are said.
 
     Raises:
         MissingFileError: there is no such folder.
-        InputError: it has no images.
+        InputError: it has no images; a file with the ending of one is a pipe or the like; a name is no UTF-8.
     """
-    if not folder.is_dir():
-        raise MissingFileError(f"{folder} is missing; expected a folder of images.")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS)
+    tree = FolderTree(folder)
+    files = sorted(folder / name for name in tree.walk("") if is_image(name))
+    say(f"{folder}: {note}" for note in left_out(tree.unread, len(files)))
     if not files:
         raise InputError(f"{folder} holds no images ({', '.join(EXTENSIONS[:3])}, …).")
     return files
@@ -207,7 +210,7 @@ def class_folders(folder: Path) -> tuple[list[Path], Tensor, tuple[str, ...]]:
     """
     if not folder.is_dir():
         raise MissingFileError(f"{folder} is missing; expected a folder with one folder of images for each class.")
-    classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+    classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and visible(entry.name))
     if not classes:
         raise InputError(f"{folder} has no class folders; expected one folder of images for each class.")
     paths, labels = [], []

@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 
 import torch
 from jaxtyping import Int64
-from ood_shared.errors import InputError, MissingFileError
+from ood_shared.errors import InputError, MissingFileError, one_line
+from ood_shared.files import check_name, read_text
 from torch import Tensor
 
 from imood.data.cifar import OTHER
@@ -43,7 +44,7 @@ def read_list(root: Path, id_name: str, name: str) -> tuple[list[Path], Int64[Te
             "name own outlier sets with --ood_test name=PATH."
         )
     images, paths, labels = root / "SCOOD" / "data" / "images", [], []
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+    for number, line in enumerate(read_text(path, "an image list").split("\n"), start=1):
         if not line.strip():
             continue
         relative, _, rest = line.strip().partition(" ")
@@ -51,14 +52,15 @@ def read_list(root: Path, id_name: str, name: str) -> tuple[list[Path], Int64[Te
             label = ast.literal_eval(rest)["sc_label"]
         except (ValueError, SyntaxError, KeyError, TypeError, MemoryError, RecursionError):
             label = None
-        if not isinstance(label, int) or isinstance(label, bool):
+        if not isinstance(label, int) or isinstance(label, bool) or not -(2**31) <= label < 2**31:
             raise InputError(
-                f"{path}, line {number}: `{line.strip()[:80]}`; expected a path and a dictionary with an integer "
+                f"{path}, line {number}: `{one_line(line, 80)}`; expected a path and a dictionary with an integer "
                 "`sc_label`."
             )
+        check_name(relative, f"{path}, line {number}")
         inner = PurePosixPath(relative)
         if inner.is_absolute() or ".." in inner.parts:
-            raise InputError(f"{path}, line {number}: `{relative}` leads out of {images}.")
+            raise InputError(f"{path}, line {number}: `{one_line(relative, 120)}` leads out of {images}.")
         paths.append(images / inner)
         labels.append(label)
     if not paths:
