@@ -127,3 +127,13 @@ def test_generators_are_left_as_they_were() -> None:
     first = draw()
     assert torch.equal(torch.rand(2), expected)
     assert draw() == first
+
+
+def test_a_changed_byte_is_noticed(tmp_path):
+    path = tmp_path / "a.pt"
+    checkpoints.save(path, {"weights": torch.arange(1000.0)})
+    content = bytearray(path.read_bytes())
+    content[content.index(torch.arange(500.0, 510.0).numpy().tobytes())] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="differs from its checksum"):
+        checkpoints.load(path)

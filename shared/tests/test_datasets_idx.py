@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from ood_shared.datasets import load
 from ood_shared.datasets.idx import TYPES, read_idx
+from ood_shared.datasets.own import load_path
 from ood_shared.errors import InputError, MissingFileError
 
 CODES = {np.dtype(kind).newbyteorder("="): code for code, kind in TYPES.items()}
@@ -218,3 +219,12 @@ def test_download_moves_whole_files_into_place(tmp_path, monkeypatch):
 def test_missing_split_lists_those_present(tmp_path):
     with pytest.raises(InputError, match=r"`mnist` has no `val` split. Present: train, test"):
         load("mnist", "val", tmp_path)
+
+
+def test_one_hot_labels_are_the_column_of_the_1(tmp_path, small):
+    images, labels = small
+    hot = np.eye(int(labels.max()) + 1, dtype=np.uint8)[labels]
+    write_pair(tmp_path, "train", images, hot)
+    found = load_path(tmp_path, "train")
+    assert found.labels.tolist() == labels.tolist()
+    assert "one-hot" in found.notes[0]

@@ -296,3 +296,29 @@ def test_a_program_of_postscript_is_not_run(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_named(tmp_path: Path, missing: str) -> None:
     with pytest.raises(MissingFileError, match=f"{missing} is missing"):
         read_image(tmp_path / missing)
+
+
+def tiff(values: np.ndarray, photometric: int, sample_format: int = 1) -> bytes:
+    """A grey TIFF with these tags, which Pillow would not write."""
+    data, (height, width) = values.tobytes(), values.shape
+    longs = {256: width, 257: height, 273: 8, 278: height, 279: len(data)}
+    shorts = {258: 8 * values.itemsize, 259: 1, 262: photometric, 277: 1, 339: sample_format}
+    entries = [(tag, struct.pack("<HHII", tag, 4, 1, value)) for tag, value in longs.items()]
+    entries += [(tag, struct.pack("<HHIHH", tag, 3, 1, value, 0)) for tag, value in shorts.items()]
+    table = b"".join(entry for _, entry in sorted(entries))
+    start = b"II*\0" + struct.pack("<I", 8 + len(data)) + data
+    return start + struct.pack("<H", len(entries)) + table + struct.pack("<I", 0)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_a_tiff_whose_zero_is_white_is_turned_around(kind: type) -> None:
+    grey = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
+    values = grey.astype(kind) * (257 if kind is np.uint16 else 1)
+    assert (decode(Encoded(0, "x.tif", tiff(values, 1)))[..., 0] == grey).all()
+    assert (decode(Encoded(0, "x.tif", tiff(values, 0)))[..., 0] == 255 - grey).all()
+
+
+def test_signed_values_of_8_bits_are_refused() -> None:
+    values = np.arange(-24, 24, dtype=np.int8).reshape(6, 8)
+    with pytest.raises(InputError, match="signed values of 8 bits"):
+        decode(Encoded(0, "x.tif", tiff(values, 1, 2)))

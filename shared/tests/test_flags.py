@@ -41,6 +41,8 @@ def test_good_words_are_read(kind: Callable[[str], object], text: str, value: ob
         (positive_int, "1e3"),
         (positive_int, "9" * 30),
         (positive_int, "９"),
+        (number, "３"),
+        (number, "1_000"),
         (whole(0, 8), "9"),
         (share, "1"),
         (number, "1e999"),

@@ -69,7 +69,7 @@ def parse_seed_number(text: str) -> int:
 
 
 def _integer(word: str, text: str) -> int:
-    if not word.isdecimal() or int(word) >= 2**63:
+    if not (word.isascii() and word.isdecimal()) or int(word) >= 2**63:
         raise argparse.ArgumentTypeError(f"`{text}` is not a seed: pass a whole number from 0 on, True or False")
     return int(word)
 

@@ -90,6 +90,6 @@ def _checked(text: str, wanted: str, least: float, most: float = math.inf) -> fl
 
 def _float(text: str) -> float:
     try:
-        return float(text)
+        return float(text) if text.isascii() and "_" not in text else math.nan
     except ValueError:
         return math.nan

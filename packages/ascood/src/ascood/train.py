@@ -44,7 +44,8 @@ def train(
         compute: device and the like.
         sync_batch_norm: batch statistics over all processes.
         deterministic: only operations that give the same bits each time.
-        opened: entered when the images were read and no other training has the folder, before anything is written.
+        opened: entered when the images and a resumed run were read and no other training has the folder, before
+            anything is written.
 
     Returns:
         The network with its last weights, and how the run went.
@@ -84,21 +85,24 @@ def train_sets(
         network, job, val, test = _prepare(config, splits, folder, compute, sync_batch_norm)
         settings = {**config.recorded, "precision": compute.precision, "world_size": distributed.world_size()}
         writes = distributed.is_main()
-        with claimed(folder), opened():
+        with claimed(folder):
             if compute.resume and writes:
                 refuse_other_settings(folder, settings, FREE)
             standing = restore(job, compute.resume)
-            if writes and not compute.resume:
-                _clear(folder)
-            run = Run(folder, settings, log_to=compute.log_to, last_step=standing.epoch) if writes else None
-            try:
-                fit(job, run, standing)
-            finally:
-                if run is not None:
-                    run.close()
-            accuracy = None if test is None else evaluate_network(network, test, labels_of(test), compute.precision)[1]
-            if writes:
-                _conclude(config, folder, network, standing, val if test is None else test, accuracy)
+            with opened():
+                if writes and not compute.resume:
+                    _clear(folder)
+                run = Run(folder, settings, log_to=compute.log_to, last_step=standing.epoch) if writes else None
+                try:
+                    fit(job, run, standing)
+                finally:
+                    if run is not None:
+                        run.close()
+                accuracy = None
+                if test is not None:
+                    accuracy = evaluate_network(network, test, labels_of(test), compute.precision)[1]
+                if writes:
+                    _conclude(config, folder, network, standing, val if test is None else test, accuracy)
     return network, standing
 
 

@@ -429,8 +429,10 @@ def test_an_archive_that_cannot_be_read_leaves_nothing(mark, offset, byte, messa
 def test_a_resumed_run_with_other_settings_is_refused(trained, run, monkeypatch):
     monkeypatch.chdir(trained.parent)
     words = ["--optimizer.lr", "0.05", "--trainer.trainer_args.ood_type", "shuffle", "--resume"]
+    before = {path.name: path.read_bytes() for path in (trained / "s0").iterdir() if path.is_file()}
     error = run("train", *OWN, *words, "--trainer.trainer_args.w", "2.0", "--output-dir", str(trained / "s0")).error
     assert "trainer.trainer_args.w" in error
+    assert {path.name: path.read_bytes() for path in (trained / "s0").iterdir() if path.is_file()} == before
 
 
 def test_a_foreign_checkpoint_is_refused_on_resume(trained, run):

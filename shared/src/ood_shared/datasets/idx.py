@@ -56,7 +56,7 @@ def read_pair(images: Path, labels: Path) -> tuple[npt.NDArray[np.uint8], npt.ND
 
 
 def read_numbers(labels: Path) -> npt.NDArray[Any]:
-    """The labels (n,) in an IDX file, of labels with columns (QMNIST) the first.
+    """The labels in an IDX file, (n,), or (n, columns) of 0 and 1; of other columns (QMNIST) the first.
 
     Raises:
         MissingFileError: the file is not there.
@@ -65,7 +65,7 @@ def read_numbers(labels: Path) -> npt.NDArray[Any]:
     found = read_idx(labels)
     if found.ndim not in (1, 2) or found.dtype.kind not in "iu":
         raise InputError(f"{labels} holds {found.dtype} {found.shape}; expected whole numbers, one for each image.")
-    return found if found.ndim == 1 else found[:, 0]
+    return found if found.ndim == 1 or np.isin(found, (0, 1)).all() else found[:, 0]
 
 
 def present(path: Path) -> Path | None:

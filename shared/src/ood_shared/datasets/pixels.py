@@ -1,14 +1,15 @@
 """From an opened image to pixels of 8 bits, grey or RGB, upright, without transparency.
 
-Four rules, the same for every file, set and command:
+Five rules, the same for every file, set and command:
 
 * the orientation that a file states (EXIF, TIFF, XMP) is applied, as `ImageOps.exif_transpose` does;
 * transparent pixels are laid on white: (alpha c + (255 - alpha) 255) / 255, rounded;
 * more than 8 bits become 8 by one range for all images, `Range`: by default 0 to 65535 of 16 bits become 0 to 255;
+* a TIFF whose 0 is white is turned around, and so are those of 16 bits, which Pillow leaves;
 * a palette is grey when all its colours are; CMYK, YCbCr, LAB and the like become RGB as Pillow converts them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,6 +47,8 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 WHITE = 255
+BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # tags of a TIFF
+WHITE_IS_ZERO, SIGNED = 0, 2  # values of the latter two
 _EVERY_16 = np.arange(1 << 16, dtype=np.uint16)
 
 
@@ -110,6 +113,8 @@ def pixels_of(image: Image.Image, name: str, span: Range | None, depths: list[De
     Raises:
         InputError: values of an unknown range, and no `span`.
     """
+    if _tags(image).get(SAMPLE_FORMAT, (1,))[0] == SIGNED and 8 in _tags(image).get(BITS, ()):
+        raise InputError(f"{name} has signed values of 8 bits, which are not read. Convert it to unsigned ones.")
     image.load()
     shown = upright(image)
     if shown.mode.startswith("I") or shown.mode == "F":
@@ -175,6 +180,8 @@ def _deep_grey(
     if depths is not None:
         depths.append(Depth(float(values.min()), float(values.max())))
     pixels = to_8_bits(values, span)
+    if _tags(source).get(PHOTOMETRIC) == WHITE_IS_ZERO:
+        pixels = WHITE - pixels
     key = source.info.get("transparency")
     if isinstance(key, int):
         pixels[values == key] = WHITE
@@ -183,5 +190,11 @@ def _deep_grey(
 
 def _was_16_bits(image: Image.Image) -> bool:
     """Whether a TIFF of mode I holds unsigned numbers of 16 bits."""
-    tags = getattr(image, "tag_v2", {})
-    return tags.get(258) == (16,) and tags.get(339, (1,)) == (1,)
+    tags = _tags(image)
+    return bool(tags.get(BITS) == (16,) and tags.get(SAMPLE_FORMAT, (1,)) == (1,))
+
+
+def _tags(image: Image.Image) -> Mapping[int, Any]:
+    """The tags of a TIFF; nothing of others."""
+    found: Mapping[int, Any] = getattr(image, "tag_v2", {})
+    return found
