@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from mood_dpa import bench
-from mood_dpa.checkpoints import load_model
+from mood_dpa.checkpoints import build_families, load_model
 from mood_dpa.configuration import read_config, write_config
 from mood_dpa.data.intensities import Rule, agreed
 from mood_dpa.data.record import Origin, read_origin
@@ -45,6 +45,15 @@ def as_trained_by(path: Path, at: Path, **origin: Any) -> Path:
     return path
 
 
+def of_volumes(model: Path, path: Path) -> None:
+    """A model of another's shape whose networks take volumes as a whole."""
+    state = torch.load(model, weights_only=True)
+    config = {**state["config"], "mode_3d": True}
+    nets = zip(("enc", "dec"), build_families(config), strict=True)
+    parts = {name: family.net(state["stage"], state["resolution"]).state_dict() for name, family in nets}
+    torch.save({**state, **parts, "config": config}, path)
+
+
 @pytest.fixture
 def entrances(prepared: Path, tmp_path: Path) -> dict[str, list[object]]:
     """Every command that takes volumes, on `in`."""
@@ -61,10 +70,11 @@ def entrances(prepared: Path, tmp_path: Path) -> dict[str, list[object]]:
     evaluation = {
         **{"verbose": False, "test_batch_size": 2, "results_root": str(tmp_path / "out"), "save_inference": False},
         **{"score_reduction": "max", "test_dataset": config["test_dataset"]},
-        "test_model_path": str(tmp_path / "model_0.tar"),
+        "test_model_path": str(tmp_path / "model_3d.tar"),
     }
     write_config(tmp_path / "evaluate.yaml", evaluation)
     predict = predict_config(prepared, tmp_path)
+    of_volumes(tmp_path / "model_0.tar", tmp_path / "model_3d.tar")
     return {
         "save-2d": ["-i", folder, "-o", tmp_path / "out", "-a", 0],
         "synthetic": ["-i", folder, "-o", tmp_path / "out", "-m", tmp_path / "out2"],
@@ -190,12 +200,33 @@ def test_a_rule_that_the_training_did_not_have_is_said(capsys) -> None:
         agreed(Rule("percentile", (1, 99)), ["minmax"])
 
 
-def test_what_overshoots_a_little_is_taken_and_said(prepared: Path, tmp_path: Path, run) -> None:
-    """As the published save_2D took a resampled volume; never without a word."""
-    write_volume(tmp_path / "in" / "a.nii.gz", phantom(0) * 1.4 - 0.2, AFFINE)
-    found = run("save-2d", "-i", tmp_path / "in", "-o", tmp_path / "out", "-a", 0)
+def test_only_save_2d_takes_what_overshoots_and_says_it(prepared: Path, tmp_path: Path, run) -> None:
+    """As the published save_2D took a resampled volume; never without a word, and no training takes the slices."""
+    for number in range(4):
+        write_volume(tmp_path / "in" / f"{number:05d}.nii.gz", phantom(number) * 1.4 - 0.2, AFFINE)
+    found = run("save-2d", "-i", tmp_path / "in", "-o", tmp_path / "slices", "-a", 0)
     assert found.status == 0
-    assert "the networks know [0, 1] (as a resampling overshoots" in found.err
+    assert found.err.count("the networks know [0, 1] (as a resampling overshoots") == 4
+    train = small_train_config(prepared, checkpoint_root=str(tmp_path / "c"), log_root=str(tmp_path / "c"))
+    for part in ("train_dataset", "val_dataset"):
+        train[part]["dataset_kwargs"] |= {"image_root": str(tmp_path / "slices")}
+    write_config(tmp_path / "slices.yaml", train)
+    found = run("train", tmp_path / "slices.yaml", "--device", "cpu")
+    assert found.status == 2
+    assert "expected [0, 1]" in found.error
+    assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command != "save-2d"])
+def test_no_other_command_takes_what_overshoots(command: str, entrances, tmp_path: Path, run) -> None:
+    for number in range(4):
+        write_volume(tmp_path / "in" / f"{number:05d}.nii.gz", phantom(number) * 1.4 - 0.2, AFFINE)
+    found = run(command, *entrances[command])
+    assert found.status == 2
+    assert "values from -0.2 to 1." in found.err
+    assert not (tmp_path / "out").exists()
+    if command == "bench":
+        assert f"run `mood-dpa rescale -i {tmp_path / 'in'} -o FOLDER` and pass FOLDER" in found.error
 
 
 def test_python_refuses_and_rescales_as_the_commands_do(prepared: Path, tmp_path: Path, monkeypatch, capsys) -> None:

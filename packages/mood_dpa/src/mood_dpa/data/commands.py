@@ -17,7 +17,7 @@ from ood_shared.files import check_name, path_of, refuse_same_folder, write_text
 from mood_dpa.data.anomalies import add_anomalies_2d
 from mood_dpa.data.flags import OTSU
 from mood_dpa.data.folds import cases_of, folds_text, make_folds, read_folds
-from mood_dpa.data.intensities import OUTSIDE, WAYS, Rule, body_rescaled, range_of
+from mood_dpa.data.intensities import INSIDE, WAYS, Rule, body_rescaled, range_of
 from mood_dpa.data.prepare import BASE, make_synthetic, save_2d, save_array, warn_if_all_filtered
 from mood_dpa.data.subjects import CUBE, DemoSet, ensure_subjects
 from mood_dpa.data.volume_queue import Writer, read_ahead, report_failures, skip
@@ -95,7 +95,7 @@ def synthetic_2d_step(options: argparse.Namespace) -> None:
         try:
             image = slices.read(name)
             low, high, place = range_of(image)
-            if place == OUTSIDE:
+            if place != INSIDE:
                 raise InputError(f"{folder / name} has values from {low:g} to {high:g}; expected [0, 1].")
         except InputError as error:
             skip(failed, name, error)

@@ -2,7 +2,8 @@
 
 A rule says how others get there. It is kept with what a training leaves, and what scores follows it:
 
-    none                    they have to lie in [0, 1] already; what overshoots a little, as a resampling does, is said
+    none                    they have to lie in [0, 1] already; save_2D alone takes what overshoots by less than half
+                            of that, as the published one did with resampled volumes, and says so
     any-range               they are taken as they are, as by the published program, with a warning for each volume
     minmax                  from the volume's own least to its greatest value
     percentile LOW HIGH     between two percentiles of the volume, clipped outside
@@ -21,7 +22,7 @@ from mood_dpa.standalone import InputError, did_you_mean
 
 NUMBERS = {"none": (), "any-range": (), "minmax": (), "percentile": ("LOW", "HIGH"), "window": ("CENTER", "WIDTH")}
 SLACK = 1e-3  # of [0, 1], for numbers that were rounded on their way
-LIMITS = -0.5, 1.5  # values beyond are of another scale than [0, 1]; a resampling overshoots by less
+LIMITS = -0.5, 1.5  # values beyond are of another scale than [0, 1]; save_2D takes those between
 MOST = 1e30  # of the numbers of a rule
 WAYS = "--rescale minmax, --rescale percentile LOW HIGH or --rescale window CENTER WIDTH"
 INSIDE, NEAR, OUTSIDE = "inside", "near", "outside"
@@ -74,12 +75,13 @@ class Rule:
             raise InputError(f"{where} window {rest[0]} {rest[1]}: expected a WIDTH above 0.")
         return cls(kind, numbers)
 
-    def apply(self, data: npt.NDArray[np.floating], name: str) -> npt.NDArray[np.floating]:
+    def apply(self, data: npt.NDArray[np.floating], name: str, overshoot: bool = False) -> npt.NDArray[np.floating]:
         """A volume's intensities as the networks know them.
 
         Args:
             data: of any shape, finite.
             name: of the volume, for messages.
+            overshoot: take values in `LIMITS` with a warning where there is no rule.
 
         Returns:
             float32 in [0, 1] when the rule changes anything, else the array itself.
@@ -88,13 +90,14 @@ class Rule:
             InputError: beyond [0, 1] and no rule; within, though a window of other values is to be cut out.
         """
         low, high, place = range_of(data)
-        if self.kind == "none" and place == OUTSIDE:
+        if self.kind == "none" and place != INSIDE and not (overshoot and place == NEAR):
             raise InputError(
                 f"{name} has values from {low:g} to {high:g}; expected [0, 1]. Run `mood-dpa rescale`, or pass {WAYS} "
                 "(--any-range takes them as they are)."
             )
         if not self.changes and place != INSIDE:
-            why = "--any-range" if self.kind == "any-range" else "as a resampling overshoots; clip them to be sure"
+            taken = "as a resampling overshoots; training and scoring refuse them: clip the volume, or pass --rescale"
+            why = "--any-range" if self.kind == "any-range" else taken
             print(
                 f"warning: {name} has values from {low:g} to {high:g}; the networks know [0, 1] ({why}).",
                 file=sys.stderr,

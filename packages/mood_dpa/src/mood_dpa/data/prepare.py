@@ -57,7 +57,7 @@ def save_2d(
     failed: list[str] = []
     directions, bare, count, seen = Directions(), list[str](), 0, 0
     with Writer() as write:
-        for volume in read_ahead(todo, failed, np.float64, rule, directions):
+        for volume in read_ahead(todo, failed, np.float64, rule, directions, overshoot=True):
             try:
                 cuts = [cut_slices(volume.data, axis, least_pixels, size, dtype) for axis in outputs]
             except InputError as error:

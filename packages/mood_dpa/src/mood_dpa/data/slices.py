@@ -14,7 +14,7 @@ from torch import Tensor
 from mood_dpa.data.batches import Batches
 from mood_dpa.data.directions import Directions
 from mood_dpa.data.folds import cases_of, read_folds
-from mood_dpa.data.intensities import OUTSIDE, Rule, range_of
+from mood_dpa.data.intensities import INSIDE, Rule, range_of
 from mood_dpa.data.preprocessing import area_resize, normalise, prepare_array, prepare_slices, resize_slices
 from mood_dpa.data.record import Origin, read_origin
 from mood_dpa.data.slice_files import INDEX, STACK, SliceFolder, cut_slices
@@ -136,7 +136,7 @@ class Images:
             return self.rule.apply(read_volume(self.path(name)).data, str(self.path(name)))
         found = self.folder.read(name)
         low, high, place = range_of(found)
-        if place == OUTSIDE and self.rule.kind != "any-range":
+        if place != INSIDE and self.rule.kind != "any-range":
             raise InputError(
                 f"{self.root / name} has values from {low:g} to {high:g}; expected [0, 1]. Make the slices again with "
                 "save_2D.py --rescale minmax, percentile LOW HIGH or window CENTER WIDTH (--any-range takes them)."

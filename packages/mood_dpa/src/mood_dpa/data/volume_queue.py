@@ -33,6 +33,7 @@ def read_ahead(
     rule: Rule | None = None,
     directions: Directions | None = None,
     read: Callable[[Path, Any], Volume] = read_volume,
+    overshoot: bool = False,
 ) -> Iterator[Volume]:
     """The volumes in order; those that cannot be used are reported, noted in `failed` and left out.
 
@@ -43,11 +44,12 @@ def read_ahead(
         rule: how their intensities get to [0, 1]; None leaves them alone.
         directions: counts where their axes point.
         read: makes a volume of a path and a dtype.
+        overshoot: of `Rule.apply`.
     """
 
     def one(path: Path) -> Volume:
         volume = read(path, dtype)
-        return volume if rule is None else replace(volume, data=rule.apply(volume.data, str(path)))
+        return volume if rule is None else replace(volume, data=rule.apply(volume.data, str(path), overshoot))
 
     with ThreadPoolExecutor(1) as reader:
         waiting: list[tuple[Path, Future[Volume]]] = []

@@ -1,6 +1,8 @@
 """Sets of volumes for the bench: the embedded subjects, folders of NIfTI files, synthetic anomalies."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +18,7 @@ from mood_dpa.data.preprocessing import prepare_slices
 from mood_dpa.data.slice_files import cut_slices
 from mood_dpa.data.subjects import make_subject, mni152
 from mood_dpa.data.volume_queue import read_ahead
-from mood_dpa.data.volumes import is_volume, list_volumes
+from mood_dpa.data.volumes import Volume, is_volume, list_volumes, read_volume
 
 EMBEDDED, SYNTHETIC = "mni152", "synthetic"
 SUBJECT_SIDE = 64
@@ -49,14 +51,24 @@ def read_volumes(name: str, subjects: int, seed: int, rule: Rule | None = None) 
         template, affine = mni152(SUBJECT_SIDE)
         directions.add(name, affine)
         return [make_subject(template, np.random.default_rng((seed, number))) for number in range(subjects)], directions
-    failed: list[str] = []
+    failed, outside = list[str](), list[str]()
+
+    def read(path: Path, dtype: Any) -> Volume:
+        volume = read_volume(path, dtype)
+        try:
+            return replace(volume, data=(rule or Rule()).apply(volume.data, str(path)))
+        except InputError:
+            outside.append(name)
+            raise
+
     paths = list_volumes(Path(name))
-    volumes = [volume.data for volume in read_ahead(paths, failed, np.float32, rule or Rule(), directions)]
+    volumes = [volume.data for volume in read_ahead(paths, failed, np.float32, None, directions, read)]
     directions.say()
     if failed:
+        advice = f" From ood-bench, which has no --rescale: run `mood-dpa rescale -i {name} -o FOLDER` and pass FOLDER."
         raise InputError(
             f"{name}: {len(failed)} of {len(paths)} volumes could not be used: {', '.join(failed[:5])}. Nothing was "
-            "trained; correct or remove them."
+            f"trained; correct or remove them.{advice if outside and rule is None else ''}"
         )
     return volumes, directions
 
