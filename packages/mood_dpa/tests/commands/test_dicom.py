@@ -193,3 +193,44 @@ def test_other_folders_are_no_series(tmp_path: Path) -> None:
     (tmp_path / "DICOMDIR").write_bytes(b"\0" * 128 + b"DICM")
     assert not is_series(tmp_path)
     assert not is_series(tmp_path / "IM0001")
+
+
+def test_slices_without_the_scale_of_the_others_are_refused(tmp_path: Path) -> None:
+    folder = write_series(tmp_path / "ct")
+    edit(folder / "003.dcm", RescaleSlope=None, RescaleIntercept=None)
+    with pytest.raises(InputError, match=r"000.dcm has a slope or an intercept and 003.dcm has none"):
+        read_volume(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({"RescaleSlope": 0}, "RescaleSlope is 0 and RescaleIntercept -1000"),
+        ({"PhotometricInterpretation": "PALETTE COLOR"}, "has the colours of a palette"),
+        ({"NumberOfFrames": 2, "ImagePositionPatient": None}, "has 2 frames; expected one grey slice a file"),
+    ],
+)
+def test_values_that_mean_nothing_are_refused(changes: dict[str, Any], wanted: str, tmp_path: Path) -> None:
+    folder = write_series(tmp_path / "ct")
+    for path in folder.iterdir():
+        edit(path, **changes)
+    with pytest.raises(InputError, match=wanted):
+        read_volume(folder)
+
+
+def test_a_modality_table_is_applied(tmp_path: Path) -> None:
+    folder = write_series(tmp_path / "ct", count=2, RescaleSlope=None, RescaleIntercept=None)
+    table = pydicom.Dataset()
+    table.add_new("LUTDescriptor", "US", [1024, 0, 16])
+    table.add_new("LUTData", "US", list(range(2000, 2000 + 3 * 1024, 3)))
+    for path in folder.iterdir():
+        edit(path, ModalityLUTSequence=[table])
+    volume = read_volume(folder)
+    assert volume.data[3, 5, 1] == 2000 + 3 * (1 + 3 + 16 * 5 + 256)
+
+
+def test_slices_beside_other_volumes_are_said_to_be_left_out(tmp_path: Path, capsys) -> None:
+    write_series(tmp_path / "in")
+    write_series(tmp_path / "in" / "inner")
+    assert [path.name for path in list_volumes(tmp_path / "in")] == ["inner"]
+    assert "holds DICOM slices beside other volumes; they are left out" in capsys.readouterr().err

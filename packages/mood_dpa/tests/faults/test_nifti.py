@@ -39,11 +39,29 @@ def kind(path: Path, dtype: object) -> Path:
     return path
 
 
+def packed_twice(path: Path) -> None:
+    path.write_bytes(gzip.compress(gzip.compress(nibabel.Nifti1Image(phantom(0, 8), AFFINE).to_bytes())))
+
+
+def other_checksum(path: Path) -> None:
+    content = bytearray(gzip.compress(nibabel.Nifti1Image(phantom(0, 8), AFFINE).to_bytes()))
+    content[-8] ^= 1
+    path.write_bytes(content)
+
+
+def without_checksum(path: Path) -> None:
+    path.write_bytes(gzip.compress(nibabel.Nifti1Image(phantom(0, 8), AFFINE).to_bytes())[:-8])
+
+
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "rgb": (lambda path: kind(path, [("R", "u1"), ("G", "u1"), ("B", "u1")]), "has RGB voxels"),
     "rgba": (lambda path: kind(path, [("R", "u1"), ("G", "u1"), ("B", "u1"), ("A", "u1")]), "has RGBA voxels"),
     "complex64": (lambda path: kind(path, np.complex64), "has complex voxels"),
     "complex128": (lambda path: kind(path, np.complex128), "has complex voxels"),
+    "checksum": (other_checksum, "CRC check failed"),
+    "no checksum": (without_checksum, "end-of-stream marker was reached"),
+    "vox_offset zero": (lambda path: changed(path, vox_offset=0), "its header would be read as voxels"),
+    "gzip of gzip": (packed_twice, "packed by gzip twice"),
     "bits": (lambda path: changed(path, datatype=1, bitpix=1), "has one-bit voxels"),
     "unknown datatype": (lambda path: changed(path, datatype=77), "77"),
     "slope nan": (lambda path: changed(path, scl_slope=np.nan), "scl_slope is nan"),
@@ -227,3 +245,16 @@ def test_names_that_are_no_utf8_are_refused_before_the_work(tmp_path: Path, prep
     for command, words in {"save-2d": ["-a", 0], "predict-3d": ["-c", config], "rescale": [], "folds": []}.items():
         assert "is not UTF-8" in run(command, "-i", folder, "-o", tmp_path / "out", *words).error
         assert not (tmp_path / "out").exists()
+
+
+def test_an_affine_in_metres_has_small_numbers_and_is_read(tmp_path: Path) -> None:
+    """Voxels of 30 micrometres: their volume is 2.7e-14 cubic metres, and no sign of a flat affine."""
+    affine = np.array([[-3e-5, 0, 0, 0.1], [0, 2e-5, 1e-5, 0.2], [0, -1e-5, 2e-5, 0.1], [0, 0, 0, 1]])
+    write_volume(tmp_path / "a.nii.gz", phantom(0, 8), affine)
+    np.testing.assert_allclose(read_volume(tmp_path / "a.nii.gz").affine, affine, rtol=1e-5)
+
+
+def test_bytes_behind_the_packed_volume_mean_nothing(tmp_path: Path) -> None:
+    write_volume(tmp_path / "a.nii.gz", phantom(0, 8), AFFINE)
+    (tmp_path / "b.nii.gz").write_bytes((tmp_path / "a.nii.gz").read_bytes() + b"\0\0garbage")
+    np.testing.assert_array_equal(read_volume(tmp_path / "b.nii.gz").data, phantom(0, 8))

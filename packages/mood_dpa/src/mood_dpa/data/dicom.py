@@ -2,8 +2,9 @@
 
 Slices are sorted along the normal of their plane (ImageOrientationPatient) by ImagePositionPatient. The array has
 (column, row, slice) as axes, and the affine goes to millimetres of RAS, as in NIfTI; DICOM itself counts to the left
-and to the back. Values are rescaled by slope and intercept where the slices have them (CT: Hounsfield units), else
-they are those that are stored. Source: DICOM PS3.3, C.7.6.2 (Image Plane) and C.11.1 (Modality LUT).
+and to the back. Values are rescaled by slope and intercept where the slices have them (CT: Hounsfield units), or by
+their modality table, else they are those that are stored; either all slices have such a rule or none has.
+Source: DICOM PS3.3, C.7.6.2 (Image Plane) and C.11.1 (Modality LUT).
 
 One series a folder; needs pydicom, from the extra `dicom`.
 """
@@ -29,6 +30,7 @@ TAGS = (
     *("SeriesInstanceUID", "Rows", "Columns", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient"),
     "SamplesPerPixel",
 )
+SCALE = "RescaleSlope", "RescaleIntercept"
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -74,11 +76,19 @@ def read_series(folder: Path, dtype: npt.DTypeLike) -> tuple[npt.NDArray[Any], n
     for path, _ in headers:
         data = _read(path, pixels=True)
         with reading(path, "DICOM slice", "Write it uncompressed, or fetch it again."), _quiet():
-            stored = np.asarray(data.pixel_array, dtype=np.float64)
-            slope, shift = (data.get(name) for name in ("RescaleSlope", "RescaleIntercept"))
-            values = stored * (1.0 if slope is None else float(slope)) + (0.0 if shift is None else float(shift))
-            planes.append(values.astype(dtype).T)
+            planes.append(_values(data).astype(dtype).T)
     return np.stack(planes, axis=2), affine
+
+
+def _values(data: Any) -> npt.NDArray[np.float64]:
+    """Of a slice, in the unit that its rule gives: by a table, by slope and intercept, or as they are stored."""
+    if data.get("ModalityLUTSequence"):
+        from pydicom.pixels import apply_modality_lut
+
+        return np.asarray(apply_modality_lut(data.pixel_array, data), dtype=np.float64)
+    slope, shift = (data.get(name) for name in SCALE)
+    slope, shift = (1.0 if slope is None else float(slope)), (0.0 if shift is None else float(shift))
+    return np.asarray(data.pixel_array, dtype=np.float64) * slope + shift
 
 
 def read_series_affine(folder: Path) -> npt.NDArray[np.float64]:
@@ -97,17 +107,22 @@ def _read(path: Path, pixels: bool) -> Any:
     regular(path, MOST_BYTES, "a DICOM slice")
     with reading(path, "DICOM slice"), _quiet():
         data = pydicom.dcmread(path, stop_before_pixels=not pixels)
+        frames, samples = int(data.get("NumberOfFrames") or 1), int(data.get("SamplesPerPixel") or 1)
+        coloured = str(data.get("PhotometricInterpretation", "")) == "PALETTE COLOR"
+        if frames != 1 or samples != 1 or coloured:
+            found = "the colours of a palette" if coloured else f"{samples} values a pixel"
+            found = f"{frames} frames" if frames != 1 else found
+            raise InputError(f"{path} has {found}; expected one grey slice a file. Convert it to NIfTI.")
         lacking = next((tag for tag in TAGS if data.get(tag) in (None, "")), None)
         if lacking is not None:
             raise InputError(
                 f"{path} lacks {lacking}: it is cut short, or no slice of a CT or MR series. Fetch it again, or move "
                 "it elsewhere."
             )
-        frames, samples = int(data.get("NumberOfFrames") or 1), int(data.SamplesPerPixel)
-        if frames != 1 or samples != 1:
-            found = f"{frames} frames" if frames != 1 else f"{samples} values a pixel"
-            raise InputError(f"{path} has {found}; expected one grey slice a file. Convert it to NIfTI.")
         _plane(data)
+        slope, shift = (float(data.get(name) or 0) for name in SCALE)
+        if not np.isfinite([slope, shift]).all() or (slope == 0 and data.get("RescaleSlope") is not None):
+            raise ValueError(f"RescaleSlope is {slope:g} and RescaleIntercept {shift:g}")
     return data
 
 
@@ -145,6 +160,14 @@ def _sorted(folder: Path, slices: list[tuple[Path, Any]]) -> list[tuple[Path, An
                 f"{folder}: {first_path.name} and {path.name} differ in size, spacing or direction; expected parallel "
                 "slices of one size. Divide them."
             )
+    scaled: dict[bool, Path] = {}
+    for path, data in slices:
+        scaled.setdefault(any(data.get(name) is not None for name in (*SCALE, "ModalityLUTSequence")), path)
+    if len(scaled) > 1:
+        raise InputError(
+            f"{folder}: {scaled[True].name} has a slope or an intercept and {scaled[False].name} has none, so their "
+            "values have different units. Complete or divide them."
+        )
     normal = np.cross(*directions)
     return sorted(slices, key=lambda entry: float(_plane(entry[1])[0] @ normal))
 

@@ -1,5 +1,6 @@
 """Which entries of a folder are volumes, and what their names say."""
 
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -17,7 +18,8 @@ def is_volume(name: str) -> bool:
 def list_volumes(folder: Path) -> list[Path]:
     """The volumes of a folder, sorted by name: NIfTI files, and folders with the slices of a DICOM series.
 
-    A folder that holds slices itself is one volume. Other files are left out.
+    A folder that holds slices itself is one volume, unless it holds others besides: then its own are left out, and
+    said. Other files are left out.
 
     Raises:
         MissingFileError: no such folder.
@@ -27,8 +29,15 @@ def list_volumes(folder: Path) -> list[Path]:
         raise MissingFileError(f"Folder {folder} is missing; it should hold volumes (*.nii.gz).")
     entries = sorted(folder.iterdir())
     paths = [path for path in entries if is_volume(path.name) or is_series(path)]
-    if not paths and is_series(folder):
-        paths = [folder]
+    if is_series(folder):
+        if paths:
+            print(
+                f"note: {folder} holds DICOM slices beside other volumes; they are left out. A series has a folder of "
+                "its own.",
+                file=sys.stderr,
+                flush=True,
+            )
+        paths = paths or [folder]
     if not paths:
         raise InputError(f"{folder} holds no volume (*.nii, *.nii.gz, or folders of DICOM slices).")
     for path in paths:

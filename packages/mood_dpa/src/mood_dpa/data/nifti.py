@@ -18,8 +18,10 @@ FORM_CODES = range(6)  # of sform_code and qform_code: unknown, scanner, aligned
 GZIP = b"\x1f\x8b"
 DEFLATE_MOST = 1100  # times that deflate makes of its input at most
 MOST_BYTES = 1 << 36  # of voxels, unpacked: 64 GiB
+FLAT = 1e-6  # volume of a voxel over that of a box of its edges, at least
 KINDS = {1: "one-bit", 128: "RGB", 2304: "RGBA", 32: "complex", 1792: "complex", 2048: "complex"}  # by datatype
 MAGIC = {348: b"n+1\0", 540: b"n+2\0\r\n\x1a\n"}  # by sizeof_hdr
+FIRST = {348: 352, 540: 544}  # byte of the first voxel at least
 _QUIET = logging.getLogger("mood_dpa.nifti")
 _QUIET.addHandler(logging.NullHandler())
 _QUIET.propagate = False
@@ -49,6 +51,7 @@ def read_nifti(path: Path, dtype: npt.DTypeLike) -> tuple[npt.NDArray[Any], npt.
             from nibabel.arrayproxy import ArrayProxy
 
             data = np.asarray(ArrayProxy(file, header, mmap=False), dtype=dtype)  # type: ignore[no-untyped-call]
+            _check_sum(file)
         return data.reshape(shape, order="A"), affine, header
 
 
@@ -69,12 +72,23 @@ def _opened(path: Path) -> IO[bytes]:
     return gzip.open(path, "rb") if packed else path.open("rb")  # type: ignore[return-value]
 
 
+def _check_sum(file: IO[bytes]) -> None:
+    """Reach the end of what was packed, where gzip compares the checksum; bytes behind it mean nothing."""
+    try:
+        file.read(1)
+    except gzip.BadGzipFile as error:
+        if not str(error).startswith("Not a gzipped file"):
+            raise
+
+
 def _header(path: Path, file: IO[bytes]) -> tuple[Any, npt.NDArray[np.float64]]:
     import nibabel
 
     block = file.read(max(MAGIC))
     sizes = {order: int(np.frombuffer(block[:4].ljust(4, b"\0"), f"{order}i4")[0]) for order in "<>"}
     order, length = next(((order, size) for order, size in sizes.items() if size in MAGIC), ("<", 0))
+    if block[:2] == GZIP:
+        raise InputError(f"{path} was packed by gzip twice. Unpack it once.")
     if not length or len(block) < length:
         raise InputError(
             f"{path} is cut short or is no NIfTI file (sizeof_hdr is {sizes['<']}, not 348 or 540). Fetch it again."
@@ -98,6 +112,11 @@ def _header(path: Path, file: IO[bytes]) -> tuple[Any, npt.NDArray[np.float64]]:
             f"{path}: scl_slope is {slope:g} and scl_inter {shift:g}, so its intensities mean nothing. Correct the "
             "header."
         )
+    if 0 <= float(raw["vox_offset"]) < FIRST[length]:
+        raise InputError(
+            f"{path}: vox_offset is {float(raw['vox_offset']):g}, so its header would be read as voxels; expected at "
+            f"least {FIRST[length]}. Correct the header."
+        )
     for name in ("sform_code", "qform_code"):
         if int(raw[name]) not in FORM_CODES:
             raise InputError(
@@ -107,7 +126,8 @@ def _header(path: Path, file: IO[bytes]) -> tuple[Any, npt.NDArray[np.float64]]:
     header = raw.copy()
     header.check_fix(logger=_QUIET, error_level=40)
     affine = np.asarray(header.get_best_affine(), dtype=np.float64)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)  # in mm, or in the metres of a file that counts in these
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) <= FLAT * np.prod(lengths):
         raise InputError(f"{path}: the affine cannot be inverted, so its voxels have no place. Correct the header.")
     return header, affine
 
