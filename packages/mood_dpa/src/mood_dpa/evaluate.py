@@ -1,5 +1,6 @@
 """`main.py inference_evaluate_3d` and `main.py evaluate`: maps, scores, and how well they find the anomalies."""
 
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from mood_dpa.data.intensities import agreed, refuse_other_slices
 from mood_dpa.data.preprocessing import trilinear
 from mood_dpa.data.slices import Images
 from mood_dpa.data.volume_queue import Writer, own_share, read_ahead, report_failures, skip
-from mood_dpa.data.volumes import Volume, read_volume, write_volume
+from mood_dpa.data.volumes import Volume, codes_of, read_volume, write_volume
 from mood_dpa.figures import Planes, planes_of, write_overlays
 from mood_dpa.predict import AxisModel, OneAxis, reduced, refuse_other_size, say_unseen
 from mood_dpa.ranking import Metrics, Ranking, rank_metrics
@@ -96,8 +97,7 @@ def evaluate(
     model = _model(settings, features, volumes=settings.test_set.volumes)
     refuse_other_size(model, settings.test_set.size, settings.model)
     model.to(device)
-    if not settings.test_set.volumes and model.config.get("mode_3d"):
-        raise InputError("The model was trained on volumes (mode_3d); test_dataset.dataset_type must be nifti3d.")
+    _refuse_other_kind(settings, bool(model.config.get("mode_3d")))
     if settings.test_set.volumes:
         images = Images(settings.test_set, seed=0, rule=agreed(settings.rule, [model.origin.rescale]))
     else:
@@ -132,6 +132,17 @@ def evaluate(
     return _finish(root, pixels, samples, [], failed, len(images), precision)
 
 
+def _refuse_other_kind(settings: EvaluationSettings, of_volumes: bool) -> None:
+    """Refuse slices where the model knows volumes as a whole, and the other way round."""
+    if of_volumes and not settings.test_set.volumes:
+        raise InputError("The model was trained on volumes (mode_3d); test_dataset.dataset_type must be nifti3d.")
+    if settings.test_set.volumes and not of_volumes:
+        raise InputError(
+            f"{settings.model} was trained on slices; test_dataset.dataset_type must be numpy2d. Volumes are scored by "
+            "inference_evaluate_3d."
+        )
+
+
 def load_one_axis(
     settings: InferenceSettings, device: torch.device, precision: str = "fp32", features: VGG19 | None = None
 ) -> OneAxis:
@@ -144,11 +155,28 @@ def load_one_axis(
 
 
 def _mask_of(volume: Volume, images: Images) -> npt.NDArray[np.float32]:
-    """The mask of a volume, of its shape."""
+    """The mask of a volume, of its shape; voxels above 0.5 are anomalous.
+
+    Raises:
+        InputError: another shape or direction of axes, or values that no mask has.
+    """
     assert images.masks is not None
-    mask = read_volume(images.masks / volume.name).data
+    found = read_volume(images.masks / volume.name)
+    mask, low, high = found.data, float(found.data.min()), float(found.data.max())
     if mask.shape != volume.data.shape:
         raise InputError(f"{volume.name}: mask {mask.shape} and image {volume.data.shape} differ in shape.")
+    axes, of_image = codes_of(found.affine), codes_of(volume.affine)
+    if axes != of_image:
+        print(
+            f"warning: {volume.name}: the axes of the mask point to {axes}, those of the image to {of_image}; they are "
+            "laid on each other voxel by voxel.",
+            file=sys.stderr,
+            flush=True,
+        )
+    if low < 0 or 0 < high <= 0.5:
+        raise InputError(
+            f"{volume.name}: the mask has values from {low:g} to {high:g}; expected 0, and 1 where there is an anomaly."
+        )
     return mask
 
 
@@ -217,11 +245,16 @@ def _finish(
     if not samples:
         report_failures(failed, 0)
     _, labels, scores = zip(*samples, strict=True)
-    results = {"sample": rank_metrics(labels, scores), "pixel": merged.metrics()}
+    with warnings.catch_warnings():  # of a set with labels of one kind; said below
+        warnings.simplefilter("ignore")
+        results = {"sample": rank_metrics(labels, scores), "pixel": merged.metrics()}
     if not distributed.is_main():
         return results
     for kind, values in results.items():
         print(f"{kind}: AP {values.ap:.4f}  AUC {values.auroc:.4f}")
+    if len(set(labels)) < 2:
+        kind = "have anomalies" if labels[0] else "are healthy"
+        print(f"note: all {len(labels)} {kind}, so AP and AUC of samples say nothing.", file=sys.stderr)
     if not merged.exact:
         print("pixel scores were counted in 2^22 bins (too many voxels to sort).")
     rows = [f"{kind},{v.ap!r},{'' if np.isnan(v.auroc) else repr(v.auroc)}" for kind, v in results.items()]

@@ -232,6 +232,44 @@ def test_evaluation_without_masks_and_with_other_shapes_is_refused(prepared: Pat
     assert "4 of 4 volumes could not be used" in found.error
 
 
+@pytest.mark.parametrize(
+    ("mask", "affine", "wanted"),
+    [
+        (-1.0 * (phantom(1) > 0.7), AFFINE, "the mask has values from -1 to "),
+        (0.3 * (phantom(1) > 0.7), AFFINE, "the mask has values from 0 to 0.3; expected 0, and 1"),
+        (phantom(1) > 0.7, AFFINE @ np.diag([-1, 1, 1, 1]), "axes of the mask point to RSA, those of the image to LSA"),
+    ],
+)
+def test_masks_that_mean_something_else(
+    mask: np.ndarray, affine: np.ndarray, wanted: str, prepared: Path, tmp_path: Path, run
+) -> None:
+    config = small_inference_config(prepared, results_root=str(tmp_path / "r"))
+    for name in ("00000", "00001"):
+        write_volume(tmp_path / "masks" / f"{name}.nii.gz", (phantom(1) > 0.7).astype(np.uint8), AFFINE)
+    write_volume(tmp_path / "masks" / "00000.nii.gz", mask.astype(np.float32), affine)
+    config["test_dataset"]["dataset_kwargs"]["image_root"] = str(prepared / "volumes")
+    config["test_dataset"]["dataset_kwargs"]["mask_root"] = str(tmp_path / "masks")
+    write_config(tmp_path / "c.yaml", config)
+    found = run("inference_evaluate_3d", tmp_path / "c.yaml", "--device", "cpu", "--no-pictures")
+    assert f"00000.nii.gz: the {wanted.removeprefix('the ')}" in found.err
+    assert "have anomalies, so AP and AUC of samples say nothing" in found.err
+    assert "UserWarning" not in found.err
+    assert found.status == (0 if "axes" in wanted else 2)
+
+
+def test_evaluate_refuses_volumes_where_the_model_knows_slices(prepared: Path, tmp_path: Path, run) -> None:
+    config = {
+        **{"verbose": False, "test_batch_size": 2, "results_root": str(tmp_path / "r"), "save_inference": False},
+        **{"score_reduction": "max", "test_dataset": small_inference_config(prepared)["test_dataset"]},
+        "test_model_path": str(prepared / "axis_0" / "checkpoints" / "anomaly_detection.tar"),
+    }
+    write_config(tmp_path / "e.yaml", config)
+    found = run("evaluate", tmp_path / "e.yaml", "--device", "cpu")
+    assert found.status == 2
+    assert "was trained on slices; test_dataset.dataset_type must be numpy2d" in found.error
+    assert not (tmp_path / "r").exists()
+
+
 def test_flags_of_the_synthetic_set_belong_together(prepared: Path, tmp_path: Path, run) -> None:
     words = ["-i", prepared / "volumes", "-o", tmp_path / "i", "-m", tmp_path / "m"]
     assert "-p needs -f" in run("synthetic", *words, "-p", prepared / "folds.csv").error
