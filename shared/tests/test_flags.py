@@ -6,7 +6,18 @@ from pathlib import Path
 
 import pytest
 from ood_shared.cli import dispatch
-from ood_shared.flags import MOST, not_negative, number, path_flag, positive, positive_int, share, truth, whole
+from ood_shared.flags import (
+    MOST,
+    data_word,
+    not_negative,
+    number,
+    path_flag,
+    positive,
+    positive_int,
+    share,
+    truth,
+    whole,
+)
 
 
 @pytest.mark.parametrize(
@@ -77,3 +88,10 @@ def test_a_long_word_is_cut(kind: Callable[[str], object]) -> None:
     with pytest.raises(argparse.ArgumentTypeError) as caught:
         kind("~x" + "y" * 100_000)
     assert len(str(caught.value)) < 300
+
+
+def test_an_empty_word_for_data_is_refused_and_a_default_not_taken() -> None:
+    assert data_word("folder:a b") == "folder:a b"
+    for text in ("", " ", "a\0b"):
+        with pytest.raises(argparse.ArgumentTypeError, match="is no path"):
+            data_word(text)

@@ -71,6 +71,16 @@ def path_flag(text: str) -> Path:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def data_word(text: str) -> str:
+    """The name or path of data, as it was written: not empty, as a shell's unset variable is, and a default would be
+    taken instead."""
+    try:
+        path_of(text.strip())
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
 def truth(text: str) -> bool:
     """`true` or `false`, in the usual spellings."""
     word = text.strip().lower()

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ood_shared.errors import InputError, did_you_mean, unknown
+from ood_shared.errors import InputError, did_you_mean, one_line, unknown
+from ood_shared.flags import MOST_WORKERS
 
 from ascood import config as configs
 from ascood.build import NetworkSettings
@@ -203,16 +204,28 @@ class RunConfig:
             NetworkSettings.of(config.get("network")),
             Training.of(config, dataset.name) if pipeline in TRAINING else None,
             OodTest.of(config) if pipeline == "test_ood" else None,
-            int(configs.get(config, "seed", 0)),
-            int(configs.get(config, "num_workers", 0)),
-            None if gpus is None else int(gpus),
-            int(configs.get(config, "num_machines", 1)),
+            _count(config, "seed", 0, 0, 2**63 - 1),
+            _count(config, "num_workers", 0, 0, MOST_WORKERS),
+            None if gpus is None else _count(config, "num_gpus", 1, 0, MOST_WORKERS),
+            _count(config, "num_machines", 1, 1, MOST_WORKERS),
             Path(str(config["output_dir"])) if "output_dir" in config else None,
             str(configs.get(config, "merge_option", "default")),
             bool(configs.get(config, "save_output", True)),
             configs.dump(config),
             {key: configs.get(config, key) for key in configs.leaves(config) if key.split(".")[-1] not in FREE},
         )
+
+
+def _count(config: Config, key: str, default: int, least: int, most: int) -> int:
+    """A whole number of a config, within bounds.
+
+    Raises:
+        InputError: it is none, or outside of them.
+    """
+    value = configs.get(config, key, default)
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise InputError(f"{key} is {one_line(value, 80)}; expected a whole number from {least} to {most}.")
+    return value
 
 
 def warn_of_unknown_keys(config: Config) -> None:

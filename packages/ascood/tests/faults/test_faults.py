@@ -158,6 +158,20 @@ def test_lists_are_written_when_all_was_looked_at(place, run, make_folder):
     assert [path.name for path in Path().iterdir()] == ["set"]
 
 
+@pytest.mark.parametrize("name", ["", "..", "a/b", "a b", "\0", "x" * 300])
+def test_a_name_that_is_none_of_a_file_is_refused(place, run, make_folder, name):
+    make_folder(Path("set"))
+    assert "is no name for files" in run("build_imglist", "set", "--name", name).error
+    assert [path.name for path in Path().iterdir()] == ["set"]
+
+
+@pytest.mark.parametrize(
+    "flag", ["--seed=-1", "--num_workers=-1", "--num_workers=99999999", "--num_gpus=-5", "--num_machines=0"]
+)
+def test_counts_of_a_config_are_bounded(place, run, flag):
+    assert "expected a whole number from" in run("train", "--id-data", "digits", flag).error
+
+
 def test_an_unreadable_image_is_named(cifar, run):
     path = next((cifar / "data/images_classic/id_train").iterdir())
     path.write_bytes(b"no image")

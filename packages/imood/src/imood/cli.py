@@ -8,7 +8,16 @@ import sys
 from collections.abc import Callable, Sequence
 
 from ood_shared.cli import Parser, add_shared_flags, deferred, dispatch, parse_seed_number, run_command
-from ood_shared.flags import not_negative, not_negative_int, number, positive, positive_int, share_or_all, whole
+from ood_shared.flags import (
+    data_word,
+    not_negative,
+    not_negative_int,
+    number,
+    positive,
+    positive_int,
+    share_or_all,
+    whole,
+)
 from ood_shared.verbs import verbs
 
 from imood import bench, modes
@@ -26,7 +35,7 @@ def train_parser() -> Parser:
         "CIFAR, or features made by VOS or NPOS; Texture only has an effect with waterbird (default: TinyImages)",
     )  # fmt: skip
     data.add_argument(
-        "--ood_aux", default=None, metavar="NAME|PATH",
+        "--ood_aux", type=data_word, default=None, metavar="NAME|PATH",
         help="own auxiliary outliers instead: folder:PATH, tar:PATH, npz:PATH or a known name",
     )  # fmt: skip
     data.add_argument(
@@ -97,7 +106,7 @@ def test_parser() -> Parser:
     data = parser.add_argument_group("data")
     _data_flags(data, workers=4)
     data.add_argument(
-        "--ood_test", default=None, metavar="NAME=PATH,…",
+        "--ood_test", type=data_word, default=None, metavar="NAME=PATH,…",
         help="own outlier test sets instead of the benchmark's, by path or known name",
     )  # fmt: skip
     data.add_argument("--num_ood_samples", type=sample_count, default=30000, help="no effect on the scores")
@@ -172,7 +181,7 @@ def _data_flags(group: "argparse._ArgumentGroup", workers: int) -> None:
     group.add_argument("--data_root_path", "--drp", "--data-dir", default="./data", metavar="DIR",
                        help="folder of the data sets (default: ./data)")  # fmt: skip
     group.add_argument(
-        "--dataset", "--ds", default=None, metavar="NAME|PATH",
+        "--dataset", "--ds", type=data_word, default=None, metavar="NAME|PATH",
         help="cifar10, cifar100, imagenet, waterbird, a known set such as digits, or own data as folder:PATH, "
         "tar:PATH, npz:PATH (default: in tests that of the run; cifar10 where it is in the data folder, else digits)",
     )  # fmt: skip

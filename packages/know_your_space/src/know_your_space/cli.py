@@ -7,7 +7,7 @@
 from collections.abc import Callable, Sequence
 
 from ood_shared.cli import Parser, add_shared_flags, deferred, dispatch, parse_seed_number, run_command
-from ood_shared.flags import MOST_WORKERS, not_negative, number, positive, positive_int, whole
+from ood_shared.flags import MOST_WORKERS, data_word, not_negative, number, positive, positive_int, whole
 from ood_shared.verbs import verbs
 
 from know_your_space import bench
@@ -25,7 +25,12 @@ def train_parser() -> Parser:
         description="Train a classifier whose energy is calibrated by latent inliers and pixel outliers.",
     )
     flag = parser.add_argument
-    flag("--in_dataset", default="bloodmnist", help="ID set: a MedMNIST name, digits, or a path (default: bloodmnist)")
+    flag(
+        "--in_dataset",
+        type=data_word,
+        default="bloodmnist",
+        help="ID set: a MedMNIST name, digits, or a path (default: bloodmnist)",
+    )
     flag("--model_type", default="wrn", help="backbone; only wrn, a wide residual network (default: wrn)")
     flag(
         "--dist",
@@ -111,9 +116,15 @@ def detect_parser() -> Parser:
         "means more ID; in result.json, as everywhere in this project, more OOD.",
     )
     flag = parser.add_argument
-    flag("--in_dataset", default="bloodmnist", help="ID set: a MedMNIST name, digits, or a path (default: bloodmnist)")
+    flag(
+        "--in_dataset",
+        type=data_word,
+        default="bloodmnist",
+        help="ID set: a MedMNIST name, digits, or a path (default: bloodmnist)",
+    )
     flag(
         "--out_test_dataset",
+        type=data_word,
         default=None,
         metavar="NAME|PATH,…",
         help="OOD sets; the ID set stands for its novel classes (default: the eight MedMNIST sets; for digits and own "

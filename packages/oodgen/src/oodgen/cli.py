@@ -7,7 +7,7 @@ the verbs of all packages (`ood_shared.verbs`).
 from collections.abc import Callable, Sequence
 
 from ood_shared.cli import Parser, add_shared_flags, deferred, dispatch, run_command
-from ood_shared.flags import not_negative, not_negative_int, positive, positive_int, truth
+from ood_shared.flags import data_word, not_negative, not_negative_int, positive, positive_int, truth
 from ood_shared.verbs import verbs
 
 from oodgen import bench, defaults, flags
@@ -105,6 +105,7 @@ def test_parser() -> Parser:
     flags.id_flag(parser, "--in_data")
     parser.add_argument(
         "--out_data",
+        type=data_word,
         default=None,
         help=f"folder, or known names and paths, separated by commas (default: {DEFAULT_OOD})",
     )

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ood_shared.cli import Parser, add_shared_flags, parse_seed
-from ood_shared.flags import MOST, not_negative, positive, positive_int
+from ood_shared.flags import MOST, data_word, not_negative, positive, positive_int
 
 from oodgen import defaults
 from oodgen.defaults import DEFAULT_ID
@@ -86,7 +86,10 @@ def gpu_flag(parser: Parser) -> None:
 def id_flag(parser: Parser, name: str) -> None:
     """The in-distribution folder, under the step's own name."""
     parser.add_argument(
-        name, default=None, help=f"in-distribution folder (default: {DEFAULT_ID}, without it the embedded digits)"
+        name,
+        type=data_word,
+        default=None,
+        help=f"in-distribution folder (default: {DEFAULT_ID}, without it the embedded digits)",
     )
 
 

@@ -7,6 +7,7 @@ configs/datasets/birds/{birds,birds_ood}.yml. Images stay where they are; the li
 """
 
 import argparse
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ import yaml
 from ood_shared import files
 from ood_shared.datasets.decode import read_image
 from ood_shared.datasets.tree import FolderTree, Listing, list_split
-from ood_shared.errors import InputError, MissingFileError, MissingSplitError
+from ood_shared.errors import InputError, MissingFileError, MissingSplitError, one_line
+from ood_shared.files import path_of
 from ood_shared.notes import say
 
 from ascood.data.sources import default_network
@@ -22,11 +24,12 @@ from ascood.data.sources import default_network
 
 def build(options: argparse.Namespace) -> int:
     """Write the lists and the two yml files."""
-    root = Path(options.folder)
+    root = path_of(options.folder)
     if not root.is_dir():
         raise MissingFileError(f"{root} is missing; expected a folder with train and test images.")
     if not 0 < options.val_fraction < 1:
         raise InputError(f"--val-fraction is {options.val_fraction}; expected a share between 0 and 1.")
+    refuse_name(options.name, "--name")
     name, lists = options.name, Path(options.data_dir) / "benchmark_imglist" / options.name
     splits = {split: list_split(FolderTree(root), split, str(root)) for split in ("train", "test")}
     try:
@@ -66,6 +69,18 @@ def build(options: argparse.Namespace) -> int:
 def write_list(path: Path, relative: list[str], labels: list[int]) -> None:
     """One line an image: its path from the data folder, and its label."""
     files.write_text(path, "".join(f"{name} {label}\n" for name, label in zip(relative, labels, strict=True)))
+
+
+def refuse_name(name: str, flag: str) -> None:
+    """Refuse the name of a set that could not be that of a file.
+
+    Raises:
+        InputError: it holds other than letters, digits, `-`, `_`, `+` and dots, or begins with a dot.
+    """
+    if not re.fullmatch(r"[\w+-][\w.+-]{0,99}", name):
+        raise InputError(
+            f"{flag} `{one_line(ascii(name), 80)}` is no name for files; expected letters, digits, `-`, `_` and dots."
+        )
 
 
 def refuse_spaces(relative: list[str]) -> None:
@@ -132,5 +147,6 @@ def _pairs(words: list[str], flag: str) -> dict[str, Path]:
         name, equals, folder = word.partition("=")
         if not (name and equals and folder):
             raise InputError(f"{flag} `{word}`: expected NAME=FOLDER.")
-        pairs[name] = Path(folder)
+        refuse_name(name, flag)
+        pairs[name] = path_of(folder)
     return pairs
