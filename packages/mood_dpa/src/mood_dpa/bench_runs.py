@@ -15,6 +15,7 @@ from ood_shared.datasets.benchmark import Benchmark
 from ood_shared.detector import Method, Trained, run_within_budget
 from ood_shared.devices import seed_everything
 from ood_shared.errors import InputError
+from ood_shared.files import refuse_same_folder
 from ood_shared.results.record import facts_of, make_result, pack_scores, print_metrics, write_result
 from ood_shared.training import Compute
 
@@ -80,6 +81,8 @@ def bench_volumes(
     if output_dir is None:
         raise InputError("--output-dir is missing: the folder for result.json, scores.npz and the trained network.")
     folder = Path(output_dir)
+    sets = [request.id, *request.ood.split(",")]
+    refuse_same_folder(folder, *(Path(name) for name in sets if Path(name).is_dir()), flag="--output-dir")
     volumes, directions = read_volumes(request.id, schedule.subjects, request.seed, rule)
     test = volumes[TEST_SHARE - 1 :: TEST_SHARE]
     train = [volume for i, volume in enumerate(volumes) if i % TEST_SHARE != TEST_SHARE - 1]

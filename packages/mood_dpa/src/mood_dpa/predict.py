@@ -148,6 +148,7 @@ def load_ensemble(
             raise InputError(f"{entry.model} was not trained with a perceptual loss.")
         model.loss.absolute = model.loss.relative = True
         model.loss.reduction = "pixelwise"
+        refuse_whole_volumes(model, entry.model)
         refuse_other_size(model, entry.size, entry.model)
         selection = SliceSelection(settings.skip_small, entry.size, entry.small_area, precision)
         parts.append(AxisModel(model.to(device), entry.axis, selection))
@@ -168,6 +169,12 @@ def refuse_other_size(model: Model, size: int | None, path: Path) -> None:
         image = torch.zeros(1, int(model.config["image_dim"]), size, size)  # type: ignore[arg-type]
         if model.reconstruct(image).shape != image.shape:
             raise InputError(f"{path} does not give slices of {size} pixels back in their size. {advice}")
+
+
+def refuse_whole_volumes(model: Model, path: Path) -> None:
+    """Refuse a model that knows volumes as a whole, where slices are to be compared."""
+    if model.config.get("mode_3d"):
+        raise InputError(f"{path} was trained on whole volumes (mode_3d), not on slices. `evaluate` scores by it.")
 
 
 def trained_axes(models: Sequence[AxisModel]) -> list[str]:

@@ -11,7 +11,7 @@ from ood_shared import distributed, runs
 from ood_shared.checkpoints import load_parts, of_kinds
 from ood_shared.devices import seed_everything
 from ood_shared.errors import InputError, MissingFileError
-from ood_shared.files import reading, real_path
+from ood_shared.files import reading, real_path, refuse_same_folder
 from ood_shared.locks import claimed
 from ood_shared.training import Compute
 from torch import Tensor
@@ -52,6 +52,11 @@ def train(settings: TrainSettings, compute: Compute) -> Progress:
     ranks = (distributed.rank(), distributed.world_size())
     train_images, val_images = (Images(part, seed, settings.rule) for part in (settings.train_set, settings.val_set))
     for images in (train_images, val_images):
+        if images.volumes != bool(config.get("mode_3d")):
+            kind, word = ("nifti3d", "true") if images.volumes else ("numpy2d", "false")
+            raise InputError(f"Data sets of {kind} need `mode_3d: {word}`, in train_dataset and val_dataset alike.")
+        for root in (folder, logs):
+            refuse_same_folder(root, images.root, flag="checkpoint_root or log_root:")
         images.look()
     origin = joined([train_images.origin, val_images.origin])
     source = Batches(train_images, torch.Generator().manual_seed(seed), compute.device, settings.num_workers, ranks)

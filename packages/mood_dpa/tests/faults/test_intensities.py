@@ -238,6 +238,9 @@ def test_python_refuses_and_rescales_as_the_commands_do(prepared: Path, tmp_path
             detector.score(given)
         with pytest.raises(InputError, match=r"expected \[0, 1\]"):
             detector.map(given)
+    for flat in (np.zeros((4, 4)), np.full((4, 4), np.nan)):
+        with pytest.raises(InputError, match="volume 0: the affine cannot be inverted"):
+            detector.map_image((phantom(0), flat))
     with pytest.raises(InputError, match=r"expected \[0, 1\]"):
         mood_dpa.fit([data], volumes=True, device="cpu")
     fitted = mood_dpa.fit([data], volumes=True, rescale="minmax", device="cpu", output_dir=tmp_path / "run")
@@ -298,3 +301,29 @@ def test_half_precision_does_not_overflow(tmp_path: Path, run) -> None:
     assert {path.name.split("_")[0] for path in (tmp_path / "half").glob("*.npy")} == {"b"}
     assert run("save-2d", *words, "-o", tmp_path / "whole", "--dtype", "float32").status == 0
     assert np.load(tmp_path / "whole" / "a_12.npy").max() == 70000
+
+
+def test_models_of_whole_volumes_and_of_slices_are_told_apart(prepared: Path, entrances, tmp_path: Path, run) -> None:
+    write_phantoms(tmp_path / "in", 4)
+    train = read_config(tmp_path / "train.yaml")
+    write_config(tmp_path / "a.yaml", {**train, "mode_3d": False})
+    assert "Data sets of nifti3d need `mode_3d: true`" in run("train", tmp_path / "a.yaml", "--device", "cpu").error
+    slices = small_train_config(prepared, checkpoint_root=str(tmp_path / "out"), log_root=str(tmp_path / "out"))
+    write_config(tmp_path / "a.yaml", {**slices, "mode_3d": True})
+    assert "Data sets of numpy2d need `mode_3d: false`" in run("train", tmp_path / "a.yaml", "--device", "cpu").error
+    (tmp_path / "model_3d.tar").replace(tmp_path / "model_0.tar")
+    config = read_config(tmp_path / "inference.yaml")
+    write_config(tmp_path / "inference.yaml", {**config, "test_model_path": str(tmp_path / "model_0.tar")})
+    for command in ("predict-3d", "inference_evaluate_3d"):
+        assert "was trained on whole volumes (mode_3d)" in run(command, *entrances[command]).error
+    assert not (tmp_path / "out").exists()
+
+
+def test_trainings_do_not_write_into_the_folder_of_their_volumes(entrances, tmp_path: Path, run) -> None:
+    write_phantoms(tmp_path / "in", 4)
+    train = read_config(tmp_path / "train.yaml")
+    write_config(tmp_path / "a.yaml", {**train, "checkpoint_root": str(tmp_path / "in")})
+    assert "is the folder of the input" in run("train", tmp_path / "a.yaml", "--device", "cpu").error
+    words = ["--id", tmp_path / "in", "--ood", "synthetic", "--output-dir", tmp_path / "in", "--device", "cpu"]
+    assert "is the folder of the input" in run("bench", *words).error
+    assert len(list((tmp_path / "in").iterdir())) == 4

@@ -126,10 +126,21 @@ def _header(path: Path, file: IO[bytes]) -> tuple[Any, npt.NDArray[np.float64]]:
     header = raw.copy()
     header.check_fix(logger=_QUIET, error_level=40)
     affine = np.asarray(header.get_best_affine(), dtype=np.float64)
-    lengths = np.linalg.norm(affine[:3, :3], axis=0)  # in mm, or in the metres of a file that counts in these
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) <= FLAT * np.prod(lengths):
-        raise InputError(f"{path}: the affine cannot be inverted, so its voxels have no place. Correct the header.")
+    refuse_flat(path, affine)
     return header, affine
+
+
+def refuse_flat(name: object, affine: npt.NDArray[np.float64]) -> None:
+    """Refuse an affine that cannot be inverted.
+
+    Raises:
+        InputError: names the volume.
+    """
+    if affine.shape == (4, 4) and np.isfinite(affine).all():
+        lengths = np.linalg.norm(affine[:3, :3], axis=0)  # in mm, or in the metres of a file that counts in these
+        if abs(np.linalg.det(affine[:3, :3])) > FLAT * np.prod(lengths):
+            return
+    raise InputError(f"{name}: the affine cannot be inverted, so its voxels have no place. Correct the header.")
 
 
 def _shape(path: Path, header: Any) -> tuple[int, ...]:

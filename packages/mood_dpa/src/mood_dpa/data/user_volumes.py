@@ -16,6 +16,7 @@ from ood_shared.files import reading
 from torch import Tensor
 
 from mood_dpa.data.intensities import Rule
+from mood_dpa.data.nifti import refuse_flat
 from mood_dpa.data.volumes import Volume, check_voxels, is_series, is_volume, read_volume
 
 OneVolume: TypeAlias = Any  # Volume, array, (array, affine), tensor, path or nibabel image
@@ -109,7 +110,9 @@ def _found(volume: OneVolume, number: int) -> Volume:
     with np.errstate(over="ignore"):
         voxels: npt.NDArray[np.float32] = np.asarray(data, dtype=np.float32)
     check_voxels(name, voxels)
-    return Volume(name, voxels, np.asarray(affine, dtype=np.float64), header)
+    place = np.asarray(affine, dtype=np.float64)
+    refuse_flat(name, place)
+    return Volume(name, voxels, place, header)
 
 
 def _is_nibabel(volume: Any) -> bool:
