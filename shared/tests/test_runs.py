@@ -104,3 +104,10 @@ def test_hardware_names_processor_and_device():
     assert found["device"] == "cpu"
     assert found["processor"]
     assert found["cores"] >= 1
+
+
+def test_damaged_records_are_refused_before_a_run_goes_on(tmp_path):
+    runs.Run(tmp_path, {"a": 1}).close()
+    (tmp_path / "metrics.jsonl").write_text("[1]\n")
+    with pytest.raises(InputError, match="line 1 is no record of an epoch"):
+        runs.refuse_other_settings(tmp_path, {"a": 1}, ())

@@ -130,7 +130,7 @@ def refuse_other_settings(folder: Path, settings: Mapping[str, Any], free: Itera
         free: names that may differ (device, number of epochs, …).
 
     Raises:
-        InputError: names the first setting that differs, with both values.
+        InputError: names the first setting that differs, with both values; or the records of the run are damaged.
     """
     before, may_differ = read_settings(folder), set(free)
     for name, value in settings.items():
@@ -140,6 +140,7 @@ def refuse_other_settings(folder: Path, settings: Mapping[str, Any], free: Itera
                 f"--resume: the run in {folder} was started with {which} = {was!r}, now it is "
                 f"{now!r}. Pass the old value, or another output folder."
             )
+    read_metrics(folder)
 
 
 def _difference(name: str, before: Any, now: Any) -> tuple[str, Any, Any]:

@@ -9,7 +9,7 @@ import torch
 from ood_shared import distributed
 from ood_shared.devices import make_scaler, maybe_compile, seed_everything
 from ood_shared.locks import claimed
-from ood_shared.runs import Run
+from ood_shared.runs import Run, read_metrics
 from ood_shared.training import Compute
 from torch import nn
 
@@ -118,6 +118,8 @@ def train(
     )
     with claimed(folder):
         progress = restore(job, settings, resume)
+        if resume and distributed.is_main():
+            read_metrics(folder)  # refused before anything is written
         if on_start is not None:
             on_start()
         run = Run(folder, settings.record(), log_to=compute.log_to, last_step=progress.epoch)
