@@ -2,6 +2,8 @@ import argparse
 import errno
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -187,3 +189,19 @@ def test_every_command_tells_the_versions(capsys):
     assert f"ood-shared {metadata.version('ood-shared')}\n" in said
     assert dispatch("x", {}, ["--version"]) == 0
     assert capsys.readouterr().out == said
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_reader_that_has_enough_ends_a_command_quietly(at_once) -> None:
+    program = (
+        "import sys; from ood_shared.cli import Parser, run_command\n"
+        f"def rows(options):\n    print('row', flush={at_once})\n"
+        "sys.stdin.read(); sys.exit(run_command(rows, Parser(prog='x'), []))"
+    )
+    words = [sys.executable, "-c", program]
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()  # before the first row
+    process.stdin.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait() == 141

@@ -4,7 +4,6 @@ import argparse
 import csv
 import io
 import os
-import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -206,22 +205,6 @@ def test_check_judges_both_tails_of_the_share(tmp_path, capsys) -> None:
         assert said in out, out
         assert "of 300 images flagged" in out
         assert out.count("p = ") == 4
-
-
-@pytest.mark.parametrize("at_once", [True, False])
-def test_a_reader_that_has_enough_ends_the_rows_quietly(at_once) -> None:
-    program = (
-        "import sys; from ood_shared.scoring import _to_pipe\n"
-        f"def rows():\n    print('row', flush={at_once})\n    return 0\n"
-        "sys.stdin.read(); sys.exit(_to_pipe(rows))"
-    )
-    words = [sys.executable, "-c", program]
-    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    process.stdout.close()  # before the first row
-    process.stdin.close()
-    assert process.stderr.read() == b""
-    process.stderr.close()
-    assert process.wait() == 141
 
 
 @pytest.mark.parametrize(

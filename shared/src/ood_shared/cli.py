@@ -1,12 +1,14 @@
 """Command lines: one-line errors, the flags that all commands share, exit statuses.
 
 Exit status: 0 done; 2 bad input, or a file or memory that the system refused, one line on standard error;
-130 interrupted; 143 terminated after saving.
+130 interrupted; 141 the reader of its output has enough; 143 terminated after saving.
 """
 
 import argparse
+import contextlib
 import errno
 import logging
+import os
 import re
 import sys
 import traceback
@@ -155,7 +157,11 @@ def run_command(
     _quiet_readers()
     try:
         with raise_on_sigterm(), each_once():
-            return command(options) or 0
+            status = command(options) or 0
+            sys.stdout.flush()
+            return status
+    except BrokenPipeError:  # its reader has enough: `head`
+        return _unread()
     except InputError as error:
         return _report(parser, str(error), debug, 2)
     except OSError as error:
@@ -170,6 +176,13 @@ def run_command(
         return _report(parser, "interrupted.", debug, 130)
     except Terminated as end:
         return _report(parser, _farewell(end.saved, hasattr(options, "resume")), debug, 143)
+
+
+def _unread() -> int:
+    """The status of a program that SIGPIPE ends; what Python writes to standard output at its end goes nowhere."""
+    with contextlib.suppress(OSError, ValueError):  # no real standard output, as in a test
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + 13
 
 
 def _quiet_readers() -> None:

@@ -10,10 +10,9 @@ are, quoted where they have commas, quotes or line breaks; a spreadsheet may tak
 import argparse
 import math
 import os
-import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol, TextIO
@@ -91,7 +90,7 @@ def score_step(detector: Judge, options: argparse.Namespace) -> int:
     pending = chain((first,), pending)
     if options.csv == "-":
         _keep_odd_names(sys.stdout)
-        return _to_pipe(lambda: _score(detector, pending, sys.stdout, Counter(), header=True))
+        return _score(detector, pending, sys.stdout, Counter(), header=True)
     target, done, end = Path(options.csv), Counter[str](), 0
     if target.is_dir():
         raise InputError(f"--csv {target} is a folder; name a file, such as {target / 'out.csv'}.")
@@ -145,17 +144,6 @@ def _words(alarms: Alarms, promise: str) -> Iterator[str]:
         yield f"the batch is shifted: {p}; {how}"
     else:
         yield f"the batch may be shifted: {p}; {how}. One in twenty batches seems so by chance; check more images"
-
-
-def _to_pipe(write: Callable[[], int]) -> int:
-    """Write to standard output; quietly 141, as of a program that SIGPIPE ends, when its reader has enough: `head`."""
-    try:
-        status = write()
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where Python flushes the rest at its end
-        return 128 + signal.SIGPIPE
-    return status
 
 
 def _score(detector: Judge, pending: Iterator[Encoded], file: TextIO, counts: Counter[str], header: bool) -> int:
