@@ -188,7 +188,7 @@ def test_another_class_range_than_that_of_the_training_is_refused(trained, refus
         ("./nowhere", "nowhere is missing; expected a folder"),
         ("gaussian,./nowhere", "nowhere is missing; expected a folder"),
         (",", "--out_data is empty"),
-        ("", "--out_data is empty"),
+        ("", "is no path"),
         ("uniform,sphere,uniform", "--out_data names uniform more than once"),
         ("generated", "--out_data generated: the results have a set of that name"),
         ("notes.md", "notes.md is of no kind that is read"),
