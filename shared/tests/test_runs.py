@@ -1,4 +1,5 @@
 import json
+import os
 import sys
 
 import pytest
@@ -111,3 +112,9 @@ def test_damaged_records_are_refused_before_a_run_goes_on(tmp_path):
     (tmp_path / "metrics.jsonl").write_text("[1]\n")
     with pytest.raises(InputError, match="line 1 is no record of an epoch"):
         runs.refuse_other_settings(tmp_path, {"a": 1}, ())
+
+
+def test_settings_that_are_no_regular_file_are_refused(tmp_path):
+    os.mkfifo(tmp_path / "config.json")
+    with pytest.raises(InputError, match=r"config\.json is a pipe"):
+        runs.read_settings(tmp_path)

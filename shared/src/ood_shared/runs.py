@@ -114,7 +114,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 def read_settings(folder: Path) -> dict[str, Any]:
     """The settings of a run folder's `config.json`; empty when there is none yet."""
     path = folder / CONFIG
-    content = files.read_json(path) if path.is_file() else {}
+    content = files.read_json(path) if path.exists() else {}
     settings = content.get("settings", {}) if isinstance(content, dict) else None
     if not isinstance(settings, dict):
         raise InputError(f"{path} does not hold the settings of a run. Restore it, or start anew without --resume.")

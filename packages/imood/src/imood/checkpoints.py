@@ -40,6 +40,10 @@ def form_of(state: Mapping[str, Tensor], source: object) -> Form:
     classifier = next((state[f"{name}.weight"] for name in CLASSIFIERS if f"{name}.weight" in state), None)
     if classifier is None or "conv1.weight" not in state:
         raise InputError(f"{source} has no classifier `linear` or `fc`; it is not a checkpoint of this method.")
+    if not classifier.numel() or not state["conv1.weight"].numel():
+        raise InputError(
+            f"{source} has a classifier or first layer of no width; it is not a checkpoint of this method."
+        )
     return Form(
         len(classifier), len(state["conv1.weight"]) if "linear.weight" in state else WIDTH, "fc.weight" in state
     )

@@ -144,3 +144,9 @@ def test_a_feature_file_that_is_no_tensor_is_refused(tmp_path):
     torch.save({"a": 1}, tmp_path / "id_feats.pth")
     with pytest.raises(InputError, match="one tensor"):
         weights.read_features(tmp_path)
+
+
+def test_weights_of_no_width_are_refused(network):
+    state = {name: value[:0] if value.is_floating_point() else value for name, value in network.state_dict().items()}
+    with pytest.raises(InputError, match="of no width"):
+        weights.form_of(state, "x")
