@@ -77,7 +77,8 @@ def test_without_sbatch_one_line_says_so(site, capsys, monkeypatch):
 
 
 def test_without_submitit_one_line_names_the_extra(site, capsys, monkeypatch):
-    monkeypatch.setattr(launchers.util, "find_spec", lambda _: None)
+    find = launchers.util.find_spec
+    monkeypatch.setattr(launchers.util, "find_spec", lambda name: None if name == "submitit" else find(name))
     assert "needs submitit. Install it: pip install 'ood-bench[slurm]'" in one_line(capsys)
 
 

@@ -167,10 +167,11 @@ def test_a_bad_size_is_one_line(tmp_path, capsys, monkeypatch):
     found = fitted("lean")
     monkeypatch.setattr("ood_bench.detect.load", lambda path, device, backbone: found)
     words = ["export", "model.ood", "--output", str(tmp_path / "model.onnx"), "--size", "0", "28"]
-    assert detect_command.main(words) == 2
+    with pytest.raises(SystemExit, match="2"):
+        detect_command.main(words)
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "Images of 0 x 28 pixels" in said
+    assert "--size: `0` is not a whole number from 1 to 16384" in said
     assert detect_command.main(["export", "model.ood", "--output", str(tmp_path)]) == 2
     assert "is a folder; name a file" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

@@ -26,12 +26,12 @@ def compare(command_line: str, asked: Comparison) -> int:
     Raises:
         InputError: something names what is not there, or another `ood-bench` uses the output folder.
     """
+    looked = look_at(asked)
     chosen = methods.choose(asked.methods)
     if asked.backbone == PRETRAINED:
         chosen = methods.with_pretrained(chosen, asked.methods)
     if asked.mirror != MIRRORS[0] and asked.backbone not in (BACKBONES[0], PRETRAINED):
         say(f"--mirror {asked.mirror} concerns the baselines only: with --backbone paper a package does as its paper.")
-    looked = look_at(asked)
     left_out: dict[str, str] = {}
     if looked.classes is not None and len(looked.classes) < 2:
         chosen, left_out = methods.without_classes(chosen, asked.id)

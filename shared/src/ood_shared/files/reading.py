@@ -80,7 +80,8 @@ def passes(error: BaseException) -> bool:
 
 def broken(path: object, what: str, reason: object, advice: str = "Make or fetch it again.") -> InputError:
     """The error for a file that a library cannot read."""
-    words = one_line(reason, 160).removesuffix(".")
+    ours = isinstance(reason, InputError)  # which names what to do; a library's words may be cut
+    words = one_line(reason, 300 if ours else 160).removesuffix(".")
     if isinstance(reason, KeyError):
         words = f"it lacks {words}"
     if isinstance(reason, RecursionError):
