@@ -32,11 +32,20 @@ from mood_dpa.vgg import VGG19, SharedFeatures
 
 @dataclass(frozen=True)
 class AxisModel:
-    """A model and the axis that it slices along."""
+    """A model and the axis that it slices along; a line says it when its training's slices were cut along another."""
 
     model: Model
     axis: int
     selection: SliceSelection
+
+    def __post_init__(self) -> None:
+        learned = self.model.origin.slicing
+        if learned not in (None, self.axis):
+            print(
+                f"warning: a model of slices along axis {learned} is used along axis {self.axis}; is that meant?",
+                file=sys.stderr,
+                flush=True,
+            )
 
 
 @dataclass(frozen=True)

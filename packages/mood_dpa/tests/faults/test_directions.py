@@ -18,8 +18,8 @@ RAS, PSR = np.eye(4), np.array([[0, 0, 1.0, 0], [-1, 0, 0, 0], [0, 1, 0, 0], [0,
 
 def test_a_training_keeps_where_its_volumes_point(prepared: Path) -> None:
     assert nibabel.aff2axcodes(nibabel.load(prepared / "volumes" / "00000.nii.gz").affine) == tuple("LSA")
-    assert read_origin(prepared / "2d_axis_1") == Origin("none", ("LSA",))
-    assert load_model(prepared / "axis_1/checkpoints/anomaly_detection.tar").origin == Origin("none", ("LSA",))
+    assert read_origin(prepared / "2d_axis_1") == Origin("none", ("LSA",), 1)
+    assert load_model(prepared / "axis_1/checkpoints/anomaly_detection.tar").origin == Origin("none", ("LSA",), 1)
 
 
 @pytest.mark.parametrize("trained", [(), ("RAS",)])
@@ -52,3 +52,16 @@ def test_volumes_that_agree_are_not_mentioned(prepared: Path, tmp_path: Path, ru
     as_trained_by(path, tmp_path, axes=("PSR",))
     found = run("predict-3d", "-i", folder, "-o", tmp_path / "out2", "-c", path, "--device", "cpu")
     assert "axes point to RAS (00000.nii.gz, 00001.nii.gz); those of the training to PSR" in found.err
+
+
+def test_a_model_of_slices_along_another_axis_is_said(prepared: Path, tmp_path: Path, run) -> None:
+    folder = write_phantoms(tmp_path / "in", 2, RAS)
+    assert run("save-2d", "-i", folder, "-o", tmp_path / "slices", "-a", 1).status == 0
+    assert read_origin(tmp_path / "slices").slicing == 1
+    path = as_trained_by(predict_config(prepared, tmp_path), tmp_path, slicing=0)
+    words = ["-o", tmp_path / "out", "-c", path, "--device", "cpu"]
+    found = run("predict-3d", "-i", folder, *words)
+    assert found.status == 0, found.err
+    lines = [line for line in found.err.splitlines() if "a model of slices along axis 0 is used along axis" in line]
+    assert lines == ["warning: a model of slices along axis 0 is used along axis 1; is that meant?",
+                     "warning: a model of slices along axis 0 is used along axis 2; is that meant?"]  # fmt: skip

@@ -123,7 +123,7 @@ def test_a_rule_by_hand_brings_them_there(command: str, entrances, tmp_path: Pat
         assert all(read_volume(path).data.max() > 0 for path in (tmp_path / "out").iterdir())
     if command == "save-2d":
         assert np.load(tmp_path / "out" / "00000_12.npy").max() == pytest.approx(1, abs=1e-3)
-        assert read_origin(tmp_path / "out") == Origin("window 40 2120", ("LSA",))
+        assert read_origin(tmp_path / "out") == Origin("window 40 2120", ("LSA",), 0)
 
 
 def test_the_rule_of_the_slices_stays_with_the_model_and_is_applied_again(prepared: Path, tmp_path: Path, run) -> None:
@@ -136,7 +136,7 @@ def test_the_rule_of_the_slices_stays_with_the_model_and_is_applied_again(prepar
         train[part]["dataset_kwargs"] |= {"image_root": str(tmp_path / "slices")}
     write_config(tmp_path / "train.yaml", train)
     assert run("train", tmp_path / "train.yaml", "--device", "cpu").status == 0
-    assert load_model(tmp_path / "c" / MODEL).origin == Origin("window 40 2120", ("LSA",))
+    assert load_model(tmp_path / "c" / MODEL).origin == Origin("window 40 2120", ("LSA",), 0)
 
     config = small_inference_config(prepared, test_model_path=str(tmp_path / "c" / MODEL))
     config["test_dataset"]["dataset_kwargs"] |= {"image_root": str(tmp_path / "in")}

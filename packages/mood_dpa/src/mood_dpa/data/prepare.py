@@ -73,8 +73,8 @@ def save_2d(
                 write(_write_slices, output, base_name(volume.name), index, slices, packed)
     if directions.codes:
         codes = {*directions.codes, *(code for origin in before for code in origin.axes)}
-        for output in outputs.values():
-            write_origin(output, Origin(str(rule), tuple(sorted(codes))))
+        for axis, output in outputs.items():
+            write_origin(output, Origin(str(rule), tuple(sorted(codes)), axis))
     directions.say()
     if seen and not count:
         bare = [

@@ -22,14 +22,16 @@ class Origin:
     Attributes:
         rescale: the rule in words; None where it is not told.
         axes: directions of the volumes' axes, such as `RAS`; several where the volumes differ.
+        slicing: the axis that the slices were cut along; None where it is not told, or there are several.
     """
 
     rescale: str | None = None
     axes: tuple[str, ...] = ()
+    slicing: int | None = None
 
     def stored(self) -> dict[str, Any]:
         """Plain values for a file."""
-        return {"rescale": self.rescale, "axes": list(self.axes)}
+        return {"rescale": self.rescale, "axes": list(self.axes), "slicing": self.slicing}
 
     @classmethod
     def of(cls, content: object, where: object) -> "Origin":
@@ -42,11 +44,13 @@ class Origin:
             return cls()
         rule = content.get("rescale") if isinstance(content, Mapping) else 0
         axes = content.get("axes") if isinstance(content, Mapping) else 0
-        if not (rule is None or isinstance(rule, str)) or not isinstance(axes, list) or not _words(axes):
+        slicing = content.get("slicing") if isinstance(content, Mapping) else 0
+        odd = slicing not in (None, 0, 1, 2) or isinstance(slicing, bool)
+        if not (rule is None or isinstance(rule, str)) or not isinstance(axes, list) or not _words(axes) or odd:
             raise InputError(f"{where}: `{KEY}` is no record of rescale and axes; make the file again.")
         if rule is not None:
             Rule.of(rule, f"{where}: the rule")
-        return cls(rule, tuple(axes))
+        return cls(rule, tuple(axes), slicing)
 
 
 def origin_of(state: Mapping[str, Any], where: object) -> Origin:
@@ -100,7 +104,9 @@ def joined(origins: Sequence[Origin]) -> Origin:
             f"The data sets were rescaled differently: {' and '.join(f'`{word}`' for word in told)}. Make them by one "
             "rule."
         )
-    return Origin(told[0] if told else None, tuple(sorted({code for origin in origins for code in origin.axes})))
+    codes = tuple(sorted({code for origin in origins for code in origin.axes}))
+    slicing = {origin.slicing for origin in origins}
+    return Origin(told[0] if told else None, codes, slicing.pop() if len(slicing) == 1 else None)
 
 
 def _words(values: list[Any]) -> bool:

@@ -76,7 +76,7 @@ class Images:
         origin = read_origin(self.root)
         if rule is None or rule.kind == "any-range":
             self.rule = rule or Rule("any-range" if origin.rescale == "any-range" else "none")
-            return origin if rule is None else Origin(str(rule), origin.axes)
+            return origin if rule is None else Origin(str(rule), origin.axes, origin.slicing)
         if str(rule) not in (origin.rescale, "none"):
             made = f"by `{origin.rescale}`" if origin.rescale else "without a record of it"
             raise InputError(
