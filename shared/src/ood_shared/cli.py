@@ -123,7 +123,8 @@ def add_shared_flags(
     add("--log-to", default="jsonl", choices=("jsonl", "tensorboard"), help="training curves beside metrics.jsonl")
     add("--data-dir", default=None, metavar="DIR", help="where named data sets are kept and downloaded to")
     add("--debug", action="store_true", help="show the traceback of an error")
-    add("--version", action=_Versions, nargs=0, help="show the versions of what is installed")
+    nothing = argparse.SUPPRESS  # it is no setting
+    group.add_argument("--version", action=_Versions, nargs=0, dest=nothing, default=nothing, help="show all versions")
 
 
 def deferred(module: str, function: str) -> Callable[[argparse.Namespace], int | None]:
