@@ -186,8 +186,14 @@ def _child(main: Callable[[list[str]], int], words: list[str], log: Path, limit:
 
 
 def _saved(trainer: Trainer, out: str) -> list[Path]:
-    """The checkpoints of a run: what it goes on from, and its last weights."""
-    saved = {path for run in _runs(trainer, out) for path in run.glob("*.pt")}
+    """The checkpoints of a run: what it goes on from, and its last weights.
+
+    A run that was killed between its first weights and its first checkpoint has nothing to go on from: it starts anew,
+    which removes the weights.
+    """
+    saved, whole = ({path for run in _runs(trainer, at) for path in run.glob("*.pt")} for at in (out, "calm"))
+    if whole and not saved:
+        return []
     return sorted({*saved, *Path(out).glob(trainer.weights)})
 
 
