@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module, metadata
 from typing import NoReturn
 
-from ood_shared.errors import InputError, did_you_mean, one_line
+from ood_shared.errors import InputError, did_you_mean, one_line, out_of_memory
 from ood_shared.notes import each_once
 from ood_shared.process import PRECISIONS, calm_threads
 from ood_shared.signals import Terminated, raise_on_sigterm
@@ -170,7 +170,7 @@ def run_command(
             raise
         return _report(parser, _trouble(error), debug, 2)
     except (MemoryError, RuntimeError) as error:
-        if not _out_of_memory(error):
+        if not out_of_memory(error):
             raise
         return _report(parser, f"out of memory. {error} Lower the batch size, or use less data.", debug, 2)
     except KeyboardInterrupt:
@@ -228,11 +228,6 @@ def _farewell(saved: bool, resumes: bool) -> str:
     if saved:
         return f"terminated; what was finished is saved{', --resume continues' if resumes else ''}."
     return "terminated; --resume continues from what was saved before, if anything was." if resumes else "terminated."
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    torch = sys.modules.get("torch")
-    return isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError))
 
 
 def _trouble(error: OSError) -> str:

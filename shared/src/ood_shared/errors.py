@@ -5,6 +5,7 @@ Anything else that escapes is a defect of the program and keeps its traceback.
 """
 
 import difflib
+import sys
 from collections.abc import Iterable
 
 
@@ -29,6 +30,12 @@ class ManyColoursError(InputError):
 
 class MissingSplitError(InputError):
     """A set lacks the split that was asked for; a caller may take another one."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory was lacking, the processor's or a device's; torch is not loaded for it."""
+    torch = sys.modules.get("torch")
+    return isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError))
 
 
 def one_line(text: object, most: int = 500) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from ood_shared.checkpoints.storage import load
-from ood_shared.errors import InputError, one_line
-from ood_shared.files.reading import passes
+from ood_shared.errors import InputError
+from ood_shared.files.reading import passes, reason_of
 
 ADVICE = "Start anew without --resume."
 Kinds = Mapping[str, type | tuple[type, ...]]
@@ -72,6 +72,7 @@ def restoring(path: object, advice: str = ADVICE) -> Iterator[None]:
     except Exception as error:
         if passes(error):
             raise
-        words = one_line(error, 160) or type(error).__name__
-        words = f"it lacks {words}" if isinstance(error, KeyError) else words
-        raise InputError(f"{path} does not fit this run ({words}). Nothing of the run was changed. {advice}") from error
+        reason = reason_of(error)
+        raise InputError(
+            f"{path} does not fit this run ({reason}). Nothing of the run was changed. {advice}"
+        ) from error

@@ -111,35 +111,56 @@ def open_archive(path: Path) -> Iterator[Archive]:
                 yield TarFiles(opened, unpacked, path)
 
 
+class _Seen:
+    """What an archive was seen to hold besides the files that are kept.
+
+    Attributes:
+        folders: their names.
+        unread: names of image files of kinds that are not read.
+    """
+
+    def __init__(self, where: str) -> None:
+        self.folders: list[str] = []
+        self.unread: list[str] = []
+        self._where, self._names = where, set[str]()
+
+    def takes(self, name: str, is_folder: bool) -> bool:
+        """Whether a member may be an image or a scan; what it is otherwise is noted.
+
+        Raises:
+            InputError: a file of that name was there before.
+        """
+        if is_folder:
+            self.folders += [name] if name else []
+            return False
+        if name in self._names:
+            raise InputError(f"{self._where} holds `{name}` twice. Pack it again.")
+        self._names.add(name)
+        if is_unread(name):
+            self.unread.append(name)
+            return False
+        return visible(name)
+
+
 class TarFiles:
     """A tar archive, packed or not."""
 
     def __init__(self, opened: tarfile.TarFile, unpacked: Unpacked, path: Path) -> None:
         self._unpacked, self._where = unpacked, path.name
         self._members: dict[str, tuple[int, int]] = {}  # where its bytes are, and how many
-        self._folders: list[str] = []
-        self._unread: list[str] = []
-        seen: set[str] = set()
+        self._seen = _Seen(self._where)
         for member in members_of(opened, path, unpacked.packed):
             if not (member.isreg() or member.isdir()):
                 raise unsafe(self._where, member.name, "is a link or a device")
             name = safe_name(self._where, member.name)
-            if member.isdir():
-                self._folders += [name] if name else []
-                continue
-            if name in seen:
-                raise InputError(f"{self._where} holds `{name}` twice. Pack it again.")
-            seen.add(name)
-            if is_unread(name):
-                self._unread.append(name)
-            elif visible(name) and is_headed(name, self._head(name, member)):
+            if self._seen.takes(name, member.isdir()) and is_headed(name, self._head(name, member)):
                 check_size(self._where, name, member.size, sparse=member.issparse())
                 self._members[name] = (member.offset_data, member.size)
         check_end(self._where, unpacked)
 
     def tree(self) -> NameTree:
         """See `Archive`."""
-        return NameTree(self._members, self._folders, self._unread)
+        return NameTree(self._members, self._seen.folders, self._seen.unread)
 
     def read(self, places: Mapping[str, int]) -> Iterator[Member]:
         """See `Archive`."""
@@ -183,23 +204,11 @@ class ZipFiles:
     def __init__(self, opened: zipfile.ZipFile, path: Path) -> None:
         self._opened, self._where = opened, path.name
         self._members: dict[str, zipfile.ZipInfo] = {}
-        self._folders: list[str] = []
-        self._unread: list[str] = []
-        seen: set[str] = set()
+        self._seen = _Seen(self._where)
         for member in sorted(opened.infolist(), key=lambda member: member.header_offset):
-            kind = stat.S_IFMT(member.external_attr >> 16)
-            if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise unsafe(self._where, member.filename, "is a link or a device")
+            refuse_special(self._where, member)
             name = safe_name(self._where, member.filename)
-            if member.is_dir():
-                self._folders += [name] if name else []
-                continue
-            if name in seen:
-                raise InputError(f"{self._where} holds `{name}` twice. Pack it again.")
-            seen.add(name)
-            if is_unread(name):
-                self._unread.append(name)
-            elif visible(name) and is_headed(name, self._head(name, member)):
+            if self._seen.takes(name, member.is_dir()) and is_headed(name, self._head(name, member)):
                 check_size(self._where, name, member.file_size)
                 if member.flag_bits & 1:
                     raise InputError(f"{self._where} is encrypted (`{name}`). Pack it without a password.")
@@ -207,7 +216,7 @@ class ZipFiles:
 
     def tree(self) -> NameTree:
         """See `Archive`."""
-        return NameTree(self._members, self._folders, self._unread)
+        return NameTree(self._members, self._seen.folders, self._seen.unread)
 
     def read(self, places: Mapping[str, int]) -> Iterator[Member]:
         """See `Archive`."""
@@ -220,6 +229,16 @@ class ZipFiles:
             return b""
         with self._opened.open(member) as file:
             return file.read(HEAD)
+
+
+def refuse_special(where: str, member: zipfile.ZipInfo) -> None:
+    """Refuse a member of a zip that is neither a file nor a folder.
+
+    Raises:
+        InputError: it is.
+    """
+    if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise unsafe(where, member.filename, "is a link or a device")
 
 
 def safe_name(where: str, name: str) -> str:

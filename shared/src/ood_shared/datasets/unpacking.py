@@ -5,14 +5,13 @@ unpack(Path("cifar-10-python.tar.gz"), Path("data"), only="cifar-10-batches-py")
 
 import os
 import shutil
-import stat
 import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
 from typing import IO, Any
 
-from ood_shared.datasets.archives import members_of, safe_name, unsafe
+from ood_shared.datasets.archives import members_of, refuse_special, safe_name, unsafe
 from ood_shared.datasets.bounded import Unpacked, check_inflation, open_unpacked
 from ood_shared.errors import InputError
 from ood_shared.files import reading, regular
@@ -83,9 +82,7 @@ class _Unpacking:
 
     def _zip(self, opened: zipfile.ZipFile) -> None:
         for member in opened.infolist():
-            kind = stat.S_IFMT(member.external_attr >> 16)
-            if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise unsafe(self.archive.name, member.filename, "is a link or a device")
+            refuse_special(self.archive.name, member)
             check_inflation(f"{self.archive}/{member.filename}", member.file_size, member.compress_size)
             place = self._place(member.filename, member.file_size)
             if place is None or member.is_dir():

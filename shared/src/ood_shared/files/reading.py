@@ -6,12 +6,11 @@
 import errno
 import os
 import stat
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ood_shared.errors import InputError, MissingFileError, one_line
+from ood_shared.errors import InputError, MissingFileError, one_line, out_of_memory
 
 MAX_TEXT = 1 << 28  # 256 MiB: a list of some million files
 _SYSTEM = frozenset(  # what the system says about a file that may be whole: `run_command` has words for it
@@ -61,7 +60,7 @@ def reading(path: object, what: str, advice: str = "Make or fetch it again.") ->
     """
     try:
         yield
-    except (InputError, MemoryError):
+    except InputError:
         raise
     except FileNotFoundError as error:
         raise MissingFileError(f"{error.filename or path} is missing.") from error
@@ -73,22 +72,24 @@ def reading(path: object, what: str, advice: str = "Make or fetch it again.") ->
 
 def passes(error: BaseException) -> bool:
     """Whether an error is the user's to read as it is, or the system's, and says nothing about a file's content."""
-    torch = sys.modules.get("torch")
-    memory = isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError))
-    return memory or isinstance(error, InputError) or (isinstance(error, OSError) and error.errno in _SYSTEM)
+    of_system = isinstance(error, OSError) and error.errno in _SYSTEM
+    return isinstance(error, InputError) or of_system or out_of_memory(error)
 
 
 def broken(path: object, what: str, reason: object, advice: str = "Make or fetch it again.") -> InputError:
     """The error for a file that a library cannot read."""
-    ours = isinstance(reason, InputError)  # which names what to do; a library's words may be cut
-    words = one_line(reason, 300 if ours else 160).removesuffix(".")
-    if isinstance(reason, KeyError):
-        words = f"it lacks {words}"
-    if isinstance(reason, RecursionError):
-        words = "it is nested too deeply"
-    if isinstance(reason, BaseException) and not words:
-        words = type(reason).__name__
-    return InputError(f"{path} is damaged or no {what} ({words}). {advice}")
+    return InputError(f"{path} is damaged or no {what} ({reason_of(reason).removesuffix('.')}). {advice}")
+
+
+def reason_of(error: object) -> str:
+    """What a library's error, or text, says, on one line for the brackets of a message."""
+    ours = isinstance(error, InputError)  # which names what to do; a library's words may be cut
+    words = one_line(error, 300 if ours else 160)
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, KeyError):
+        return f"it lacks {words}"
+    return words or type(error).__name__
 
 
 def regular(path: Path, limit: int | None = None, what: str = "") -> os.stat_result:
@@ -177,17 +178,22 @@ def check_name(name: str, where: object = "") -> None:
         InputError: it is; the name is shown escaped.
     """
     place = f"{where}: " if where else ""
-    if any("\ud800" <= letter <= "\udfff" for letter in name):
+    if has_half_characters(name):
         shown = "".join(map(_escaped, name))
         raise InputError(f"{place}the name `{one_line(shown, 120)}` is not UTF-8. Rename it.")
     if any(letter in "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029" for letter in name):
         raise InputError(f"{place}the name {one_line(ascii(name), 120)} holds a line break. Rename it.")
 
 
+def has_half_characters(text: str) -> bool:
+    """Whether a text holds a surrogate, which UTF-8 does not have: half of a character, or a byte of a file's name."""
+    return any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 def _escaped(letter: str) -> str:
     if "\udc80" <= letter <= "\udcff":  # a byte of a name, as Python keeps it
         return f"\\x{ord(letter) - 0xDC00:02x}"
-    return f"\\u{ord(letter):04x}" if "\ud800" <= letter <= "\udfff" else letter
+    return f"\\u{ord(letter):04x}" if has_half_characters(letter) else letter
 
 
 def refuse_same_folder(output: Path, *inputs: Path, flag: str = "the output folder") -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from ood_shared.errors import InputError, one_line
-from ood_shared.files.reading import passes, read_text
+from ood_shared.files.reading import has_half_characters, passes, read_text, reason_of
 
 MAX_YAML = 1 << 22  # 4 MiB
 MOST_VALUES = 200_000  # of a YAML file, aliases counted as often as they are used
@@ -40,8 +40,7 @@ def parse_json(text: str, source: object, advice: str = "Delete it and run the s
         if _SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:  # of the digits of a number and of half characters, too
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else one_line(error, 160)
-        raise InputError(f"{source} is not valid JSON ({reason}). {advice}") from error
+        raise InputError(f"{source} is not valid JSON ({reason_of(error)}). {advice}") from error
     return value
 
 
@@ -72,7 +71,7 @@ def parse_yaml(text: str, source: object, advice: str = "Mend that line.") -> An
     except Exception as error:
         if passes(error):
             raise
-        raise InputError(f"{source} is not valid YAML ({one_line(error, 160)}). {advice}") from error
+        raise InputError(f"{source} is not valid YAML ({reason_of(error)}). {advice}") from error
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML comes without types
@@ -119,7 +118,7 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML comes without ty
             raise _refused(f"`{one_line(node.value, 40)}` is no {kind}: {error}", node.start_mark) from error
         if isinstance(value, float) and not math.isfinite(value):
             raise _refused(f"`{one_line(node.value, 40)}` is not a finite number", node.start_mark)
-        if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+        if isinstance(value, str) and has_half_characters(value):
             raise _refused("a text holds half a character", node.start_mark)
         return value
 
