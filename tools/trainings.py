@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ood_bench.locks import held
+from ood_shared.locks import held
 from ood_shared.cli import Parser, run_command
 from ood_shared.errors import InputError, unknown
 from ood_shared.files import read_json, write_json

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -140,6 +141,26 @@ def test_sigterm_ends_a_command_with_143(capsys):
 
     assert run_command(command, make_parser(), []) == 143
     assert "--resume continues from what was saved before, if" in capsys.readouterr().err  # the command saved nothing
+
+
+def test_a_signal_that_comes_out_as_the_cause_of_a_system_error_ends_a_command_all_the_same(capsys):
+    def command(options):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(1)
+        except BaseException as stop:
+            raise SystemError("a compiled function returned a result with an exception set") from stop
+
+    assert run_command(command, make_parser(), []) == 143
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_system_error_of_its_own_is_shown():
+    def command(options):
+        raise SystemError("of a compiled function")
+
+    with pytest.raises(SystemError, match="of a compiled function"):
+        run_command(command, make_parser(), [])
 
 
 def terminated_by_its_loop(options):

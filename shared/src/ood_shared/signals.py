@@ -34,13 +34,22 @@ class StopRequest:
 
 @contextmanager
 def raise_on_sigterm() -> Iterator[None]:
-    """Inside the block SIGTERM raises `Terminated` where the program is."""
+    """Inside the block SIGTERM raises `Terminated` where the program is.
+
+    A signal that strikes inside a compiled function may come out as the cause of a `SystemError` (NumPy's generators do
+    that); the block raises the signal's own exception.
+    """
 
     def handler(signum: int, frame: FrameType | None) -> NoReturn:
         raise Terminated(saved=False)
 
     with _handler(handler):
-        yield
+        try:
+            yield
+        except SystemError as error:
+            if isinstance(error.__cause__, Terminated | KeyboardInterrupt):
+                raise error.__cause__ from None
+            raise
 
 
 @contextmanager

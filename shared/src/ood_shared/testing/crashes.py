@@ -191,7 +191,7 @@ def _saved(trainer: Trainer, out: str) -> list[Path]:
     A run that was killed between its first weights and its first checkpoint has nothing to go on from: it starts anew,
     which removes the weights.
     """
-    saved, whole = ({path for run in _runs(trainer, at) for path in run.glob("*.pt")} for at in (out, "calm"))
+    saved, whole = ({path for run in _runs(trainer, at) for path in run.glob("[!.]*.pt")} for at in (out, "calm"))
     if whole and not saved:
         return []
     return sorted({*saved, *Path(out).glob(trainer.weights)})
