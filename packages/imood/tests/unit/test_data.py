@@ -221,6 +221,7 @@ def test_a_missing_imagenet_list_says_where_it_comes_from(tmp_path):
 def test_missing_imagenet_outliers_name_the_script_that_makes_them(tmp_path):
     with pytest.raises(MissingFileError, match=r"get_imagenet10k\.sh"):
         imagenet.outlier_folder(tmp_path, "extra_1k")
+    assert (imagenet.package_lists() / "get_imagenet10k.sh").is_file()
 
 
 @pytest.mark.parametrize("line", ["train/a.JPEG", "train/a.JPEG x", "/abs.JPEG 1", "../a.JPEG 1"])

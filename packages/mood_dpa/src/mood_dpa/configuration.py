@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from mood_dpa.kinds import check_kinds, check_widths, whole
+from mood_dpa.shipped import with_shipped
 from mood_dpa.standalone import InputError, MissingFileError, read_yaml, unknown, write_text
 
 Config = dict[str, Any]
@@ -52,13 +53,13 @@ NETWORK_KWARGS = {
 
 
 def read_config(path: Path | str) -> Config:
-    """The content of a configuration file.
+    """The content of a configuration file, of a shipped one where there is none at the path.
 
     Raises:
-        MissingFileError: it is not there.
+        MissingFileError: it is in neither place.
         InputError: it is no YAML, holds a key twice, or is no mapping.
     """
-    path = Path(path)
+    path = with_shipped(Path(path))
     if not path.exists():
         raise MissingFileError(f"Configuration {path} is missing.")
     content = read_yaml(path)

@@ -8,6 +8,10 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from mood_dpa.configuration import read_config
+from mood_dpa.data.folds import read_folds
+from mood_dpa.standalone import MissingFileError
+from ood_shared.files import write_text
 
 from ..conftest import PACKAGE
 
@@ -71,7 +75,23 @@ def test_a_built_wheel_holds_every_module(tmp_path: Path) -> None:
     builders = pytest.importorskip(
         "hatchling.builders.wheel", reason="hatchling, which builds wheels, is not installed"
     )
+    pytest.importorskip("hatch_fancy_pypi_readme", reason="the hook that makes the long description is not installed")
     wheel = next(iter(builders.WheelBuilder(str(PACKAGE)).build(directory=str(tmp_path))))
     held = set(zipfile.ZipFile(wheel).namelist())
     assert {f"anomaly_detection/{name.replace('.', '/')}.py" for name in MODULES} <= held
     assert "mood_dpa/cli.py" in held
+    assert "mood_dpa/configs/brain/pixel/axis_0/train_config.yaml" in held
+    assert {"mood_dpa/folds/brain/train_folds_10.csv", "mood_dpa/submission_data/scripts/run_pixel_brain.sh"} <= held
+
+
+def test_shipped_configurations_and_folds_are_found_from_any_folder_behind_the_users_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name, folds = Path("configs/embedded/axis_1/train_config.yaml"), Path("folds/brain/train_folds_10.csv")
+    assert read_config(name) == read_config(PACKAGE / name)
+    assert read_folds(folds) == read_folds(PACKAGE / folds)
+    write_text(tmp_path / name, "verbose: false\n")
+    assert read_config(name) == {"verbose": False}
+    with pytest.raises(MissingFileError, match=r"configs/nothing\.yaml is missing"):
+        read_config("configs/nothing.yaml")

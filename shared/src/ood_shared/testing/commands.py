@@ -41,6 +41,14 @@ def printed_by(module: str, place: Path, *argv: str) -> str:
     return outcome.out
 
 
+def loaded_by(module: str) -> set[str]:
+    """The packages, by the names of their modules, that a new process has loaded after `import module`."""
+    code = f"import sys, {module}; print(*{{name.split('.')[0] for name in sys.modules}})"
+    outcome = finish(start(["-c", code], Path.cwd()))
+    assert outcome.status == 0, outcome.err
+    return set(outcome.out.split())
+
+
 def rows_without_time(folder: Path) -> list[dict[str, Any]]:
     """The rows of a run's `metrics.jsonl` without the seconds, which no two runs share."""
     return [{name: value for name, value in row.items() if name != "seconds"} for row in read_metrics(folder)]

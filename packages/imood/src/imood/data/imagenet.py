@@ -17,12 +17,17 @@ from imood.data.images import class_folders, image_files
 N_CLASSES = 1000
 TRAIN, VAL = "ImageNet_LT_train.txt", "ImageNet_LT_val.txt"
 LISTS = Path("datasets") / "ImageNet_LT"  # below the current folder, where the published code reads them
-PACKAGE_LISTS = Path(__file__).parents[3] / LISTS
 _ORIGIN = (
     "It is a list of ImageNet-LT by Liu et al. (CVPR 2019), in the repository of OLTR "
     "(github.com/zhmiao/OpenLongTailRecognition-OLTR, data/ImageNet_LT); the original program lists a file of this "
     "name under datasets/ImageNet_LT, too"
 )
+
+
+def package_lists() -> Path:
+    """The folder `datasets/ImageNet_LT` that is shipped: in the package when installed, beside `src` in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    return next((at / LISTS for at in (package, package.parents[1]) if (at / LISTS).is_dir()), LISTS)
 
 
 def find_list(root: Path, name: str) -> Path:
@@ -31,7 +36,7 @@ def find_list(root: Path, name: str) -> Path:
     Raises:
         MissingFileError: it is in none of them; the message says where it comes from.
     """
-    places = [root / "imagenet", LISTS, PACKAGE_LISTS]
+    places = [root / "imagenet", LISTS, package_lists()]
     for folder in places:
         if (folder / name).is_file():
             return folder / name
@@ -89,7 +94,7 @@ def outlier_folder(root: Path, name: str) -> list[Path]:
     folder = root / "imagenet" / name
     if not folder.is_dir():
         raise MissingFileError(
-            f"{folder} is missing. Make it with datasets/ImageNet_LT/get_imagenet10k.sh from the ImageNet-10K archive "
+            f"{folder} is missing. Make it with {package_lists() / 'get_imagenet10k.sh'} from the ImageNet-10K archive "
             "(image-net.org/data/imagenet10k_eccv2010.tar, about 700 GB)."
         )
     return image_files(folder)

@@ -9,6 +9,7 @@ import numpy as np
 from ood_shared.files import csv_cell, read_text, reading
 
 from mood_dpa.data.names import case_id
+from mood_dpa.shipped import with_shipped
 from mood_dpa.standalone import InputError, MissingFileError
 
 SPLITS = ("train", "val", "all")
@@ -41,12 +42,13 @@ def folds_text(rows: Sequence[tuple[str, int]]) -> str:
 
 
 def read_folds(path: Path) -> list[tuple[str, int]]:
-    """Rows of a folds file.
+    """Rows of a folds file, of a shipped one where there is none at the path.
 
     Raises:
-        MissingFileError: it is not there.
+        MissingFileError: it is in neither place.
         InputError: it has other columns, a fold that is no number, or a case in two folds.
     """
+    path = with_shipped(path)
     if not path.exists():
         raise MissingFileError(f"Folds file {path} is missing; create_folds.py makes one.")
     wanted = f"{path} is no folds file: expected the columns filename and test_fold (a number)."
