@@ -38,6 +38,7 @@ SUBJECTS = DemoSet(count=28, test=8, side=64, seed=0)
 LOSSES = ("start", "simclr", "random", "l1")
 ORDER = (("start", "simclr"), ("random",), ("l1",))  # what is compared directly comes first
 SIDE = 32
+SMALL_AREA = 100.0  # of volumes of 64 voxels
 
 
 def main() -> None:
@@ -106,9 +107,16 @@ def pretrain(folder: Path, data: Path, seed: int, steps: int, device: torch.devi
 
 
 def train_axes(
-    folder: Path, data: Path, name: str, weights: Path | None, seed: int, steps: int, device: torch.device
+    folder: Path,
+    data: Path,
+    name: str,
+    weights: Path | None,
+    seed: int,
+    steps: int,
+    device: torch.device,
+    small_area: float = SMALL_AREA,
 ) -> Ensemble:
-    """One autoencoder per axis with the given loss."""
+    """One autoencoder per axis with the given loss; slices with a sum of intensities above `small_area` are scored."""
     parts = []
     for axis in range(3):
         config = axis_config(axis, data, folder / f"axis_{axis}", seed, steps)
@@ -122,7 +130,7 @@ def train_axes(
             train(TrainSettings.of(config), Compute(device))
         model = load_model(path, volumes=True).to(device)
         model.loss.reduction = "pixelwise"
-        parts.append(AxisModel(model, axis, SliceSelection(True, SIDE, small_area=100)))
+        parts.append(AxisModel(model, axis, SliceSelection(True, SIDE, small_area)))
     return Ensemble(tuple(parts), None, delete_zero_area=True)
 
 

@@ -18,6 +18,7 @@ from scipy.ndimage import gaussian_filter
 Array = npt.NDArray[np.float32]
 LEAST_SD = 0.1  # added to the standard deviation, in units of intensity
 SIGMAS = (1.5, 2.0)  # voxels
+Z = "z = |x - mean| / (sd + 0.1)"
 
 
 def plain_detectors(data: Path) -> dict[str, Any]:
@@ -28,15 +29,7 @@ def plain_detectors(data: Path) -> dict[str, Any]:
     """
     wanted = cases_of(read_folds(data / "folds.csv"), "train", 0)
     healthy = [read_volume(path).data for path in list_volumes(data / "volumes") if case_id(path.name) in wanted]
-    mean, sd = np.mean(healthy, 0), np.std(healthy, 0)
-    detectors: dict[str, Callable[[Array], Array]] = {
-        "|x - 0.5|": lambda x: np.abs(x - 0.5),
-        "x": lambda x: x,
-        "|x - mean|": lambda x: np.abs(x - mean),
-        "z = |x - mean| / (sd + 0.1)": lambda x: np.abs(x - mean) / (sd + LEAST_SD),
-    }
-    for sigma in SIGMAS:
-        detectors[f"z smoothed by {sigma:g} voxels"] = _smoothed(detectors["z = |x - mean| / (sd + 0.1)"], sigma)
+    detectors = detectors_of(np.mean(healthy, 0), np.std(healthy, 0))
     volumes = [
         (read_volume(path).data, read_volume(data / "test_masks" / path.name).data > 0.5)
         for path in list_volumes(data / "test_images")
@@ -49,6 +42,19 @@ def plain_detectors(data: Path) -> dict[str, Any]:
         "healthy": len(healthy),
         "rows": rows,
     }
+
+
+def detectors_of(mean: Array, sd: Array) -> dict[str, Callable[[Array], Array]]:
+    """Detectors by name, from the mean and standard deviation of healthy volumes, voxel by voxel."""
+    detectors: dict[str, Callable[[Array], Array]] = {
+        "|x - 0.5|": lambda x: np.abs(x - 0.5),
+        "x": lambda x: x,
+        "|x - mean|": lambda x: np.abs(x - mean),
+        Z: lambda x: np.abs(x - mean) / (sd + LEAST_SD),
+    }
+    for sigma in SIGMAS:
+        detectors[f"z smoothed by {sigma:g} voxels"] = _smoothed(detectors[Z], sigma)
+    return detectors
 
 
 def _smoothed(detector: Callable[[Array], Array], sigma: float) -> Callable[[Array], Array]:

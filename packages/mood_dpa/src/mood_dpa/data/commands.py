@@ -19,7 +19,7 @@ from mood_dpa.data.flags import OTSU
 from mood_dpa.data.folds import cases_of, folds_text, make_folds, read_folds
 from mood_dpa.data.intensities import INSIDE, WAYS, Rule, body_rescaled, range_of
 from mood_dpa.data.prepare import BASE, make_synthetic, save_2d, save_array, warn_if_all_filtered
-from mood_dpa.data.subjects import CUBE, DemoSet, ensure_subjects
+from mood_dpa.data.subjects import CUBE, HARD, DemoSet, ensure_subjects
 from mood_dpa.data.volume_queue import Writer, read_ahead, report_failures, skip
 from mood_dpa.data.volumes import (
     Volume,
@@ -154,7 +154,14 @@ def subjects_step(options: argparse.Namespace) -> None:
         raise InputError("--count needs at least 2 subjects: one to train on, one to test.")
     if not 16 <= options.side <= CUBE:
         raise InputError(f"--side {options.side} is outside 16 to {CUBE}.")
-    demo = DemoSet(options.count, max(1, options.count // 5), options.side, options.seed)
+    test = options.test or max(1, options.count // 5)
+    healthy = 2 if options.difficulty == HARD else 1  # hard ones validate on one of them
+    if options.count - test < healthy:
+        raise InputError(
+            f"--test {test} leaves {options.count - test} of {options.count} subjects; {options.difficulty} sets need "
+            f"{healthy} or more that are not for testing."
+        )
+    demo = DemoSet(options.count, test, options.side, options.seed, options.difficulty)
     ensure_subjects(path_of(options.output_dir), demo)
     print(f"{demo.count} subjects of {demo.side}^3 voxels in {options.output_dir}")
 

@@ -127,7 +127,11 @@ def subjects_parser() -> Parser:
     parser = Parser(prog="mood-dpa subjects", description="Make subjects from the MNI152 template.")
     parser.add_argument("output_dir", help="folder to fill")
     parser.add_argument("--count", type=positive, default=20, help="subjects (default: 20)")
+    parser.add_argument("--test", type=positive, default=None, help="of them for testing (default: a fifth)")
     parser.add_argument("--side", type=positive, default=64, help="voxels per side (default: 64)")
+    parser.add_argument(
+        "--difficulty", choices=("easy", "hard"), default="easy", help="how much they differ (default: easy)"
+    )
     parser.add_argument("--seed", type=whole, default=0, help="(default: 0)")
     add_small_flags(parser)
     return parser
