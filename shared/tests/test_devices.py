@@ -3,6 +3,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from ood_shared import devices
 from ood_shared.devices import autocast, maybe_compile, peak_memory, resolve_device, seed_everything
 from ood_shared.errors import InputError
 
@@ -75,6 +76,11 @@ def test_compile_is_only_used_when_asked_for():
 def test_peak_memory_covers_what_was_allocated():
     held = torch.ones(8_000_000)
     assert peak_memory(torch.device("cpu")) > held.numel() * 4
+
+
+def test_peak_memory_is_not_made_up_where_the_system_does_not_tell_it(monkeypatch):
+    monkeypatch.setattr(devices, "resource", None)
+    assert peak_memory(torch.device("cpu")) is None
 
 
 @pytest.mark.gpu

@@ -499,3 +499,10 @@ def test_choose_keeps_the_order_of_the_request(site):
     assert [one.name for one in methods.choose(["fake_b", "fake_a"])] == ["fake_b", "fake_a"]
     with pytest.raises(InputError):
         methods.choose(["fake_c"])
+
+
+def test_windows_is_refused_in_one_line_before_anything_is_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command.sys, "platform", "win32")
+    assert command.main(["--output-dir", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.splitlines() == [f"ood-bench: error: {command.NO_WINDOWS}"]
+    assert not (tmp_path / "out").exists()

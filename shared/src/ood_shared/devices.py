@@ -6,7 +6,6 @@ No module of the project names a device of its own: tensors say where the work h
 import contextlib
 import os
 import random
-import resource
 import secrets
 import sys
 from collections.abc import Callable
@@ -18,6 +17,11 @@ from torch import nn
 
 from ood_shared.errors import InputError
 from ood_shared.process import PRECISIONS
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 
 def resolve_device(name: str = "auto", gpu: str | None = None) -> torch.device:
@@ -106,10 +110,12 @@ def module_device(module: nn.Module) -> torch.device:
     return next(module.parameters()).device
 
 
-def peak_memory(device: torch.device) -> int:
-    """Peak memory in bytes: allocated by torch on a CUDA device, else resident set of this process."""
+def peak_memory(device: torch.device) -> int | None:
+    """Peak memory in bytes: allocated by torch on a CUDA device, else resident set of this process; None on Windows."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    if resource is None:
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

@@ -15,9 +15,11 @@ from collections.abc import Sequence
 
 from ood_shared.cli import Parser, add_shared_flags, parse_seed_number, run_command
 from ood_shared.contract import BUDGETS, add_backbone_flags, add_image_flags
+from ood_shared.errors import InputError
 
 from ood_bench.settings import DEFAULT_FOLDER, DEFAULT_ID, DEFAULT_NOVEL, DEFAULT_OOD, LAUNCHERS, Comparison
 
+NO_WINDOWS = "ood-bench needs process groups, which Windows lacks. Run it on Linux, on macOS, or in Windows' WSL."
 MOST_SEEDS = 1000  # a larger --seeds is taken for a seed
 
 
@@ -26,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
 
     def command(options: argparse.Namespace) -> int:
+        if sys.platform.startswith("win"):
+            raise InputError(NO_WINDOWS)
         from ood_bench.comparison import compare
 
         return compare(shlex.join(["ood-bench", *words]), Comparison.from_options(options))
