@@ -44,7 +44,7 @@ def test_an_anomaly_changes_its_ellipsoid_only_and_leaves_the_heads_outline(kind
     assert np.array_equal(found.image > 0, head > 0)
     assert mask.any()
     assert not (mask & ~(inside & (head > 0))).any()
-    assert (found.image != head)[mask].mean() > 0.95
+    assert (found.image != head)[mask].mean() > 0.8  # a mirror leaves its own plane
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -106,7 +106,8 @@ def test_hard_subjects_share_fewer_voxels_than_easy_ones() -> None:
         heads = [make_subject(template, np.random.default_rng((0, n)), variation) > 0 for n in range(8)]
         return float(np.mean([(a & b).sum() / a.sum() for a in heads for b in heads if a is not b]))
 
-    assert shared(EASY) > 0.85 > 0.8 > shared(HARD)
+    easy, hard = shared(EASY), shared(HARD)
+    assert easy > 0.87 > 0.84 > hard, (easy, hard)
 
 
 def test_the_record_of_easy_subjects_is_that_of_earlier_versions() -> None:

@@ -59,7 +59,7 @@ EASY = "easy"
 HARD = "hard"
 DIFFICULTIES = {
     EASY: Variation(),
-    HARD: Variation(20, (0.92, 1.1), 0.08, 5, (10, 14), (6, 10), (0.7, 1.4), 0.2),
+    HARD: Variation(12, (0.95, 1.1), 0.05, 4, (10, 14), (4, 8), (0.8, 1.25), 0.15),
 }
 
 
