@@ -37,7 +37,7 @@ CONFIGS = Path(__file__).parents[1] / "configs" / "embedded"
 SUBJECTS = DemoSet(count=28, test=8, side=64, seed=0)
 LOSSES = ("start", "simclr", "random", "l1")
 ORDER = (("start", "simclr"), ("random",), ("l1",))  # what is compared directly comes first
-SIDE = 32
+SIDE, WIDTH = 32, 16
 SMALL_AREA = 100.0  # of volumes of 64 voxels
 
 
@@ -74,12 +74,14 @@ def main() -> None:
         files.write_json(options.output, record)
 
 
-def vgg_file(name: str, folder: Path, data: Path, seed: int, steps: int, device: torch.device) -> Path | None:
+def vgg_file(
+    name: str, folder: Path, data: Path, seed: int, steps: int, device: torch.device, side: int = SIDE
+) -> Path | None:
     """The VGG19 weights of a row, written when they are not there; None for the row without VGG19."""
     if name == "l1":
         return None
     if name == "simclr":
-        return pretrain(folder, data, seed, steps, device)
+        return pretrain(folder, data, seed, steps, device, side)
     path = folder / "vgg19.pth"
     if name == "random":
         checkpoints.save(path, random_weights(RANDOM_SEED + seed))
@@ -89,10 +91,11 @@ def vgg_file(name: str, folder: Path, data: Path, seed: int, steps: int, device:
     return path
 
 
-def pretrain(folder: Path, data: Path, seed: int, steps: int, device: torch.device) -> Path:
+def pretrain(folder: Path, data: Path, seed: int, steps: int, device: torch.device, side: int = SIDE) -> Path:
     """SimCLR on the slices of all axes; the number of slices is cut so that an epoch has so many steps."""
     config = simclr_config(read_config(CONFIGS / "simclr.yaml"))
     config |= {"epochs": 1, "epoch_warmup": 1}
+    config["dataset"]["dataset_params"]["input_shape"] = f"({side},{side},3)"
     for part, share in (("train", steps * config["batch_size"] // 3 + 1), ("val", config["batch_size"])):
         for axis, entry in enumerate(config["dataset"]["dataset_params"][part]):
             entry |= {
@@ -115,11 +118,15 @@ def train_axes(
     steps: int,
     device: torch.device,
     small_area: float = SMALL_AREA,
+    side: int = SIDE,
 ) -> Ensemble:
-    """One autoencoder per axis with the given loss; slices with a sum of intensities above `small_area` are scored."""
+    """One autoencoder per axis with the given loss, of slices of `side` pixels.
+
+    Slices of the volume with a sum of intensities above `small_area` are scored.
+    """
     parts = []
     for axis in range(3):
-        config = axis_config(axis, data, folder / f"axis_{axis}", seed, steps)
+        config = axis_config(axis, data, folder / f"axis_{axis}", seed, steps, side)
         kwargs = config["image_rec_loss"]["loss_kwargs"]
         if name == "l1":
             config["image_rec_loss"] = {"loss_type": "l1", "loss_kwargs": {}}
@@ -130,18 +137,19 @@ def train_axes(
             train(TrainSettings.of(config), Compute(device))
         model = load_model(path, volumes=True).to(device)
         model.loss.reduction = "pixelwise"
-        parts.append(AxisModel(model, axis, SliceSelection(True, SIDE, small_area)))
+        parts.append(AxisModel(model, axis, SliceSelection(True, side, small_area)))
     return Ensemble(tuple(parts), None, delete_zero_area=True)
 
 
-def axis_config(axis: int, data: Path, folder: Path, seed: int, steps: int) -> Config:
+def axis_config(axis: int, data: Path, folder: Path, seed: int, steps: int, side: int = SIDE) -> Config:
     config = read_config(CONFIGS / f"axis_{axis}" / "train_config.yaml")
     config |= {
         "random_seed": 100 * seed + axis,
         "checkpoint_root": str(folder),
         "log_root": str(folder / "logs"),
-        "initial_image_res": SIDE,
-        "iters_per_res": {SIDE: {"stab": steps}},
+        "max_image_res": side,
+        "initial_image_res": side,
+        "iters_per_res": {side: {"stab": steps}},
         "image_sample_iter": steps,
         "val_iter": steps // 2,
     }
@@ -150,6 +158,11 @@ def axis_config(axis: int, data: Path, folder: Path, seed: int, steps: int) -> C
             "image_root": str(data / f"2d_axis_{axis}"),
             "folds_path": str(data / "folds.csv"),
         }
+        config[f"{part}_dataset"]["transform_kwargs"]["resize"] = side
+    for net in ("enc", "dec"):
+        config[net]["kwargs"]["inner_dims"] = [WIDTH] * (side.bit_length() - 2)  # one block per halving down to 4
+    weights = config["image_rec_loss"]["loss_kwargs"]["weights_per_resolution"]
+    weights[side], config["batch_sizes"][side] = weights[SIDE], config["batch_sizes"][SIDE]
     return config
 
 

@@ -38,6 +38,7 @@ from scipy.ndimage import gaussian_filter
 
 Array = npt.NDArray[np.float32]
 Maps = list[Array]  # the map of a detector; those of its single axes may follow
+SETTINGS = ("side", "slice_size", "subjects", "test", "steps", "simclr_steps")
 NETWORKS = ("start", "simclr", "random", "l1")
 RESAMPLES = 2000
 
@@ -46,6 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--side", type=int, default=64, help="voxels per side of the volumes")
+    parser.add_argument("--slice-size", type=int, default=SIDE, help="pixels per side of the slices, a power of 2")
     parser.add_argument("--subjects", type=int, default=78, help="those for testing among them")
     parser.add_argument("--test", type=int, default=30)
     parser.add_argument("--steps", type=int, default=200, help="of each autoencoder")
@@ -54,14 +56,13 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
-    settings = {name: getattr(options, name) for name in ("side", "subjects", "test", "steps", "simclr_steps")}
+    settings = {name: getattr(options, name) for name in SETTINGS}
     files.write_json(options.work / "settings.json", same_settings(options.work / "settings.json", settings))
     for seed in options.seeds:
         run_seed(options, seed)
     record = {
         "what": "hard subjects: AP of voxels, AUROC of volumes; mean, and interval of the mean over seeds",
         **settings,
-        "slice_size": SIDE,
         "seeds": options.seeds,
         **summary([[read(path) for path in sorted((options.work / f"rows_{s}").iterdir())] for s in options.seeds]),
         "hardware": runs.hardware(torch.device(options.device)),
@@ -135,9 +136,10 @@ def network(
 ) -> Callable[[Array], Maps]:
     """The map averaged over three axes, then that of each."""
     folder = options.work / f"{name}_{seed}"
-    weights = vgg_file(name, folder, data, seed, options.simclr_steps, device)
+    weights = vgg_file(name, folder, data, seed, options.simclr_steps, device, options.slice_size)
     area = SMALL_AREA * (options.side / 64) ** 2
-    ensemble: Ensemble = train_axes(folder, data, name, weights, seed, options.steps, device, area)
+    size = options.slice_size
+    ensemble: Ensemble = train_axes(folder, data, name, weights, seed, options.steps, device, area, size)
 
     def maps(x: Array) -> Maps:
         image = torch.from_numpy(x).to(device)
