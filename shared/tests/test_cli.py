@@ -174,6 +174,40 @@ def test_a_loop_that_saved_before_it_ended_says_so(capsys):
     assert "what was finished is saved, --resume continues." in capsys.readouterr().err
 
 
+def long_loop(options):
+    assert not hasattr(options, "stop_after")  # no setting of the run
+    with deferred_sigterm() as stop:
+        for _ in range(1000):
+            stop.raise_if_requested()
+            time.sleep(0.01)
+
+
+def test_a_trainer_whose_time_is_over_saves_and_has_done_what_it_was_asked_to(capsys):
+    parser = Parser(prog="train.py")
+    add_shared_flags(parser, trains=True)
+    assert run_command(long_loop, parser, ["--stop-after", "0.05"]) == 0
+    said = capsys.readouterr().err
+    assert said == "train.py: stopped after 0.05 s; what was finished is saved, --resume continues.\n"
+
+
+def test_a_time_limit_ends_with_its_command(capsys):
+    parser = Parser(prog="train.py")
+    add_shared_flags(parser, trains=True)
+    run_command(lambda options: 0, parser, ["--stop-after", "0.01"])
+    time.sleep(0.02)
+    with deferred_sigterm() as stop:
+        assert not stop.requested
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "soon"])
+def test_a_time_limit_is_a_number_of_seconds_above_0(seconds, capsys):
+    parser = Parser(prog="train.py")
+    add_shared_flags(parser, trains=True)
+    with pytest.raises(SystemExit):
+        run_command(long_loop, parser, ["--stop-after", seconds])
+    assert "--stop-after" in capsys.readouterr().err
+
+
 def test_a_command_without_resume_does_not_promise_it(capsys):
     assert run_command(terminated_by_its_loop, argparse.ArgumentParser(prog="x"), []) == 143
     assert capsys.readouterr().err == "x: terminated; what was finished is saved.\n"

@@ -1,7 +1,8 @@
 """Command lines: one-line errors, the flags that all commands share, exit statuses.
 
 Exit status: 0 done; 2 bad input, or a file or memory that the system refused, one line on standard error;
-130 interrupted; 141 the reader of its output has enough; 143 terminated after saving.
+130 interrupted; 141 the reader of its output has enough; 143 terminated after saving. A trainer that saves and stops
+because its `--stop-after` is over has done what it was asked to: 0.
 """
 
 import argparse
@@ -18,9 +19,10 @@ from importlib import import_module, metadata
 from typing import NoReturn
 
 from ood_shared.errors import InputError, did_you_mean, one_line, out_of_memory
+from ood_shared.flags import positive
 from ood_shared.notes import each_once
 from ood_shared.process import PRECISIONS, calm_threads
-from ood_shared.signals import Terminated, raise_on_sigterm
+from ood_shared.signals import Terminated, raise_on_sigterm, time_limit
 
 DEFAULT_SEED = 5
 READERS = ("PIL", "pydicom", "nibabel")
@@ -96,6 +98,7 @@ def add_shared_flags(
     seed: Callable[[str], int | None] | None = parse_seed,
     seed_default: int | None = None,
     skip: Sequence[str] = (),
+    trains: bool = False,
 ) -> None:
     """Add the flags of `design` section 6 to a command.
 
@@ -104,6 +107,7 @@ def add_shared_flags(
         seed: reads `--seed`; None when the command defines that flag itself.
         seed_default: what `--seed` is when it is not given; None leaves the choice to the system.
         skip: names (without dashes) that the command does not have or defines itself.
+        trains: whether the command trains, in loops that save when they are told to stop: it has `--stop-after`.
     """
     group = parser.add_argument_group("shared by all commands")
 
@@ -119,6 +123,9 @@ def add_shared_flags(
     if seed is not None:
         add("--seed", type=seed, default=seed_default, help="seed of every random draw")
     add("--resume", action="store_true", help="continue an interrupted run in the same output folder")
+    if trains:
+        words = "save and end after so many seconds of work, with status 0; --resume goes on (default: never)"
+        add("--stop-after", type=positive, default=None, metavar="SECONDS", help=words)
     add("--output-dir", default=None, metavar="DIR", help="where the run's files go")
     add("--log-to", default="jsonl", choices=("jsonl", "tensorboard"), help="training curves beside metrics.jsonl")
     add("--data-dir", default=None, metavar="DIR", help="where named data sets are kept and downloaded to")
@@ -154,10 +161,11 @@ def run_command(
     """
     options = parser.parse_args(argv)
     debug = bool(getattr(options, "debug", False))
+    seconds = vars(options).pop("stop_after", None)  # no setting of a run: what it leaves is the same
     calm_threads()
     _quiet_readers()
     try:
-        with raise_on_sigterm(), each_once():
+        with raise_on_sigterm(), each_once(), time_limit(seconds) as limit:
             status = command(options) or 0
             sys.stdout.flush()
             return status
@@ -176,7 +184,10 @@ def run_command(
     except KeyboardInterrupt:
         return _report(parser, "interrupted.", debug, 130)
     except Terminated as end:
-        return _report(parser, _farewell(end.saved, hasattr(options, "resume")), debug, 143)
+        resumes = hasattr(options, "resume")
+        if end.saved and limit.over:
+            return _report(parser, _farewell(f"stopped after {seconds:g} s", True, resumes), debug, 0)
+        return _report(parser, _farewell("terminated", end.saved, resumes), debug, 143)
 
 
 def _unread() -> int:
@@ -223,11 +234,11 @@ def dispatch(
     return commands[words[0]](words[1:])
 
 
-def _farewell(saved: bool, resumes: bool) -> str:
-    """What is left of a terminated command."""
+def _farewell(how: str, saved: bool, resumes: bool) -> str:
+    """What is left of a command that was stopped."""
     if saved:
-        return f"terminated; what was finished is saved{', --resume continues' if resumes else ''}."
-    return "terminated; --resume continues from what was saved before, if anything was." if resumes else "terminated."
+        return f"{how}; what was finished is saved{', --resume continues' if resumes else ''}."
+    return f"{how}; --resume continues from what was saved before, if anything was." if resumes else f"{how}."
 
 
 def _trouble(error: OSError) -> str:

@@ -1,15 +1,18 @@
-"""SIGTERM without half-made steps: at once outside training, at the next batch boundary inside it."""
+"""SIGTERM, or an end of time, without half-made steps: at once outside training, at the next batch inside it."""
 
+import math
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from types import FrameType
 from typing import NoReturn
 
 
 class Terminated(BaseException):
-    """SIGTERM arrived. A command that lets it pass ends with status 143.
+    """SIGTERM arrived, or the time is over. A command that lets it pass ends with status 143, or 0.
 
     Args:
         saved: whether a loop raised it, which saves first; False where the signal struck at any other place.
@@ -20,16 +23,51 @@ class Terminated(BaseException):
         self.saved = saved
 
 
+class TimeLimit:
+    """How long a command may train: so many seconds from now; for ever when None."""
+
+    def __init__(self, seconds: float | None = None) -> None:
+        self._until = math.inf if seconds is None else time.monotonic() + seconds
+
+    @property
+    def over(self) -> bool:
+        """Whether that time has passed."""
+        return time.monotonic() >= self._until
+
+
+_LIMIT: ContextVar[TimeLimit | None] = ContextVar("time limit of the command", default=None)
+
+
 class StopRequest:
-    """Set by SIGTERM inside `deferred_sigterm`; a training loop looks at it between batches."""
+    """Set by SIGTERM inside `deferred_sigterm`, or by the command's time limit; a training loop looks at it."""
 
     def __init__(self) -> None:
-        self.requested = False
+        self._told, self._limit = False, _LIMIT.get() or TimeLimit()
+
+    def tell(self) -> None:
+        """Ask the loop to stop."""
+        self._told = True
+
+    @property
+    def requested(self) -> bool:
+        """Whether the loop is to save and stop between this batch and the next."""
+        return self._told or self._limit.over
 
     def raise_if_requested(self) -> None:
-        """Raise `Terminated` when SIGTERM has arrived."""
+        """Raise `Terminated` when SIGTERM has arrived or the time is over."""
         if self.requested:
             raise Terminated
+
+
+@contextmanager
+def time_limit(seconds: float | None) -> Iterator[TimeLimit]:
+    """Inside the block the training loops stop after so many seconds, saving first; None sets no limit."""
+    limit = TimeLimit(seconds)
+    token = _LIMIT.set(limit)
+    try:
+        yield limit
+    finally:
+        _LIMIT.reset(token)
 
 
 @contextmanager
@@ -58,7 +96,7 @@ def deferred_sigterm() -> Iterator[StopRequest]:
     stop = StopRequest()
 
     def handler(signum: int, frame: FrameType | None) -> None:
-        stop.requested = True
+        stop.tell()
 
     with _handler(handler):
         yield stop

@@ -29,7 +29,7 @@ def main_parser() -> Parser:
     parser.add_argument(
         "--deterministic", action="store_true", help="only operations that give the same bits each time"
     )
-    add_shared_flags(parser, seed=None)
+    add_shared_flags(parser, seed=None, trains=True)
     return parser
 
 

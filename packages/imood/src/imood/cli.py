@@ -95,7 +95,7 @@ def train_parser() -> Parser:
     run.add_argument("--w_beta", type=number, default=1.0, help="no effect")
     run.add_argument("--t_beta", type=number, default=2.0, help="no effect")
     _launch_flags(run)
-    add_shared_flags(parser, seed=None, skip=("resume", "data-dir"))
+    add_shared_flags(parser, seed=None, skip=("resume", "data-dir"), trains=True)
     _channels_last_flag(parser)
     return parser
 

@@ -104,7 +104,7 @@ def train_parser() -> Parser:
         help="accepted; images lie on the device, no workers are needed",
     )
     flag("--restart", action="store_true", help="begin anew; without it a run with the same name goes on by itself")
-    add_shared_flags(parser, seed=parse_seed_number, skip=("data-dir",))
+    add_shared_flags(parser, seed=parse_seed_number, skip=("data-dir",), trains=True)
     return parser
 
 

@@ -33,7 +33,7 @@ def main_parser() -> Parser:
     parser = Parser(prog="main.py", description="Train, evaluate, or score volumes, as a YAML configuration says.")
     parser.add_argument("action", choices=ACTIONS, help="what to do")
     parser.add_argument("config", help="path of a YAML file")
-    _run_flags(parser)
+    _run_flags(parser, trains=True)
     return parser
 
 
@@ -44,7 +44,7 @@ def stage_parser(action: str) -> Parser:
         parser.add_argument("config", help="path of a YAML file")
     else:
         parser.add_argument("config", nargs="*", help="paths of YAML files, run in turn")
-    _run_flags(parser)
+    _run_flags(parser, trains=action == "train")
     return parser
 
 
@@ -67,7 +67,7 @@ def simclr_parser() -> Parser:
     """Flags of `mood-dpa simclr`."""
     parser = Parser(prog="mood-dpa simclr", description="Pre-train the features on slices without labels.")
     parser.add_argument("config", help="path of a YAML file")
-    _run_flags(parser, pictures=False)
+    _run_flags(parser, pictures=False, trains=True)
     return parser
 
 
@@ -136,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return dispatch("mood-dpa", COMMANDS | verbs("mood-dpa", "mood_dpa.loading", TOLD), argv)
 
 
-def _run_flags(parser: Parser, pictures: bool = True) -> None:
+def _run_flags(parser: Parser, pictures: bool = True, trains: bool = False) -> None:
     from ood_shared.cli import add_shared_flags, parse_seed_number
 
     if pictures:
@@ -147,7 +147,7 @@ def _run_flags(parser: Parser, pictures: bool = True) -> None:
             help="draw three-plane overlays and a page with them when volumes are scored (default: on)",
         )
     add_rescale_flags(parser, rescale=pictures)  # simclr takes slices only
-    add_shared_flags(parser, seed=parse_seed_number, skip=("log-to",))
+    add_shared_flags(parser, seed=parse_seed_number, skip=("log-to",), trains=trains)
 
 
 if __name__ == "__main__":

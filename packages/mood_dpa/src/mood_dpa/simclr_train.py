@@ -107,7 +107,7 @@ def _train(settings: SimclrSettings, folder: Path, compute: Compute, seed: int, 
     rate, warmup = settings.lr, settings.warmup_steps
     rates = cosine_rates(epochs, steps, settings.epoch_warmup, settings.T_max_decrease, rate)
     watch = CollapseWatch(device, rate, warmup, "the configuration")
-    first, best = 0, float("inf")
+    first, done, best = 0, 0, float("inf")  # whole epochs, steps of the next one, best validation loss
     state_path = folder / "checkpoint.pt"
     if compute.resume and state_path.exists():
         refuse_other_settings(folder, {"seed": seed, **settings.stored}, MAY_DIFFER)
@@ -121,12 +121,13 @@ def _train(settings: SimclrSettings, folder: Path, compute: Compute, seed: int, 
             scaler.load_state_dict(state["scaler"])
             generator.set_state(state["generator"])
             first, best = int(state["epoch"]), float(state["best"])
+            done = int(state.get("step", 0))  # older checkpoints are of whole epochs
             own = ranks[rank]
             views.set_state(own["views"])
             if "watch" in own:  # older checkpoints have none
                 watch.load_state_dict(own["watch"])
     distributed.broadcast(network)
-    run = Run(folder, {"seed": seed, **settings.stored}, log_to="tensorboard", last_step=first * steps)
+    run = Run(folder, {"seed": seed, **settings.stored}, log_to="tensorboard", last_step=first * steps + done)
     if distributed.is_main():
         write_config(folder / "checkpoints" / "config.yaml", settings.stored)
     forward = maybe_compile(network, compute.compile)
@@ -138,11 +139,19 @@ def _train(settings: SimclrSettings, folder: Path, compute: Compute, seed: int, 
         zi, zj = _unit(zi, zj)
         return nt_xent(zi, zj, settings.temperature, settings.cosine), zi, zj
 
+    def save(epoch: int, step: int, drawn: Tensor) -> None:
+        """Where the training stands: whole epochs, steps of the next one, and the generator before its order."""
+        common = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "best": best}
+        common |= {"scaler": scaler.state_dict(), "generator": drawn, "epoch": epoch, "step": step}
+        save_state(state_path, common, {"views": views.get_state(), "watch": watch.state_dict()})
+
     with deferred_sigterm() as stop:
         for epoch in range(first, epochs):
-            train_or_val = train
+            train_or_val, drawn = train, generator.get_state()
             network.train()
             for number, order in enumerate(_batches(len(train), batch, generator, rank, world)):
+                if number < done:
+                    continue
                 for group in optimizer.param_groups:
                     group["lr"] = warmed(rates[epoch], epoch * steps + number, warmup)
                 loss, zi, zj = loss_of(order)
@@ -153,7 +162,9 @@ def _train(settings: SimclrSettings, folder: Path, compute: Compute, seed: int, 
                     run.log({"epoch": at, "train_loss": float(loss.detach())})
                 watch.check(at, now=number + 1 == steps)
                 if distributed.on_any_rank(stop.requested, device):
-                    raise Terminated  # goes on from the last whole epoch
+                    save(epoch, number + 1, drawn)
+                    raise Terminated
+            done = 0
             if (epoch + 1) % settings.eval_every_n_epochs == 0 or epoch + 1 == epochs:
                 train_or_val = val
                 value = _validate(network, loss_of, len(val), min(batch, len(val)))
@@ -164,9 +175,7 @@ def _train(settings: SimclrSettings, folder: Path, compute: Compute, seed: int, 
                 run.log({"epoch": (epoch + 1) * steps, "validation_loss": value, "cosine_lr_decay": rates[epoch]})
                 if distributed.is_main():
                     print(f"epoch {epoch + 1}/{epochs}  validation loss {value:.4f}", flush=True)
-            common = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "best": best}
-            common |= {"scaler": scaler.state_dict(), "generator": generator.get_state(), "epoch": epoch + 1}
-            save_state(state_path, common, {"views": views.get_state(), "watch": watch.state_dict()})
+            save(epoch + 1, 0, generator.get_state())
     run.close()
     return best
 

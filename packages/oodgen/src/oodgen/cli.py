@@ -34,7 +34,7 @@ def vae_parser() -> Parser:
     flag(
         "--patience", not_negative_int, "stop after N epochs without a better validation loss, keep the best; 0: never"
     )
-    flags.common_flags(parser, defaults.TRAIN_VAE)
+    flags.common_flags(parser, defaults.TRAIN_VAE, trains=True)
     return parser
 
 
@@ -94,7 +94,7 @@ def classifier_parser() -> Parser:
     )
     flag("--save_every", positive_int, "keep model_<epoch>.pth of every N-th epoch; model.pth is always kept")
     flags.generation_flags(flags.in_memory_adder(parser))
-    flags.common_flags(parser, defaults.TRAIN_CLASSI)
+    flags.common_flags(parser, defaults.TRAIN_CLASSI, trains=True)
     return parser
 
 

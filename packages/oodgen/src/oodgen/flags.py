@@ -110,7 +110,7 @@ def seed_flag(parser: Parser) -> None:
     parser.add_argument("--seed", type=parse_seed, default=None, help="an integer; True is 5; False leaves it open")
 
 
-def common_flags(parser: Parser, values: defaults.Values) -> None:
+def common_flags(parser: Parser, values: defaults.Values, trains: bool = False) -> None:
     """`--mode`, `--normalize`, `--classes` and what all commands share."""
     parser.add_argument("--mode", default="default", choices=defaults.MODES, help="set of defaults (default: default)")
     parser.add_argument("--compat", dest="mode", action="store_const", const="compat", help="same as --mode compat")
@@ -118,4 +118,4 @@ def common_flags(parser: Parser, values: defaults.Values) -> None:
     parser.add_argument(
         "--classes", default=None, help="in-distribution classes A-B by sorted index (default: all, or as trained)"
     )
-    add_shared_flags(parser, seed=None)
+    add_shared_flags(parser, seed=None, trains=trains)
