@@ -14,6 +14,7 @@ from ascood import cli
 from ascood.data import openood
 from ood_shared.testing import commands
 from ood_shared.testing.commands import Outcome
+from ood_shared.testing.forked import Forked
 from PIL import Image
 
 PACKAGE = Path(__file__).parents[1]
@@ -117,20 +118,22 @@ def done_here() -> Callable[..., Outcome]:
 
 
 @pytest.fixture(scope="session")
-def start() -> Callable[..., subprocess.Popen[str]]:
+def start() -> Callable[..., Forked | subprocess.Popen[str]]:
     """`start("python", "main.py", …, cwd=folder)`: a process of its own; scripts find this Python first."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
-    def start(*words: str, cwd: Path | None = None) -> subprocess.Popen[str]:
+    def start(*words: str, cwd: Path | None = None) -> Forked | subprocess.Popen[str]:
         environment = commands.clean_environment(OMP_WAIT_POLICY="PASSIVE", PATH=path)
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL, "text": True}
+        if words[0] == "python" and words[1] != "-c":
+            return commands.start(words[1:], cwd, environment)
         return subprocess.Popen(list(words), cwd=cwd, env=environment, **pipes)  # type: ignore[call-overload]
 
     return start
 
 
 @pytest.fixture(scope="session")
-def process(start: Callable[..., subprocess.Popen[str]]) -> Callable[..., Outcome]:
+def process(start: Callable[..., Forked | subprocess.Popen[str]]) -> Callable[..., Outcome]:
     """As `start`, and wait for the end."""
 
     def process(*words: str, cwd: Path | None = None) -> Outcome:

@@ -2,7 +2,6 @@
 
 import pickle
 import random
-import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from imood import cli
 from ood_shared.files import write_text
 from ood_shared.testing import commands
 from ood_shared.testing.commands import Outcome
+from ood_shared.testing.forked import Forked
 from PIL import Image
 
 PACKAGE = Path(__file__).parents[1]
@@ -137,17 +137,17 @@ def done() -> Callable[..., Outcome]:
 
 
 @pytest.fixture(scope="session")
-def start() -> Callable[..., "subprocess.Popen[str]"]:
+def start() -> Callable[..., Forked]:
     """`start("train.py", "-e", "2", cwd=folder)`: a script as a process of its own."""
 
-    def begin(script: str, *argv: str, cwd: Path | None = None) -> "subprocess.Popen[str]":
+    def begin(script: str, *argv: str, cwd: Path | None = None) -> Forked:
         return commands.start([str(PACKAGE / script), *argv], cwd)
 
     return begin
 
 
 @pytest.fixture(scope="session")
-def script(start: Callable[..., "subprocess.Popen[str]"]) -> Callable[..., Outcome]:
+def script(start: Callable[..., Forked]) -> Callable[..., Outcome]:
     """As `start`, and wait for the end."""
 
     def run_script(name: str, *argv: str, cwd: Path | None = None) -> Outcome:

@@ -1,6 +1,5 @@
 """Tiny training runs: the training command in this process or as a process of its own."""
 
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from ood_shared import checkpoints
 from ood_shared.runs import read_metrics
 from ood_shared.testing import commands
 from ood_shared.testing.commands import Outcome
+from ood_shared.testing.forked import Forked
 
 PACKAGE = Path(__file__).parents[1]
 SCRIPT = PACKAGE / "train_in_latent_out_pix.py"
@@ -29,7 +29,7 @@ def trained(*argv: str, epochs: int = 2) -> Outcome:
     return commands.succeed(cli.main, "train", *_words(*PAPER, *argv, epochs=epochs))
 
 
-def start(*argv: str, cwd: Path, epochs: int = 2) -> "subprocess.Popen[str]":
+def start(*argv: str, cwd: Path, epochs: int = 2) -> Forked:
     """The training script as a process, with the paper's flags."""
     return commands.start([str(SCRIPT), *_words(*PAPER, *argv, epochs=epochs)], cwd)
 

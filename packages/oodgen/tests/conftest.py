@@ -3,7 +3,6 @@
 import os
 import random
 import shutil
-import subprocess
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 import torch
 from ood_shared.testing import commands
 from ood_shared.testing.commands import Outcome, clean_environment
+from ood_shared.testing.forked import Forked
 from oodgen import cli
 from PIL import Image
 
@@ -105,17 +105,17 @@ def done() -> Callable[..., Outcome]:
 
 
 @pytest.fixture(scope="session")
-def start() -> Callable[..., subprocess.Popen[str]]:
+def start() -> Callable[..., Forked]:
     """`start("train_vae.py", "--epochs", "2", cwd=folder)`: a script as a process of its own."""
 
-    def begin(script: str, *argv: str, cwd: Path | None = None) -> subprocess.Popen[str]:
+    def begin(script: str, *argv: str, cwd: Path | None = None) -> Forked:
         return commands.start([str(PACKAGE / script), *argv], cwd, environment())
 
     return begin
 
 
 @pytest.fixture(scope="session")
-def script(start: Callable[..., subprocess.Popen[str]]) -> Callable[..., Outcome]:
+def script(start: Callable[..., Forked]) -> Callable[..., Outcome]:
     """As `start`, and wait for the end."""
 
     def run_script(name: str, *argv: str, cwd: Path | None = None) -> Outcome:

@@ -16,6 +16,7 @@ from ood_shared import checkpoints
 from ood_shared.contract import COMMON, Common
 from ood_shared.results.record import read_result
 from ood_shared.results.thumbnails import read_pictures
+from ood_shared.testing.ranks import run_ranks
 
 QUICK = ["--num_workers", "0", "--merge_option", "merge", "--num_gpus", "0", "--device", "cpu"]
 OWN = ["--id-data", "folder:mine", "--network.backbone.name", "lenet", "--optimizer.lr", "0.05", *QUICK]
@@ -208,8 +209,10 @@ def test_all_scores_come_from_one_pass_over_each_set(own, own_run, done, monkeyp
 TORCHRUN = ["python", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
-def torchrun(process, *words, cwd):
-    return process(*TORCHRUN, "-m", "ascood", *words, cwd=cwd)
+def two_ranks(*words):
+    """What two processes in the working folder leave, as `torchrun` would start them; the first that failed, if any."""
+    ranks = run_ranks(words, cwd=Path.cwd())
+    return next((rank for rank in ranks if rank.status), ranks[0])
 
 
 # trains, and keeps each rank's weights; with STOP_AFTER=n in the environment it is told to stop after n batches
@@ -260,7 +263,7 @@ def test_two_processes_train_and_judge_as_one(own, own_run, process, done):
     done("eval_ood", *words)
     tables = {path.name: path.read_text() for path in Path("run/ood").glob("*.csv")}
     shutil.rmtree("run/ood")
-    found = torchrun(process, "eval_ood", *words, cwd=own)
+    found = two_ranks("-m", "ascood", "eval_ood", *words)
     assert found.status == 0, found.err
     assert {path.name: path.read_text() for path in Path("run/ood").glob("*.csv")} == tables
 
@@ -277,7 +280,7 @@ def as_earlier_versions_wrote(folder):
         checkpoints.save(folder / name, {**state, **own, "network": network, "progress": progress})
 
 
-def test_two_processes_that_were_stopped_go_on_to_the_same_weights(own, process, run, monkeypatch):
+def test_two_processes_that_were_stopped_go_on_to_the_same_weights(own, run, monkeypatch):
     """In the middle of an epoch, where batch statistics, draws and the smoothed loss differ by rank."""
     Path("each.py").write_text(EACH_RANK)
     Path("small.yml").write_text("dataset:\n  train:\n    batch_size: 2\n")
@@ -294,7 +297,7 @@ def test_two_processes_that_were_stopped_go_on_to_the_same_weights(own, process,
     ]
 
     def two(folder, *more):
-        return process(*TORCHRUN, "each.py", *words, "--output-dir", folder, *more, cwd=own)
+        return two_ranks("each.py", *words, "--output-dir", folder, *more)
 
     assert two("whole").status == 0
     monkeypatch.setenv("STOP_AFTER", "2")
@@ -320,10 +323,10 @@ def test_two_processes_that_were_stopped_go_on_to_the_same_weights(own, process,
         assert not list(Path(folder).glob("checkpoint_rank*"))
 
 
-def test_more_processes_than_wrote_the_checkpoint_are_refused(own, own_run, process):
+def test_more_processes_than_wrote_the_checkpoint_are_refused(own, own_run):
     shutil.copytree(own_run / "run/s0", "one")
     words = ["--optimizer.num_epochs", "1", "--trainer.trainer_args.ood_type", "shuffle", "--output-dir", "one"]
-    found = torchrun(process, "train", *OWN, *words, "--resume", cwd=own)
+    found = two_ranks("-m", "ascood", "train", *OWN, *words, "--resume")
     assert found.status != 0
     assert "checkpoint.pt was written by 1 process, now there are 2." in found.err
 
@@ -450,8 +453,7 @@ with distributed.setup(torch.device("cpu")):
 def test_two_processes_take_the_steps_of_one_that_averages_their_gradients(place, process):
     Path("steps.py").write_text(RANK_STEPS)
     assert process("python", "steps.py", "one.pt", cwd=place).status == 0
-    launcher = ["python", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    found = process(*launcher, "steps.py", "two.pt", cwd=place)
+    found = two_ranks("steps.py", "two.pt")
     assert found.status == 0, found.err
     one, two = (torch.load(name, weights_only=True) for name in ("one.pt", "two.pt"))
     assert torch.allclose(one, two, rtol=1e-4, atol=1e-5), (one - two).abs().max()  # rounding of the averages

@@ -17,6 +17,12 @@ TWO = str(Path(__file__).parents[1] / "two_ranks.py")
 HERE = {"PYTHONPATH": ":".join(path for path in sys.path if path)}
 
 
+def train(place, *words, count=2):
+    """What rank 0 of a training leaves in `place`; the processes are started as a launcher starts them."""
+    found = run_ranks(["-m", "imood", "train", *words], count, place, HERE)
+    return next((rank for rank in found if rank.status), found[0])
+
+
 def good(ranks):
     for rank in ranks:
         assert rank.status == 0, rank.err
@@ -66,17 +72,17 @@ def test_an_error_in_all_processes_is_one_line(place, script):
     assert "fewer than one batch" in found.error
 
 
-def test_a_run_of_two_processes_that_is_terminated_goes_on_where_it_was(place, start, script):
-    words = [*SMALL, "--ds", "cifar10", "-e", "3", "--ddp", "--nproc", "2", "-b", "8"]
-    process = start("train.py", *words, "--output-dir", "cut", cwd=place)
+def test_a_run_of_two_processes_that_is_terminated_goes_on_where_it_was(place, start):
+    words = [*SMALL, "--ds", "cifar10", "-e", "3", "--ddp", "-b", "8"]
+    process = start("train.py", *words, "--nproc", "2", "--output-dir", "cut", cwd=place)
     for line in process.stdout:
         if "epoch 1 batch 0" in line:
             process.send_signal(signal.SIGTERM)
             break
     process.communicate(timeout=120)
     assert process.returncode == 143
-    assert script("train.py", *words, "--output-dir", "cut", "--resume", cwd=place).status == 0
-    assert script("train.py", *words, "--output-dir", "whole", cwd=place).status == 0
+    assert train(place, *words, "--output-dir", "cut", "--resume").status == 0
+    assert train(place, *words, "--output-dir", "whole").status == 0
     one, other = (load_value(place / name / "latest.pth") for name in ("whole", "cut"))
     assert all(torch.equal(value, other["model"][key]) for key, value in one["model"].items())
     assert one["training_losses"] == other["training_losses"]
@@ -109,23 +115,23 @@ def test_wrong_meeting_places_are_refused(place, run, flags, word):
 
 
 @pytest.mark.parametrize(("wrote", "now"), [(1, 2), (2, 1)])
-def test_another_number_of_processes_than_wrote_the_checkpoint_is_refused(place, script, wrote, now):
+def test_another_number_of_processes_than_wrote_the_checkpoint_is_refused(place, wrote, now):
     """Their draws follow from their number: it would be another run."""
     words = [*SMALL, "--ds", "cifar10", "-e", "1", "--ddp", "--output-dir", "run"]
-    assert script("train.py", *words, "--nproc", str(wrote), cwd=place).status == 0
-    found = script("train.py", *words, "--nproc", str(now), "--resume", cwd=place)
+    assert train(place, *words, count=wrote).status == 0
+    found = train(place, *words, "--resume", count=now)
     assert f"written by {wrote} process" in found.error
 
 
-def test_two_processes_go_on_with_what_two_of_an_earlier_version_left(place, script):
+def test_two_processes_go_on_with_what_two_of_an_earlier_version_left(place):
     """It did not say how many they were."""
-    words = [*SMALL, "--ds", "cifar10", "-e", "2", "--ddp", "--nproc", "2"]
-    first = script("train.py", *words, "-e", "2", "--output-dir", "run", cwd=place)
+    words = [*SMALL, "--ds", "cifar10", "-e", "2", "--ddp"]
+    first = train(place, *words, "--output-dir", "run")
     assert first.status == 0, first.err
     path = place / "run/checkpoint.pt"
     state = checkpoints.load(path)
     own = state.pop("ranks")[0]
     del state["detector"]
     checkpoints.save(path, state | own)
-    again = script("train.py", *words, "--output-dir", "run", "--resume", cwd=place)
+    again = train(place, *words, "--output-dir", "run", "--resume")
     assert again.status == 0, again.err

@@ -4,7 +4,6 @@ import contextlib
 import io
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ood_shared.runs import read_metrics
+from ood_shared.testing.forked import Forked
 
 REMARKS = ("warning: ", "note: ", "error: ")  # about one input of several; an error that ends a command names it first
 
@@ -83,9 +83,7 @@ def clean_environment(**changed: str) -> dict[str, str]:
     return kept | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""} | changed
 
 
-def start(
-    words: Sequence[str], cwd: Path | None = None, environment: Mapping[str, str] | None = None
-) -> "subprocess.Popen[str]":
+def start(words: Sequence[str], cwd: Path | None = None, environment: Mapping[str, str] | None = None) -> Forked:
     """`python words…` as a process, its output in pipes.
 
     Args:
@@ -93,19 +91,13 @@ def start(
         cwd: its folder.
         environment: `clean_environment()` when None.
     """
-    return subprocess.Popen(
-        [sys.executable, *words],
-        cwd=cwd,
-        env=dict(clean_environment() if environment is None else environment),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return Forked(words, cwd, clean_environment() if environment is None else environment)
 
 
-def finish(process: "subprocess.Popen[str]", timeout: float = 300) -> Outcome:
+def finish(process: "Forked | subprocess.Popen[str]", timeout: float = 300) -> Outcome:
     """Wait for the end of a process."""
     out, err = process.communicate(timeout=timeout)
+    assert process.returncode is not None
     return Outcome(process.returncode, out, err)
 
 

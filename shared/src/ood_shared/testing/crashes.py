@@ -1,12 +1,15 @@
-"""Trainings that are killed, terminated, or run out of room, time after time; one JSON record for each trainer.
+"""Trainings that are killed, terminated, or run out of room or time; one JSON record for each trainer.
 
     python -m ood_shared.testing.crashes packages/oodgen/tests/crash_trainers.py --kills 25
 
 The file defines `trainers(place)`, which prepares the data in the folder `place` and gives a `Trainer` for each name.
-Every attempt is a fork of this process, so that the libraries are imported once; on a system with `fork` only.
+Every attempt is a fork of this process, which imports what the first one needed: the libraries are loaded once, not by
+every attempt anew. On a system with `fork` only.
 """
 
 import argparse
+import contextlib
+import importlib
 import importlib.util
 import json
 import os
@@ -33,6 +36,7 @@ from ood_shared.testing.commands import finish, rows_without_time, start
 MOST_SECONDS = 300.0  # of an attempt
 EARLIEST = 0.05  # a kill comes after at least this share of an undisturbed run
 NOT_COMPARED = ("seconds", "training_seconds", "config")  # times, and names of output folders
+LEARNED = "modules.json"
 NO_CLAIMS = ("stopped", "slowest_seconds")
 MOST_TRIES = 3  # for each kill that is asked for: some runs end before it
 
@@ -76,9 +80,12 @@ def examine(trainer: Trainer, kills: int, terms: int, seed: int) -> dict[str, An
         seed: of the moments.
     """
     draws = random.Random(seed)
+    if (first := attempt(trainer, "first", learn=True)).status:
+        raise RuntimeError(f"The undisturbed run ended with {first.status}: {first.said}")
+    for name in json.loads(Path(LEARNED).read_text()):
+        with contextlib.suppress(ImportError):  # made by another one, of no file
+            importlib.import_module(name)
     calm = attempt(trainer, "calm")
-    if calm.status:
-        raise RuntimeError(f"The undisturbed run ended with {calm.status}: {calm.said}")
     found: dict[str, Any] = {"calm_seconds": round(calm.seconds, 2)}
     shortest = calm.seconds
     for word, number, times in (("kill", signal.SIGKILL, kills), ("term", signal.SIGTERM, terms)):
@@ -91,6 +98,7 @@ def examine(trainer: Trainer, kills: int, terms: int, seed: int) -> dict[str, An
             found[word]["slowest_seconds"] = round(max(one["slowest"] for one in rounds), 2)
             del found[word]["slowest"]
     found["starved"] = _starved(trainer, shortest)
+    found["sliced"] = _sliced(trainer)
     return found
 
 
@@ -135,6 +143,18 @@ def _starved(trainer: Trainer, longest: float) -> dict[str, bool]:
     }
 
 
+def _sliced(trainer: Trainer) -> dict[str, bool]:
+    """A run whose time is over at its first step, and that goes on."""
+    first = attempt(trainer, "sliced", more=["--stop-after", "0.01"])
+    last = attempt(trainer, "sliced", more=trainer.resume)
+    return {
+        "stopped_with_status_0": first.status == 0 and "stopped after 0.01 s; what was finished is saved" in first.said,
+        "same_weights": last.status == 0 and _weights(trainer, "sliced") == _weights(trainer, "calm"),
+        "same_metrics": _metrics(trainer, "sliced") == _metrics(trainer, "calm"),
+        "clean": not _leftovers(Path("sliced")),
+    }
+
+
 def attempt(
     trainer: Trainer,
     out: str,
@@ -142,16 +162,17 @@ def attempt(
     number: signal.Signals = signal.SIGKILL,
     more: Sequence[str] = (),
     limit: int | None = None,
+    learn: bool = False,
 ) -> Attempt:
-    """Run the command in a fork, with a signal after so many seconds, or with a limit on the size of its files."""
-    words, log, start = (
-        [*(word.replace("{out}", out) for word in trainer.argv), *more],
-        Path(f"{out}.log"),
-        time.monotonic(),
-    )
+    """Run the command in a fork, with a signal after so many seconds, or with a limit on the size of its files.
+
+    With `learn` the names of the modules that it has imported are left in a file.
+    """
+    words = [*(word.replace("{out}", out) for word in trainer.argv), *more]
+    log, start = Path(f"{out}.log"), time.monotonic()
     process = os.fork()
     if process == 0:
-        _child(trainer.main, words, log, limit)
+        _child(trainer.main, words, log, limit, learn)
     sent = 0.0
     while True:
         ended, status = os.waitpid(process, os.WNOHANG)
@@ -168,7 +189,7 @@ def attempt(
         time.sleep(0.005)
 
 
-def _child(main: Callable[[list[str]], int], words: list[str], log: Path, limit: int | None) -> None:
+def _child(main: Callable[[list[str]], int], words: list[str], log: Path, limit: int | None, learn: bool) -> None:
     status = 1
     try:
         handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -177,6 +198,8 @@ def _child(main: Callable[[list[str]], int], words: list[str], log: Path, limit:
         if limit is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
         status = main(words)
+        if learn:
+            Path(LEARNED).write_text(json.dumps(sorted(set(sys.modules) - {"__main__"})))
     except SystemExit as stop:
         status = int(stop.code or 0)
     finally:
@@ -235,7 +258,7 @@ def _leftovers(folder: Path) -> list[str]:
 
 
 def short_form(file: Path, place: Path) -> None:
-    """One kill, one SIGTERM and one lack of room for each trainer of a file, in a process of its own; all must hold."""
+    """Each trainer of a file, stopped once in each way, in a process of its own; all claims must hold."""
     words = ["-m", "ood_shared.testing.crashes", str(file), "--kills", "1", "--terms", "1"]
     outcome = finish(start(words, place), timeout=600)
     assert outcome.status == 0, outcome.err
@@ -245,6 +268,7 @@ def short_form(file: Path, place: Path) -> None:
             lacking = [claim for claim, count in found[word].items() if claim not in NO_CLAIMS and count != runs]
             assert not lacking, (name, word, found[word])
         assert all(found["starved"].values()), (name, found["starved"])
+        assert all(found["sliced"].values()), (name, found["sliced"])
 
 
 def main() -> int:

@@ -1,11 +1,11 @@
 """Start a script as several processes of one run, on the CPU, the way `torchrun` does."""
 
 import socket
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ood_shared.testing.commands import Outcome, clean_environment, finish, start
+from ood_shared.testing.forked import Forked
 
 
 def free_port() -> int:
@@ -29,7 +29,7 @@ def launcher_variables(rank: int, count: int, port: int) -> dict[str, str]:
 
 def start_ranks(
     argv: Sequence[str], count: int = 2, cwd: Path | None = None, environment: Mapping[str, str] | None = None
-) -> list[subprocess.Popen[str]]:
+) -> list[Forked]:
     """Start `python argv` as `count` processes that find each other.
 
     Args:
