@@ -87,6 +87,7 @@ def lint(session: nox.Session) -> None:
     )
     session.run("ruff", "check", *session.posargs)
     session.run("ruff", "format", "--check")
+    session.run("python", "tools/reproduction.py", "--check")
     paths = [str(folder(package) / "src") for package in PACKAGES]
     session.run("lint-imports", "--no-logo", env={"PYTHONPATH": os.pathsep.join(paths)})
     for package in PACKAGES:
@@ -112,6 +113,30 @@ def tests(session: nox.Session, package: str) -> None:
     """All tests of one package, in an environment with nothing else."""
     sync(session, package, "test")
     pytest(session, package, "tests")
+
+
+@nox.session(default=False)
+@nox.parametrize("package", PACKAGES)
+def quick(session: nox.Session, package: str) -> None:
+    """What a change of one package needs at once: rules, its types, and its tests but those that start processes."""
+    session.run_install(
+        *("uv", "sync", "--exact", "--quiet", "--no-default-groups", "--all-packages"),
+        *("--group", "test", "--group", "types", "--group", "lint"),
+        env={"UV_PROJECT_ENVIRONMENT": session.virtualenv.location},
+    )
+    session.run("ruff", "check", "--quiet", str(folder(package)))
+    session.run("ruff", "format", "--check", "--quiet", str(folder(package)))
+    session.run("mypy", *(("--strict",) if package == "shared" else ()), f"{folder(package)}/src")
+    pytest(session, package, "-m", "not slow", "tests")
+
+
+@nox.session(default=False)
+@nox.parametrize("package", PAPERS)
+def reproduce(session: nox.Session, package: str) -> None:
+    """Every training of a package, begun or gone on with; `-- --data DIR`, or the folder in OOD_TEST_DATA."""
+    sync(session, package, "test")
+    data = ("--data", os.environ["OOD_TEST_DATA"]) if "OOD_TEST_DATA" in os.environ else ()
+    session.run("python", "tools/trainings.py", "run", "--package", package, *data, *session.posargs)
 
 
 @nox.session(default=False)

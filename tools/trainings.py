@@ -1,16 +1,18 @@
 """The long trainings behind the tables, one after the other, each from one commit: `python tools/trainings.py --help`.
 
-    python tools/trainings.py run --data DIR [--only NAME …]     # start, or go on where the last call was stopped
-    python tools/trainings.py list                               # what is finished, what is under way
+    python tools/trainings.py run --data DIR [--only NAME …] [--package NAME …]   # start, or go on where it was stopped
+    python tools/trainings.py run --data DIR --gpu --stop-after 540               # documented commands, in slices
+    python tools/trainings.py list                                                # what is finished, what is under way
 
-A training is a list of commands of one package. It runs from a clone at the commit at which it began, also when the
-checkout has moved on, in a folder of its own below --work. A command that has ended well is not run again; one that was
-stopped is started with `--resume` and goes on at its last epoch or batch. SIGTERM is passed on, so that the command
-saves first. Results of a finished training are copied to the package's `results`. `docs/reproduction.md` says what each
-shows and how long it takes.
+`training_list` has them. A training is a list of commands of one package. It runs from a clone at the commit at which
+it began, also when the checkout has moved on, in a folder of its own below --work. A command that has ended well is not
+run again; one that was stopped is started with `--resume` and goes on at its last epoch or batch. SIGTERM is passed on,
+so that the command saves first, and so does an end of the time given by --stop-after. The result of a finished training
+is copied to the package's `results`; `tools/reproduction.py` makes the page from those.
 """
 
 import argparse
+import math
 import os
 import shutil
 import signal
@@ -18,113 +20,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from ood_shared.locks import held
 from ood_shared.cli import Parser, run_command
 from ood_shared.errors import InputError, unknown
 from ood_shared.files import read_json, write_json
-from ood_shared.flags import positive_int
+from ood_shared.flags import positive, positive_int
+from ood_shared.locks import held
 from ood_shared.runs import read_metrics
+from training_list import ON_A_GPU, TRAININGS, Training
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("know_your_space", "mood_dpa", "ascood", "imood", "oodgen")
 WORK = ROOT / ".trainings"
 STATE = "state.json"
-VAE = "--epochs 100 --batch_size 128 --opt rmsprop --lr 0.001 --momentum 0.0 --gpu_id 0 --seed False"
-CLASSIFIER = "--epochs 200 --batch_size 256 --opt ada --lr 0.05 --momentum 0.0 --gpu_id 0 --seed 1"
-
-
-@dataclass(frozen=True)
-class Training:
-    """One training; words are filled with {data}, {own} (its folder) and {other} (that of `after`).
-
-    Attributes:
-        name: of its folder.
-        package: whose code runs, in whose folder of the clone.
-        commands: in order; `copy A B` copies a folder.
-        result: file in its folder, copied to `results/<name>.json` of the package.
-        after: name of a training whose files it needs.
-    """
-
-    name: str
-    package: str
-    commands: tuple[str, ...]
-    result: str
-    after: str | None = None
-
-
-def _oodgen(family: str, other: str) -> list[Training]:
-    """The four documented commands with one decoder and three ways to use it."""
-    decoder = Training(
-        f"oodgen_{family}_vae",
-        "oodgen",
-        (
-            f"-m oodgen prepare {family} {{own}}/data/{family} --data-dir {{data}}",
-            f"-m oodgen train_vae --in_data {{own}}/data/{family} --save_path {{own}}/result {VAE}",
-        ),
-        "result/vae/configuration.json",
-    )
-    found = [decoder]
-    for name, direction, more in (
-        ("uniform", "normal", ""),
-        ("rref", "rref", ""),
-        ("rref_recon", "rref", " --id_recon"),
-    ):
-        images, result = f"{{own}}/data/{family}", "{own}/result"
-        generate = (
-            f"-m oodgen gen_ood --data {images} --model_path {result} --model_epoch 100 --batch_size 1000 --seed 1"
-        )
-        found.append(
-            Training(
-                f"oodgen_{family}_{name}",
-                "oodgen",
-                (
-                    f"-m oodgen prepare {family} {images} --data-dir {{data}}",
-                    f"-m oodgen prepare {other} {{own}}/data/{other} --data-dir {{data}}",
-                    f"copy {{other}}/result/vae {result}/vae",
-                    f"{generate} --dataset train --direction {direction}",
-                    f"{generate} --dataset test --direction {direction}",
-                    f"-m oodgen train_classi --in_data {images} --save_path {result} {CLASSIFIER}{more}",
-                    f"-m oodgen test --in_data {images} --out_data {{own}}/data/{other},gaussian,uniform,sphere "
-                    f"--model_path {result} --save_path {result} --model_epoch 200 --seed 1",
-                ),
-                "result/result.json",
-                after=decoder.name,
-            )
-        )
-    return found
-
-
-TRAININGS = (
-    *_oodgen("fmnist", "mnist"),
-    *_oodgen("mnist", "fmnist"),
-    Training(
-        "imood_cifar10_lt",
-        "imood",
-        ("benchmarks/real_cifar.py {data} --work {own}/runs --epochs 60 --precision fp32 --out {own}/result.json",),
-        "result.json",
-    ),
-    Training(
-        "ascood_cifar10",
-        "ascood",
-        (
-            "benchmarks/compare_cifar10.py --data {data} --work {own}/runs --seeds 0 --epochs 30 --per-class 5000 "
-            "--output {own}/result.json",
-        ),
-        "result.json",
-    ),
-    Training(
-        "know_your_space_pneumoniamnist",
-        "know_your_space",
-        (
-            "benchmarks/medical.py --data {data} --work {own}/runs --output {own}/result.json --seeds 1 --epochs 100 "
-            "--layers 40 --precision fp32",
-        ),
-        "result.json",
-    ),
-)
+RESUMED = {"train_vae", "train_classi", "train.py", "main.py"}  # the other commands go on by themselves
 
 
 def main() -> int:
@@ -134,42 +44,61 @@ def main() -> int:
     parser.add_argument("--data", type=Path, help="folder of MNIST/raw, FashionMNIST/raw, CIFAR-10 and MedMNIST files")
     parser.add_argument("--work", type=Path, default=WORK, help=f"folder of clones and runs (default: {WORK.name})")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these trainings, in this order (default: all)")
+    parser.add_argument("--package", nargs="+", choices=PACKAGES, default=PACKAGES, help="trainings of these packages")
+    parser.add_argument("--gpu", action="store_true", help="the documented commands with the papers' networks instead")
+    parser.add_argument("--stop-after", type=positive, metavar="SECONDS", dest="seconds", help="save and end then")
     parser.add_argument("--threads", type=positive_int, default=1, help="of each training (default: 1)")
     return run_command(answer, parser)
 
 
 def answer(options: argparse.Namespace) -> int:
     """Run or list."""
-    by_name = {training.name: training for training in TRAININGS}
+    by_name = {training.name: training for training in (ON_A_GPU if options.gpu else TRAININGS)}
     options.work = options.work.resolve()
     for name in options.only or ():
         if name not in by_name:
             raise unknown("--only", name, by_name)
-    chosen = [by_name[name] for name in options.only or by_name]
+    chosen = [by_name[name] for name in options.only or by_name if by_name[name].package in options.package]
     if options.verb == "list":
         for training in chosen:
             print(f"{training.name:<32} {_standing(options.work / training.name, training)}")
         return 0
-    if options.data is None:
-        raise InputError("--data is missing: the folder of the data sets.")
-    if not options.data.is_dir():
-        raise InputError(f"--data {options.data} is not a folder. Pass the folder of the data sets.")
+    if any(training.needs_data for training in chosen):
+        if options.data is None:
+            raise InputError("--data is missing: the folder of the data sets.")
+        if not options.data.is_dir():
+            raise InputError(f"--data {options.data} is not a folder. Pass the folder of the data sets.")
+    left = [training for training in chosen if not _finished(options.work / training.name, training)]
+    print(_forecast(left), flush=True)
+    until = math.inf if options.seconds is None else time.monotonic() + options.seconds
     with held(options.work, 0.0):
-        for training in chosen:
+        for training in left:
             if training.after is not None and not _finished(options.work / training.after, by_name[training.after]):
                 raise InputError(f"{training.name} needs the files of {training.after}. Run that one first.")
-            _run(training, options)
+            if not _run(training, options, until):
+                print(f"stopped after {options.seconds:g} s, saved; run again to go on.")
+                break
     return 0
 
 
-def _run(training: Training, options: argparse.Namespace) -> None:
-    """The commands that are not done yet; raises when one fails."""
+def _forecast(left: Sequence[Training]) -> str:
+    """How long it will take."""
+    known = [training.hours for training in left if training.hours is not None]
+    if not left:
+        return "all finished"
+    if len(known) < len(left):
+        return f"{len(left)} training(s) to run, with the papers' schedules; not measured"
+    return f"{len(left)} training(s) to run or to go on with, at most {sum(known):.1f} h of one idle core"
+
+
+def _run(training: Training, options: argparse.Namespace, until: float) -> bool:
+    """The commands that are not done yet; False when the time was over before. Raises when one fails."""
     own = options.work / training.name
     state = _read(own)
     state.setdefault("commit", _git("rev-parse", "HEAD"))
     source = _clone(state["commit"], options.work)
     words = {
-        "data": options.data.resolve(),
+        "data": options.data and options.data.resolve(),
         "own": own,
         "other": options.work / str(training.after),
     }
@@ -181,19 +110,20 @@ def _run(training: Training, options: argparse.Namespace) -> None:
         if command[0] == "copy":
             shutil.copytree(command[1], command[2], dirs_exist_ok=True)
         else:
-            # the benchmarks take up finished and stopped parts by themselves
-            resume = ["--resume"] if {"train_vae", "train_classi"} & set(command) else []
-            _call([sys.executable, *command, *resume], source, training, own, options.threads)
+            more = ["--resume"] if RESUMED & set(command) else []
+            if not _call([sys.executable, *command, *more], source, training, own, options.threads, until):
+                return False
         state["done"].append(round(time.perf_counter() - started, 1))
         write_json(own / STATE, state)
-    if (own / training.result).is_file() and training.result.endswith("result.json"):
-        target = ROOT / "packages" / training.package / "results" / f"{training.name}.json"
+    if training.keep is not None:
+        target = ROOT / "packages" / training.package / "results" / training.keep
         shutil.copyfile(own / training.result, target)
         print(f"{training.name}: finished, {target.relative_to(ROOT)} written", flush=True)
+    return True
 
 
-def _call(command: Sequence[str], source: Path, training: Training, own: Path, threads: int) -> None:
-    """Run a command from the clone and wait; a signal to this program is passed on."""
+def _call(command: Sequence[str], source: Path, training: Training, own: Path, threads: int, until: float) -> bool:
+    """Run a command from the clone and wait; a signal to this program is passed on. False: the time was over before."""
     folders = [source / "shared" / "src", *(source / "packages" / name / "src" for name in PACKAGES)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders)), "OMP_NUM_THREADS": str(threads)}
     with (own / "log.txt").open("a", encoding="utf-8") as log:
@@ -201,13 +131,18 @@ def _call(command: Sequence[str], source: Path, training: Training, own: Path, t
             command, cwd=source / "packages" / training.package, env=environment, stdout=log, stderr=subprocess.STDOUT
         )
         try:
-            status = process.wait()
+            status = process.wait(None if math.isinf(until) else max(0.0, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+            return False
         except BaseException:
             process.send_signal(signal.SIGTERM)
             process.wait()
             raise
     if status:
         raise InputError(f"{training.name}: status {status}; see {own / 'log.txt'}. Run again to go on.")
+    return True
 
 
 def _clone(commit: str, work: Path) -> Path:

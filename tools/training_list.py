@@ -1,0 +1,243 @@
+"""The trainings behind the tables: what is trained, with which commands, how long it takes. Used by `trainings.py` and,
+for the page `docs/reproduction.md`, by `reproduction.py`; of the standard library alone.
+
+A command's words are filled with {data} (folder of the data sets), {own} (the training's folder) and {other} (that of
+the training it follows); `copy A B` copies a folder.
+"""
+
+from dataclasses import dataclass
+
+VAE = "--epochs 100 --batch_size 128 --opt rmsprop --lr 0.001 --momentum 0.0 --gpu_id 0 --seed False"
+CLASSIFIER = "--epochs 200 --batch_size 256 --opt ada --lr 0.05 --momentum 0.0 --gpu_id 0 --seed 1"
+RESULT = "result.json"
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training.
+
+    Attributes:
+        name: of its folder.
+        package: whose code runs, in whose folder of the clone.
+        what: for people.
+        paper: network and schedule of the paper.
+        here: those of the commands.
+        hours: of one thread of a two-core CPU; None where it takes a GPU and was not measured.
+        commands: in order.
+        result: file in its folder.
+        keep: name of the file below the package's `results` that the result is copied to; None keeps nothing.
+        after: name of a training whose files it needs.
+    """
+
+    name: str
+    package: str
+    what: str
+    paper: str
+    here: str
+    hours: float | None
+    commands: tuple[str, ...]
+    result: str = RESULT
+    keep: str | None = None
+    after: str | None = None
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether a command reads the folder of the data sets."""
+        return any("{data}" in command for command in self.commands)
+
+
+def _oodgen(family: str, other: str) -> list[Training]:
+    """The documented commands with one decoder and three ways to use it."""
+    decoder = Training(
+        f"oodgen_{family}_vae",
+        "oodgen",
+        f"the documented decoder, all 60,000 images of {family}",
+        "up to 100 epochs",
+        "100 epochs",
+        0.6,
+        (
+            f"-m oodgen prepare {family} {{own}}/data/{family} --data-dir {{data}}",
+            f"-m oodgen train_vae --in_data {{own}}/data/{family} --save_path {{own}}/result {VAE}",
+        ),
+        "result/vae/configuration.json",
+    )
+    found = [decoder]
+    for name, direction, more, what, hours in (
+        ("uniform", "normal", "", "directions uniform in the null space", 2.0),
+        ("rref", "rref", "", "the authors' directions (reduced echelon form)", 2.0),
+        ("rref_recon", "rref", " --id_recon", "the authors' directions, reconstructions as ID images (ours)", 2.7),
+    ):
+        images, result = f"{{own}}/data/{family}", "{own}/result"
+        generate = (
+            f"-m oodgen gen_ood --data {images} --model_path {result} --model_epoch 100 --batch_size 1000 --seed 1"
+        )
+        found.append(
+            Training(
+                f"oodgen_{family}_{name}",
+                "oodgen",
+                f"the documented classifier on {family}, {what}",
+                "200 epochs",
+                "200 epochs",
+                hours,
+                (
+                    f"-m oodgen prepare {family} {images} --data-dir {{data}}",
+                    f"-m oodgen prepare {other} {{own}}/data/{other} --data-dir {{data}}",
+                    f"copy {{other}}/result/vae {result}/vae",
+                    f"{generate} --dataset train --direction {direction}",
+                    f"{generate} --dataset test --direction {direction}",
+                    f"-m oodgen train_classi --in_data {images} --save_path {result} {CLASSIFIER}{more}",
+                    f"-m oodgen test --in_data {images} --out_data {{own}}/data/{other},gaussian,uniform,sphere "
+                    f"--model_path {result} --save_path {result} --model_epoch 200 --seed 1",
+                ),
+                "result/result.json",
+                f"oodgen_{family}_{name}.json",
+                decoder.name,
+            )
+        )
+    return found
+
+
+TRAININGS = (
+    *_oodgen("fmnist", "mnist"),
+    *_oodgen("mnist", "fmnist"),
+    Training(
+        "oodgen_directions",
+        "oodgen",
+        "Fashion-MNIST: decoder, directions and reconstructions, all eight combinations, three seeds",
+        "–",
+        "10,000 images, 12 epochs",
+        4.0,
+        ("benchmarks/decoder_directions.py --data-dir {data} --work {own}/runs --output {own}/result.json",),
+        keep="decoder_directions.json",
+    ),
+    Training(
+        "mood_dpa_hard_subjects",
+        "mood_dpa",
+        "hard embedded subjects at 64³: plain rules, L1, perceptual, SimCLR, three seeds",
+        "MOOD data at 256³, 50,000 iterations a stage",
+        "small networks, 200 steps a stage",
+        1.0,
+        ("benchmarks/compare_hard.py --work {own}/runs --output {own}/result.json",),
+        keep="hard_subjects.json",
+    ),
+    Training(
+        "ascood_spurious_digits",
+        "ascood",
+        "waterbirds in miniature: digits on textures, six scores, three seeds",
+        "ResNet18 at 224 pixels, ImageNet start, 30 epochs",
+        "a small ResNet from scratch, 30 epochs",
+        0.8,
+        ("benchmarks/spurious_digits.py --work {own}/runs --output {own}/result.json",),
+        keep="spurious_digits.json",
+    ),
+    Training(
+        "ascood_cifar10",
+        "ascood",
+        "CIFAR-10: cross-entropy and ASCOOD, six scores, one seed",
+        "ResNet18, 100 epochs",
+        "a quarter of the channels, 30 epochs, all images",
+        6.0,
+        (
+            "benchmarks/compare_cifar10.py --data {data} --work {own}/runs --seeds 0 --epochs 30 --per-class 5000 "
+            "--output {own}/result.json",
+        ),
+        keep="ascood_cifar10.json",
+    ),
+    Training(
+        "imood_cifar10_lt",
+        "imood",
+        "CIFAR10-LT, ratio 0.01: oe, energy, bin_disc, each plain and `ada_`, one seed",
+        "ResNet18, 180 epochs, batches of 256",
+        "16 instead of 64 channels, 60 epochs, batches of 128",
+        4.2,
+        ("benchmarks/real_cifar.py {data} --work {own}/runs --epochs 60 --precision fp32 --out {own}/result.json",),
+        keep="imood_cifar10_lt.json",
+    ),
+    Training(
+        "know_your_space_ablation",
+        "know_your_space",
+        "spaces of inliers and outliers, all combinations, three seeds",
+        "WRN-40-2, 100 epochs",
+        "a small network, few epochs",
+        0.6,
+        ("benchmarks/ablation.py --data {data} --work {own}/runs --output {own}/result.json",),
+        keep="ablation.json",
+    ),
+    Training(
+        "know_your_space_contrast",
+        "know_your_space",
+        "PneumoniaMNIST: why chest X-rays of high contrast pass for training images, three seeds",
+        "WRN-40-2, 100 epochs",
+        "WRN-10-1, 5 epochs",
+        0.6,
+        ("benchmarks/contrast.py --data {data} --work {own}/runs --output {own}/result.json",),
+        keep="contrast.json",
+    ),
+    Training(
+        "know_your_space_pneumoniamnist",
+        "know_your_space",
+        "PneumoniaMNIST, plain and calibrated, one seed",
+        "WRN-40-2, 100 epochs (other MedMNIST sets)",
+        "WRN-40-2, 100 epochs",
+        7.1,
+        (
+            "benchmarks/medical.py --data {data} --work {own}/runs --output {own}/result.json --seeds 1 --epochs 100 "
+            "--layers 40 --precision fp32",
+        ),
+        keep="know_your_space_pneumoniamnist.json",
+    ),
+)
+
+# The documented commands with the papers' networks; {data} is laid out as each package's README says.
+ON_A_GPU = (
+    Training(
+        "imood_gpu_cifar10_lt",
+        "imood",
+        "the documented training on CIFAR10-LT and its test",
+        "ResNet18, 180 epochs, batches of 256",
+        "the same",
+        None,
+        (
+            "train.py --gpu 0 --ds cifar10 --e 180 --drp {data} --imbalance_ratio .01 --logit_adjust 1.0 "
+            "--ood_metric ada_bin_disc --Lambda 0.5 --Lambda2 0.05 --aux_ood_loss pascl --output-dir {own}/run "
+            "--seed 0",
+            "test.py --gpu 0 --ds cifar10 --model ResNet18 --drp {data} --ood_metric bin_disc --ckpt_path {own}/run "
+            "--output-dir {own}",
+        ),
+        keep="gpu-cifar10_lt.json",
+    ),
+    Training(
+        "ascood_gpu_cifar10",
+        "ascood",
+        "the script's training on CIFAR-10",
+        "ResNet18, 100 epochs",
+        "the same",
+        None,
+        (
+            "main.py --config configs/datasets/cifar10/cifar10.yml configs/networks/ascood_net.yml "
+            "configs/pipelines/train/train_ascood.yml configs/preprocessors/ascood_preprocessor.yml "
+            "--network.backbone.name resnet18_32x32 --optimizer.num_epochs 100 --data-dir {data} "
+            "--output-dir {own}/run/s0 --seed 0",
+            "scripts/eval_ood.py --id-data cifar10 --wrapper-net ASCOODNet --root {own}/run --postprocessor scale "
+            "--data-dir {data} --save-csv --save-score",
+        ),
+        "run/s0/results/scale/result.json",
+        "gpu-cifar10.json",
+    ),
+    Training(
+        "know_your_space_gpu_bloodmnist",
+        "know_your_space",
+        "the two documented commands on BloodMNIST",
+        "WRN-40-2, 100 epochs",
+        "the same",
+        None,
+        (
+            "train_in_latent_out_pix.py --in_dataset bloodmnist --model_type wrn --dist --augmix --rand_conv "
+            "--ckpt_name in_latent_out_pix --data-dir {data} --output-dir {own} --seed 0",
+            "ood_detection.py --in_dataset bloodmnist --model_type wrn --dir_name in_latent_out_pix --data-dir {data} "
+            "--output-dir {own}",
+        ),
+        "logs/wrn/bloodmnist/in_latent_out_pix/result.json",
+        "gpu-bloodmnist.json",
+    ),
+)
