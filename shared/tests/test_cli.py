@@ -246,13 +246,17 @@ def test_every_command_tells_the_versions(capsys):
     assert capsys.readouterr().out == said
 
 
-@pytest.mark.parametrize("at_once", [True, False])
-def test_a_reader_that_has_enough_ends_a_command_quietly(at_once) -> None:
-    program = (
-        "import sys; from ood_shared.cli import Parser, run_command\n"
-        f"def rows(options):\n    print('row', flush={at_once})\n"
-        "sys.stdin.read(); sys.exit(run_command(rows, Parser(prog='x'), []))"
-    )
+@pytest.mark.parametrize(
+    "run",
+    [
+        "run_command(lambda _: print('row', flush=True), Parser(prog='x'), [])",
+        "run_command(lambda _: print('row'), Parser(prog='x'), [])",
+        "dispatch('x', {}, ['--version'])",
+        "dispatch('x', {}, ['--help'])",
+    ],
+)
+def test_a_reader_that_has_enough_ends_a_command_quietly(run) -> None:
+    program = f"import sys; from ood_shared.cli import *\nsys.stdin.read(); sys.exit({run})"
     words = [sys.executable, "-c", program]
     process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdout.close()  # before the first row

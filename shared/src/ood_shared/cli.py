@@ -14,7 +14,7 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module, metadata
 from typing import NoReturn
 
@@ -88,8 +88,7 @@ def installed() -> str:
 
 class _Versions(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        print(installed())
-        parser.exit(0)
+        parser.exit(_say(installed()))
 
 
 def add_shared_flags(
@@ -205,7 +204,10 @@ def _quiet_readers() -> None:
 
 
 def dispatch(
-    program: str, commands: Mapping[str, Callable[[Sequence[str] | None], int]], argv: Sequence[str] | None = None
+    program: str,
+    commands: Mapping[str, Callable[[Sequence[str] | None], int]],
+    argv: Sequence[str] | None = None,
+    about: Mapping[str, str] | None = None,
 ) -> int:
     """A console command with commands of its own: `program command flags…`.
 
@@ -213,6 +215,7 @@ def dispatch(
         program: its name, for messages.
         commands: by name; each takes its arguments and returns an exit status.
         argv: arguments without the program's name; `sys.argv[1:]` when None.
+        about: by name, what each does, on one line; for `--help`.
 
     Returns:
         Exit status of the command; 2 when none, or one that is not known, was named.
@@ -222,16 +225,30 @@ def dispatch(
         print(f"{program}: error: no command given. Known: {', '.join(commands)}.", file=sys.stderr)
         return 2
     if words[0] in {"-h", "--help"}:
-        print(f"usage: {program} {{{','.join(commands)}}} …\n\nEach command answers --help.")
-        return 0
+        return _say(_commands(program, commands, about or {}))
     if words[0] == "--version":
-        print(installed())
-        return 0
+        return _say(installed())
     if words[0] not in commands:
         known = did_you_mean(words[0], commands)
         print(f"{program}: error: command `{words[0]}` is not known. {known}", file=sys.stderr)
         return 2
     return commands[words[0]](words[1:])
+
+
+def _commands(program: str, commands: Iterable[str], about: Mapping[str, str]) -> str:
+    """The answer to `program --help`."""
+    wide = max(map(len, commands), default=0)
+    lines = [f"  {name:{wide}}  {about.get(name, '')}".rstrip() for name in commands]
+    return "\n".join([f"usage: {program} COMMAND …", "", *lines, "", "Each answers --help; --version shows versions."])
+
+
+def _say(text: str) -> int:
+    """Print an answer; its exit status."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        return _unread()
+    return 0
 
 
 def _farewell(how: str, saved: bool, resumes: bool) -> str:

@@ -16,6 +16,13 @@ from ood_shared.contract import ALARM_RATE, MODEL
 from ood_shared.flags import share, whole
 
 FORMATS = ("onnx", "torch")  # of an exported graph
+ABOUT = {
+    "calibrate": "give a trained run a threshold with a promised alarm rate, and keep it in one file",
+    "score": "score images with such a file, a CSV row for each",
+    "check": "compare a batch's alarms with the promised rate: is it shifted?",
+    "export": "write such a file as one graph (ONNX), for programs without this project",
+}
+BENCH = "train within a budget and score OOD sets, as ood-bench does"
 SKIPPED = ("seed", "resume", "output-dir", "log-to", "precision", "compile")
 Command = Callable[[Sequence[str] | None], int]
 

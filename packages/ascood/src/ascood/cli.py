@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 
 from ood_shared.cli import Parser, add_shared_flags, deferred, dispatch, parse_seed_number, run_command
 from ood_shared.flags import MOST_WORKERS, not_negative, positive_int, whole
-from ood_shared.verbs import verbs
+from ood_shared.verbs import ABOUT as VERBS
+from ood_shared.verbs import BENCH, verbs
 
 from ascood import bench
 from ascood.overrides import main_parser, read_main
@@ -161,6 +162,16 @@ TOLD = {
     "id_data": "as in the other commands: the set that weights without config.yml were trained on",
     "data_dir": "in place of ./data, for runs whose score is fitted to their training images",
 }
+ABOUT = {
+    "train": "main.py: the training or test that the merged yml files name",
+    "eval_ood": "post-hoc scores of all runs of a folder, near and far OOD sets",
+    "eval_ood_imagenet": "post-hoc scores of one ImageNet-1k network",
+    "download": "put data sets and checkpoints in place, or say what is missing and where it belongs",
+    "build_imglist": "image lists and a yml file from a folder of images",
+    "picture": "image, attribution and the outlier of each type, side by side",
+    "bench": BENCH,
+    **VERBS,
+}
 COMMANDS: dict[str, Callable[[Sequence[str] | None], int]] = {
     "train": main_main,
     "eval_ood": eval_main,
@@ -175,4 +186,4 @@ COMMANDS: dict[str, Callable[[Sequence[str] | None], int]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The console command."""
-    return dispatch("ascood", COMMANDS, argv)
+    return dispatch("ascood", COMMANDS, argv, ABOUT)

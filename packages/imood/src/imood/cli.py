@@ -18,7 +18,8 @@ from ood_shared.flags import (
     share_or_all,
     whole,
 )
-from ood_shared.verbs import verbs
+from ood_shared.verbs import ABOUT as VERBS
+from ood_shared.verbs import BENCH, verbs
 
 from imood import bench, modes
 from imood.readers import ratio, sample_count, taus, test_model, train_metric
@@ -161,6 +162,12 @@ TOLD = {
     "checkpoint": "latest or best (default: latest)",
     "data_dir": "folder of the data set of a run of an earlier version",
 }
+ABOUT = {
+    "train": "train.py: a classifier and an OOD detector on long-tailed data",
+    "test": "test.py: score ID and OOD test sets with a trained network",
+    "bench": BENCH,
+    **VERBS,
+}
 COMMANDS: dict[str, Callable[[Sequence[str] | None], int]] = {
     "train": train_main,
     "test": test_main,
@@ -171,7 +178,7 @@ COMMANDS: dict[str, Callable[[Sequence[str] | None], int]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The console command `imood`."""
-    return dispatch("imood", COMMANDS, argv)
+    return dispatch("imood", COMMANDS, argv, ABOUT)
 
 
 def _data_flags(group: "argparse._ArgumentGroup", workers: int) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 
 from ood_shared.cli import Parser, add_shared_flags, deferred, dispatch, parse_seed_number, run_command
 from ood_shared.flags import MOST_WORKERS, data_word, not_negative, number, positive, positive_int, whole
-from ood_shared.verbs import verbs
+from ood_shared.verbs import ABOUT as VERBS
+from ood_shared.verbs import BENCH, verbs
 
 from know_your_space import bench
 from know_your_space.data.options import add_data_flags
@@ -206,6 +207,13 @@ def prepare_main(argv: Sequence[str] | None = None) -> int:
 
 
 TOLD = {"checkpoint": "last or best epoch of a run (default: last)"}
+ABOUT = {
+    "train": "train_in_latent_out_pix.py: a classifier whose energy inliers and outliers calibrate",
+    "detect": "ood_detection.py: score ID and OOD sets by the energy of a trained classifier",
+    "prepare": "write a set in the authors' layout",
+    "bench": BENCH,
+    **VERBS,
+}
 COMMANDS: dict[str, Callable[[Sequence[str] | None], int]] = {
     "train": train_main,
     "detect": detect_main,
@@ -217,4 +225,4 @@ COMMANDS: dict[str, Callable[[Sequence[str] | None], int]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The console command `know_your_space`."""
-    return dispatch("know_your_space", COMMANDS, argv)
+    return dispatch("know_your_space", COMMANDS, argv, ABOUT)

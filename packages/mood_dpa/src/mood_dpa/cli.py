@@ -125,15 +125,32 @@ COMMANDS: dict[str, Callable[[Sequence[str] | None], int]] = {
     "subjects": _runner("mood_dpa.data.commands", "subjects_step", subjects_parser),
     "bench": bench_main,
 }
+ABOUT = {
+    "save-2d": "save_2D.py: cut volumes into slices along an axis",
+    "rescale": "bring volumes of any intensities to [0, 1]",
+    "folds": "create_folds.py: divide the volumes of a folder into folds",
+    "synthetic": "healthy volumes, copies of them with synthetic anomalies, and masks",
+    "synthetic-2d": "the same for slices: circles and ellipses",
+    "simclr": "train the features on slices without labels",
+    "train": "main.py train: an autoencoder of the slices along one axis",
+    "evaluate": "main.py evaluate: score slices, one by one",
+    "inference_evaluate_3d": "main.py inference_evaluate_3d: maps and scores of volumes along one axis, and their AP",
+    "predict-3d": "predict_3d.py: anomaly maps or scores of a folder of volumes",
+    "challenge": "the AP of predictions as the MOOD challenge computes it",
+    "expand-cv": "the cross-validation grid of an axis from its templates",
+    "subjects": "subjects to try all of this with, from the MNI152 template",
+}
 TOLD = {"features": "VGG19 weights in place of those of the run"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The console command `mood-dpa`."""
     from ood_shared.cli import dispatch
-    from ood_shared.verbs import verbs
+    from ood_shared.verbs import ABOUT as VERBS
+    from ood_shared.verbs import BENCH, verbs
 
-    return dispatch("mood-dpa", COMMANDS | verbs("mood-dpa", "mood_dpa.loading", TOLD), argv)
+    commands = COMMANDS | verbs("mood-dpa", "mood_dpa.loading", TOLD)
+    return dispatch("mood-dpa", commands, argv, ABOUT | {"bench": BENCH} | VERBS)
 
 
 def _run_flags(parser: Parser, pictures: bool = True, trains: bool = False) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from ood_shared.cli import Parser, add_shared_flags, deferred, dispatch, parse_seed_number, run_command
 from ood_shared.contract import ALARM_RATE, BUDGETS, MODEL
 from ood_shared.flags import share
+from ood_shared.verbs import ABOUT as VERBS
 from ood_shared.verbs import check_parser, export_parser, score_parser
 
 PROGRAM = "ood-detect"
@@ -119,6 +120,13 @@ def export_main(argv: Sequence[str] | None = None) -> int:
     return run_command(deferred("ood_bench.detect", "export_step"), with_backbone(export_parser(PROGRAM)), argv)
 
 
+ABOUT = {
+    "fit": "train and calibrate a detector on ID images; no OOD images are needed",
+    "score": "score images, a CSV row for each",
+    "explain": "draw where an image departs from training, and the nearest training images",
+    "check": VERBS["check"],
+    "export": "write the detector as one graph (ONNX), for programs without this project",
+}
 COMMANDS = {
     "fit": fit_main,
     "score": score_main,
@@ -130,7 +138,7 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The console command `ood-detect`."""
-    return dispatch(PROGRAM, COMMANDS, argv)
+    return dispatch(PROGRAM, COMMANDS, argv, ABOUT)
 
 
 if __name__ == "__main__":

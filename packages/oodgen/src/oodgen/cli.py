@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 
 from ood_shared.cli import Parser, add_shared_flags, deferred, dispatch, run_command
 from ood_shared.flags import data_word, not_negative, not_negative_int, positive, positive_int, truth
-from ood_shared.verbs import verbs
+from ood_shared.verbs import ABOUT as VERBS
+from ood_shared.verbs import BENCH, verbs
 
 from oodgen import bench, defaults, flags
 from oodgen.defaults import DEFAULT_OOD
@@ -174,6 +175,15 @@ TOLD = {
     "score": "what is called the confidence: one_minus_ood, max_in or max_all",
     "normalize": "as in training; weights without configuration.json need it",
 }
+ABOUT = {
+    "train_vae": "step 1: the conditional VAE of the in-distribution images",
+    "gen_ood": "step 2: outliers off and on the data manifold, made with it",
+    "train_classi": "step 3: the n+1 classifier on images and generated outliers",
+    "test": "step 4: score in-distribution, generated and real outlier images",
+    "prepare": "write a data set as the folder tree that the steps read",
+    "bench": BENCH,
+    **VERBS,
+}
 COMMANDS: dict[str, Callable[[Sequence[str] | None], int]] = {
     "train_vae": train_vae_main,
     "gen_ood": gen_ood_main,
@@ -187,4 +197,4 @@ COMMANDS: dict[str, Callable[[Sequence[str] | None], int]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The console command `oodgen`."""
-    return dispatch("oodgen", COMMANDS, argv)
+    return dispatch("oodgen", COMMANDS, argv, ABOUT)

@@ -71,11 +71,6 @@ def test_an_unknown_command_is_one_line(words, message, capsys):
     assert (captured.out, captured.err) == ("", message + "\n")
 
 
-def test_help_of_the_console_command_lists_the_commands(capsys):
-    assert cli.main(["--help"]) == 0
-    assert f"{{{','.join(cli.COMMANDS)}}}" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize("name", STEPS)
 def test_help_of_a_step_names_every_flag_with_its_default(name, run, empty):
     found = run(name, "--help")

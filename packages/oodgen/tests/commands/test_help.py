@@ -1,0 +1,14 @@
+"""`oodgen --help` says what each command does."""
+
+import pytest
+from ood_shared.testing.commands import succeed
+from oodgen import cli
+
+
+def test_help_has_a_line_for_every_command() -> None:
+    lines = dict(line.split(maxsplit=1) for line in succeed(cli.main, "--help").out.splitlines() if line[:2] == "  ")
+    for name in lines:
+        with pytest.raises(SystemExit) as end:
+            cli.main([name, "--help"])
+        assert end.value.code == 0
+    assert set(lines) == {*cli.COMMANDS, "calibrate", "score", "check", "export"}
