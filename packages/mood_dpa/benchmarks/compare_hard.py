@@ -31,7 +31,7 @@ from mood_dpa.predict import Ensemble
 from mood_dpa.ranking import Ranking
 from mood_dpa.scores import axis_map, combine
 from ood_shared import files, runs
-from ood_shared.errors import InputError
+from ood_shared.errors import InputError, unknown
 from plain_detectors import SIGMAS, detectors_of
 from registered_atlas import make_atlas
 from scipy.ndimage import gaussian_filter
@@ -52,6 +52,7 @@ def main() -> None:
     parser.add_argument("--test", type=int, default=30)
     parser.add_argument("--steps", type=int, default=200, help="of each autoencoder")
     parser.add_argument("--simclr-steps", type=int, default=40)
+    parser.add_argument("--only", nargs="+", default=None, help="names of rows; the others are left out")
     parser.add_argument("--work", type=Path, default=Path("output/compare_hard"))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--output", type=Path, required=True)
@@ -87,9 +88,13 @@ def run_seed(options: argparse.Namespace, seed: int) -> None:
     data, rows = options.work / f"subjects_{seed}", options.work / f"rows_{seed}"
     ensure_subjects(data, DemoSet(options.subjects, options.test, options.side, seed, HARD))
     device = torch.device(options.device)
-    for number, (name, make) in enumerate(detectors(options, data, seed, device)):
+    makers = list(detectors(options, data, seed, device))
+    for name in options.only or ():
+        if name not in dict(makers):
+            raise unknown("row", name, dict(makers))
+    for number, (name, make) in enumerate(makers):
         path = rows / f"{number:02d}.json"
-        if not path.is_file():
+        if not path.is_file() and (options.only is None or name in options.only):
             started = time.perf_counter()
             row = measure(data, make())
             seconds = time.perf_counter() - started
