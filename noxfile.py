@@ -173,6 +173,16 @@ def bench(session: nox.Session, package: str) -> None:
         session.run("python", str(script), *session.posargs)
 
 
+@nox.session(default=False)
+def docs(session: nox.Session) -> None:
+    """The documentation site, build/site/index.html; a broken link or anything loaded from a network fails."""
+    session.run_install(
+        *("uv", "sync", "--exact", "--quiet", "--no-default-groups", "--only-group", "docs"),
+        env={"UV_PROJECT_ENVIRONMENT": session.virtualenv.location},
+    )
+    session.run("mkdocs", "build", "--strict", "--quiet", *session.posargs, env={"NO_MKDOCS_2_WARNING": "1"})
+
+
 @nox.session(default=False, venv_backend="none")
 @nox.parametrize("package", PACKAGES)
 def wheels(session: nox.Session, package: str) -> None:
