@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from ood_shared.devices import send
 from ood_shared.errors import InputError
 
 LUMA = (0.2989, 0.587, 0.114)  # ITU-R 601, as torchvision rounds it
@@ -45,7 +46,7 @@ def random_crop(images: Tensor, padding: int, generator: torch.Generator) -> Ten
     if padding < 0:
         raise InputError(f"The padding is {padding} pixels; expected 0 or more.")
     n, _, height, width = images.shape
-    offsets = torch.randint(0, 2 * padding + 1, (2, n), generator=generator).to(images.device)
+    offsets = send(torch.randint(0, 2 * padding + 1, (2, n), generator=generator), images.device)
     windows = F.pad(images, (padding,) * 4).unfold(2, height, 1).unfold(3, width, 1)  # (n, c, 2p+1, 2p+1, h, w)
     return windows[torch.arange(n, device=images.device), :, offsets[0], offsets[1]]
 
@@ -81,7 +82,8 @@ def random_resized_crop(
         ratio: least and greatest width over height, drawn evenly in its logarithm.
     """
     n, _, height, width = images.shape
-    boxes = torch.stack([crop_box(height, width, generator, scale, ratio) for _ in range(n)]).to(images)  # (n, 4)
+    drawn = torch.stack([crop_box(height, width, generator, scale, ratio) for _ in range(n)])  # (n, 4)
+    boxes = send(drawn.to(images.dtype), images.device)
     top, left, tall, wide = boxes.unbind(1)
     affine = images.new_zeros(n, 2, 3)
     affine[:, 0, 0], affine[:, 0, 2] = wide / width, (2 * left + wide) / width - 1
@@ -155,14 +157,16 @@ def jitter(
         orders: on the CPU: for each image the columns of `factors` in the order in which they are applied.
         changed: on the CPU: whether an image changes.
     """
+    operations = (_brighten, _contrast, _saturate, _turn_hue)
+    turns = [(place, number) for place in range(_OPERATIONS) for number in range(_OPERATIONS)]
+    due = [torch.nonzero(changed & (orders[:, place] == number)).squeeze(1) for place, number in turns]
+    sizes = [len(rows) for rows in due]
+    amounts = torch.cat([factors[rows, number] for rows, (_, number) in zip(due, turns, strict=True)])
+    sent = send(torch.cat(due), images.device), send(amounts.to(images.dtype), images.device)  # two transfers in all
     result = images.clone()
-    for place in range(_OPERATIONS):
-        for number, operation in enumerate((_brighten, _contrast, _saturate, _turn_hue)):
-            rows = torch.nonzero(changed & (orders[:, place] == number)).squeeze(1)  # on the CPU: no wait
-            if len(rows):
-                where = rows.to(images.device)
-                factor = factors[rows, number].to(images).view(-1, 1, 1, 1)
-                result[where] = operation(result[where], factor)
+    for (_, number), rows, factor in zip(turns, *(values.split(sizes) for values in sent), strict=True):
+        if len(rows):
+            result[rows] = operations[number](result[rows], factor.view(-1, 1, 1, 1))
     return result
 
 
@@ -197,11 +201,11 @@ def _turn_hue(images: Tensor, turn: Tensor) -> Tensor:
         (green - blue) / safe,
         torch.where(top == green, 2 + (blue - red) / safe, 4 + (red - green) / safe),
     ).unsqueeze(1)  # hue in sixths of a turn
-    offsets = torch.tensor([5.0, 3.0, 1.0], dtype=images.dtype, device=images.device).view(1, 3, 1, 1)
+    offsets = torch.arange(5, 0, -2, dtype=images.dtype, device=images.device).view(1, 3, 1, 1)
     k = (offsets + sixth + 6 * turn) % 6
     return value - chroma * torch.minimum(k, 4 - k).clamp_(0, 1)
 
 
 def _chosen(images: Tensor, p: float, generator: torch.Generator) -> Tensor:
     drawn = torch.rand(len(images), generator=generator) < p
-    return drawn.to(images.device).view(-1, *(1,) * (images.dim() - 1))
+    return send(drawn, images.device).view(-1, *(1,) * (images.dim() - 1))

@@ -54,6 +54,13 @@ def resolve_device(name: str = "auto", gpu: str | None = None) -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
+def send(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """What was made on the CPU, on the device; nothing waits: a GPU fetches it from pinned memory in its turn."""
+    if device.type == "cuda" and values.device.type == "cpu":
+        values = values.pin_memory()
+    return values.to(device, non_blocking=True)
+
+
 def _named_device(name: str) -> torch.device:
     try:
         device = torch.device(name)

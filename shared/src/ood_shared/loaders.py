@@ -4,6 +4,7 @@ The order of an epoch is drawn on the CPU and sent over once; every batch is the
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -168,7 +169,12 @@ def to_float(
         )
     if shifts == [0.0] and scales == [1.0]:
         return scaled
-    shift, scale = (
-        torch.tensor(v, dtype=torch.float32, device=images.device).view(1, -1, 1, 1) for v in (shifts, scales)
-    )
+    shift, scale = (_column(tuple(values), images.device) for values in (shifts, scales))
     return scaled.sub_(shift).div_(scale)
+
+
+@lru_cache(maxsize=64)
+def _column(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Numbers of the channels, to be used with batches of images; made once on each device."""
+    with torch.inference_mode(mode=False):
+        return torch.tensor(values, dtype=torch.float32, device=device).view(1, -1, 1, 1)

@@ -18,7 +18,7 @@ Loss = Float[Tensor, ""]
 def uncertainty_loss(logits: Float[Tensor, "batch classes"]) -> Loss:
     """Mean divergence of the prediction from the uniform one, in nats. The target 1/C is rounded to float32."""
     classes = logits.shape[1]
-    uniform = torch.tensor(1.0 / classes, dtype=torch.float32, device=logits.device).to(logits.dtype)
+    uniform = torch.full((), 1.0 / classes, dtype=torch.float32, device=logits.device).to(logits.dtype)
     return classes * uniform * uniform.log() - uniform * F.log_softmax(logits, dim=1).sum(dim=1).mean()
 
 

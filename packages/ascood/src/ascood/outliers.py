@@ -16,6 +16,7 @@ import math
 
 import torch
 from jaxtyping import Float, Int64
+from ood_shared.devices import send
 from ood_shared.errors import InputError, unknown
 from torch import Tensor
 
@@ -111,10 +112,10 @@ def draw_noise(
     where = generator.device
     if ood_type == "shuffle":
         count = selection_size(images.shape[1:], p_inv, "shuffle")
-        return torch.rand(len(images), count, generator=generator, device=where).to(images.device)
+        return send(torch.rand(len(images), count, generator=generator, device=where), images.device)
     if ood_type == "gaussian":
         drawn = torch.randn(images.shape, generator=generator, device=where, dtype=images.dtype)
-        return drawn.to(images.device)
+        return send(drawn, images.device)
     raise unknown("ood_type", ood_type, OOD_TYPES)
 
 

@@ -193,9 +193,9 @@ def balanced_rows(
     with torch.no_grad():
         log_share = torch.log_softmax(z, dim=1)
         low = math.log(SMOOTHING / n_classes)
-        log_share[: 2 * n] = low
+        log_share[: 2 * n].fill_(low)
         high = math.log(1 - SMOOTHING + SMOOTHING / n_classes)
-        log_share[torch.arange(2 * n, device=z.device), labels.repeat(2)] = high
+        log_share.scatter_(1, labels.repeat(2).unsqueeze(1), high)
         log_share -= log_prior(adjustment)
     log_gamma = heads.lambda_linear(features).clamp(min=math.log(GAMMA_MIN))
     log_beta = torch.logsumexp(log_gamma + log_share, dim=1) - math.log(n_classes)

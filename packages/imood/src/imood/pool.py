@@ -43,6 +43,7 @@ class FeaturePool:
         self.counters = torch.zeros_like(self.capacities)
         self.sums = torch.zeros(len(self.capacities), dim, device=device, dtype=torch.float64)
         self.moments = torch.zeros(dim, dim, device=device, dtype=torch.float64)
+        self._largest, self._most = max(1, *map(int, capacities)), 0  # capacity; what a class holds at most by now
         self._ready = False
         self._frame: tuple[Tensor, Tensor, Tensor] | None = None
 
@@ -53,8 +54,8 @@ class FeaturePool:
 
     @property
     def ready(self) -> bool:
-        """Whether every class is full. Once true it stays true, so that later calls do not wait for the device."""
-        if not self._ready:
+        """Whether every class is full. The device is asked only from when it may be so until it is so."""
+        if not self._ready and self._most >= self._largest:
             self._ready = bool((self.counters == self.capacities).all())
         return self._ready
 
@@ -63,6 +64,7 @@ class FeaturePool:
         """Put the first row of each class in the batch at the end of its queue; the other rows do not count."""
         if not len(labels):
             return
+        self._most += 1  # no class takes more than one
         n = len(labels)
         places = torch.arange(n, device=labels.device)
         first = torch.full_like(self.capacities, n).scatter_reduce_(0, labels, places, "amin")  # (C,)
@@ -159,7 +161,7 @@ class FeaturePool:
             raise InputError("The saved feature pool has other capacities or features. Resume with the same settings.")
         for name in ("rows", "heads", "counters", "sums", "moments"):
             setattr(self, name, state[name].to(self.rows.device))
-        self._ready, self._frame = False, None
+        self._ready, self._frame, self._most = False, None, self._largest
 
     def _whitened(self) -> tuple[Tensor, Tensor, Tensor]:
         """W with Sigma^-1 = W W^T, the whitened class means, and the centre that is subtracted before; float64."""
@@ -197,7 +199,7 @@ class FeaturePool:
         for chunk in self.rows.split(8192):
             wide = chunk.double()
             self.moments += wide.T @ wide
-        self._ready, self._frame = False, None
+        self._ready, self._frame, self._most = False, None, self._largest
 
 
 def pool_of_queue(

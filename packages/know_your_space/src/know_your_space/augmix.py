@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int64, UInt8
+from ood_shared.devices import send
 from ood_shared.errors import InputError
 from torch import Tensor
 
@@ -87,7 +88,7 @@ def augmix(
         where = AffineDraws(draws.affine.degrees[rows], draws.affine.shift[rows])
         parts.append(resize(random_affine(images, where), side))
         order.append(rows)
-    return _mix(torch.cat(parts).index_select(0, torch.cat(order).argsort().to(pixels.device)), draws)
+    return _mix(torch.cat(parts).index_select(0, send(torch.cat(order).argsort(), pixels.device)), draws)
 
 
 def _run_chains(pixels: Tensor, draws: AugMixDraws, canvas: int) -> list[tuple[Tensor, Tensor]]:
@@ -107,7 +108,7 @@ def _run_chains(pixels: Tensor, draws: AugMixDraws, canvas: int) -> list[tuple[T
         due = [((depth > level) & (placed == flag)).nonzero().squeeze(1) for flag in (False, True)]
         grown: list[list[Tensor]] = [[pool] for pool in pools]
         for flag, active in enumerate(due):
-            chosen = pools[flag].index_select(0, at[active].to(device))
+            chosen = pools[flag].index_select(0, send(at[active], device))
             operators, magnitudes, negative = (values[active - n] for values in settings)
             for part, changed in apply_operators(chosen, operators, magnitudes, negative, canvas):
                 rows = active[part]
@@ -117,14 +118,14 @@ def _run_chains(pixels: Tensor, draws: AugMixDraws, canvas: int) -> list[tuple[T
                 grown[target].append(changed)
         pools = [torch.cat(parts) for parts in grown]
     rows_of = [(placed == flag).nonzero().squeeze(1) for flag in (False, True)]
-    return [(rows, pools[flag].index_select(0, at[rows].to(device))) for flag, rows in enumerate(rows_of)]
+    return [(rows, pools[flag].index_select(0, send(at[rows], device))) for flag, rows in enumerate(rows_of)]
 
 
 def _mix(small: Tensor, draws: AugMixDraws) -> Tensor:
     """The weighted mean of image and chains. Weights add up to 1, so it may be normalised afterwards, once."""
     n, device = len(draws.mix), small.device
     m = draws.mix.unsqueeze(1)
-    shares = (torch.cat([1 - m, m * draws.weights], dim=1) / 255).to(device)[:, :, None, None, None]
+    shares = send(torch.cat([1 - m, m * draws.weights], dim=1) / 255, device)[:, :, None, None, None]
     chains = small[n:].unflatten(0, (n, CHAINS))  # (batch, chains, 3, side, side)
     mixed = small[:n].float().mul_(shares[:, 0])
     for i in range(CHAINS):

@@ -13,6 +13,7 @@ radii, and a uniform direction for each (`extreme_noise`). Same law, and a cost 
 """
 
 import math
+from functools import lru_cache
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
@@ -46,13 +47,19 @@ def covariance_factor(covariance: Float[Tensor, "dim dim"]) -> tuple[Float[Tenso
     The original drops the whole margin loss of a step when the factorisation fails. Here the diagonal grows until it
     works, without waiting for the device. Only a covariance that is not finite has no factor at all: it gives NaN.
     """
-    share = torch.tensor(JITTERS, dtype=covariance.dtype, device=covariance.device) * covariance.diagonal().mean()
+    share = _jitters(covariance.dtype, covariance.device) * covariance.diagonal().mean()
     raised = covariance + torch.diag_embed(share.unsqueeze(1).expand(-1, len(covariance)))
     factors, info = torch.linalg.cholesky_ex(raised)  # (jitters, dim, dim), (jitters,)
     works = info == 0
     first = works.int().argmax()
-    factor = torch.where(works.any(), factors[first], torch.nan)
+    factor = torch.where(works.any(), factors.index_select(0, first.unsqueeze(0)).squeeze(0), torch.nan)
     return factor.tril(), first > 0
+
+
+@lru_cache(maxsize=16)
+def _jitters(dtype: torch.dtype, device: torch.device) -> Float[Tensor, " jitters"]:
+    """Shares of the mean variance that are tried in turn; made once on each device."""
+    return torch.tensor(JITTERS, dtype=dtype, device=device)
 
 
 def select_by_norm(

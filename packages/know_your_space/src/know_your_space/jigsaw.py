@@ -7,6 +7,7 @@ the identity, and so does this; an unchanged image remains possible, with a chan
 
 import torch
 from jaxtyping import Float, Int64
+from ood_shared.devices import send
 from ood_shared.errors import InputError
 from torch import Tensor
 
@@ -48,6 +49,6 @@ def shuffle_tiles(
     corners = (corner[:, None] * high * width + corner * wide).flatten()  # first pixel of each tile, row by row
     inside = torch.arange(high, device=device)[:, None] * width + torch.arange(wide, device=device)
     # (n, row, y, column, x): the first tile index of `permutations` runs along the columns
-    starts = corners[permutations.to(device)].view(n, tiles, tiles).transpose(1, 2)
+    starts = corners[send(permutations, device)].view(n, tiles, tiles).transpose(1, 2)
     source = (starts[:, :, None, :, None] + inside[:, None, :]).reshape(n, 1, height * width)
     return images.flatten(2).gather(2, source.expand(-1, channels, -1)).view_as(images)

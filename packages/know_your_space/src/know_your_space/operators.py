@@ -18,6 +18,7 @@ from collections.abc import Iterator
 
 import torch
 from jaxtyping import Bool, Float64, Int64, UInt8
+from ood_shared.devices import send
 from torch import Tensor
 
 OPERATORS = (
@@ -65,7 +66,7 @@ def apply_operators(
     for number, (_, function) in enumerate(FAMILIES):
         rows = (numbers == number).nonzero().squeeze(1)
         if len(rows):
-            images = pixels.index_select(0, rows.to(pixels.device))
+            images = pixels.index_select(0, send(rows, pixels.device))
             yield rows, function(images, operators[rows], magnitudes[rows], signed[rows], canvas)
 
 
@@ -84,7 +85,7 @@ def warp(
     """
     height, width = pixels.shape[2:]
     exact = torch.float32 if pixels.device.type == "mps" else torch.float64
-    a, b, c, d, e, f = matrices.to(exact).to(pixels.device).T[:, :, None, None]
+    a, b, c, d, e, f = send(matrices.to(exact), pixels.device).T[:, :, None, None]
     x = torch.arange(size[1], device=pixels.device).to(exact) + 0.5
     y = torch.arange(size[0], device=pixels.device).to(exact).unsqueeze(1) + 0.5
     # A coordinate that one axis leaves alone needs no grid; whole pixels need no neighbour, translations none at all.
@@ -150,9 +151,9 @@ def _by_shear_or_translation(
 
 def _by_blending(pixels: Tensor, operators: Tensor, magnitudes: Tensor, signed: Tensor, canvas: int) -> Tensor:
     """D + factor (image - D), D being the image in grey, or smoothed."""
-    grey = (operators == OPERATORS.index("color")).to(pixels.device)[:, None, None, None]
+    grey = send(operators == OPERATORS.index("color"), pixels.device)[:, None, None, None]
     degenerate = torch.where(grey, luma(pixels), _smooth(pixels))
-    return _blend(degenerate, pixels, _factor(magnitudes).to(pixels.device)[:, None, None, None])
+    return _blend(degenerate, pixels, send(_factor(magnitudes), pixels.device)[:, None, None, None])
 
 
 def luma(pixels: Pixels) -> UInt8[Tensor, "batch 1 height width"]:
@@ -191,24 +192,24 @@ def _by_table(pixels: Tensor, operators: Tensor, magnitudes: Tensor, signed: Ten
         if not len(rows):
             continue
         u = magnitudes[rows]
-        part = pixels.index_select(0, rows.to(device))
+        part = pixels.index_select(0, send(rows, device))
         if name == "posterize":
             bits = (4 - (u * 4 / 10).trunc()).clamp_min(0).long()
-            table = ramp & ((0xFF << (8 - bits)) & 0xFF).to(device)[:, None, None]
+            table = ramp & send((0xFF << (8 - bits)) & 0xFF, device)[:, None, None]
         elif name == "solarize":
-            threshold = (256 - (u * 256 / 10).trunc()).to(device)[:, None, None]
+            threshold = send(256 - (u * 256 / 10).trunc(), device)[:, None, None]
             table = torch.where(ramp < threshold, ramp, 255 - ramp)
         elif name == "brightness":
-            table = _blend(torch.zeros_like(ramp), ramp, _factor(u).to(device)[:, None, None])
+            table = _blend(torch.zeros_like(ramp), ramp, send(_factor(u), device)[:, None, None])
         elif name == "contrast":
             summed = luma(part).sum(dim=(1, 2, 3))[:, None, None]
             mean = (2 * summed + height * width) // (2 * height * width)  # int(mean + 1/2)
-            table = _blend(mean, ramp, _factor(u).to(device)[:, None, None])
+            table = _blend(mean, ramp, send(_factor(u), device)[:, None, None])
         elif name == "autocontrast":
             table = _stretched(part, ramp)
         else:
             table = _equalized(part, ramp)
-        tables[rows.to(device)] = table.to(torch.uint8).expand(-1, 3, -1)
+        tables[send(rows, device)] = table.to(torch.uint8).expand(-1, 3, -1)
     return tables.gather(2, pixels.flatten(2).long()).view_as(pixels)
 
 

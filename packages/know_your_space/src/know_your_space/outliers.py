@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int64, UInt8
+from ood_shared.devices import send
 from ood_shared.errors import InputError, unknown
 from torch import Tensor
 
@@ -81,7 +82,7 @@ def pixel_outliers(
     parts, order = [], []
     for number, name in enumerate(operators):
         rows = (kinds == number).nonzero().squeeze(1)
-        part = pixels.index_select(0, rows.to(pixels.device))
+        part = pixels.index_select(0, send(rows, pixels.device))
         if name == "jigsaw":
             made = training_transform(part, draw_affine(len(part), generator))
         else:
@@ -90,7 +91,7 @@ def pixel_outliers(
             made = shuffle_tiles(made, draw_permutations(len(part), tiles, generator))
         parts.append(made)
         order.append(rows)
-    return torch.cat(parts).index_select(0, torch.cat(order).argsort().to(pixels.device))
+    return torch.cat(parts).index_select(0, send(torch.cat(order).argsort(), pixels.device))
 
 
 def pixel_inliers(
@@ -125,7 +126,7 @@ def convolved_outliers(
         return images[:0].detach()
     kernel = draw_kernel(sizes, generator)
     chosen: Int64[Tensor, " rows"] = draw_rows(len(images), rows, generator)
-    return random_convolution(images.index_select(0, chosen.to(images.device)), kernel)
+    return random_convolution(images.index_select(0, send(chosen, images.device)), kernel)
 
 
 def jitter_contrast(
@@ -146,7 +147,7 @@ def jitter_contrast(
     if largest == 1:
         return images
     u = 2 * torch.rand(len(images), 1, 1, 1, generator=generator) - 1
-    factors = (math.log(largest) * u).exp().to(images)
-    low, high = (bound.to(images) for bound in valid_range())
+    factors = send((math.log(largest) * u).exp().to(images.dtype), images.device)
+    low, high = (bound.to(images.dtype) for bound in valid_range(images.device))
     mean = images.mean(dim=(2, 3), keepdim=True)
     return torch.minimum(torch.maximum(mean + factors * (images - mean), low), high)

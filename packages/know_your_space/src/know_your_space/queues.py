@@ -39,11 +39,12 @@ class LatentQueue(nn.Module):
         self.register_buffer("counts", torch.zeros(n_classes, dtype=torch.int64))
         self.register_buffer("oldest", torch.zeros(n_classes, dtype=torch.int64))
         self._full = False  # what `full` has seen on the device
+        self._pushed = 0  # samples; not full before as many as there are slots
 
     @property
     def full(self) -> bool:
-        """Whether every slot of every class is taken. Asks the device until it is so, and never after."""
-        if not self._full:
+        """Whether every slot of every class is taken. Asks the device only from when it may be so until it is so."""
+        if not self._full and self._pushed >= self.features.shape[:2].numel():
             self._full = bool((self.counts == self.features.shape[1]).all())
         return self._full
 
@@ -54,6 +55,7 @@ class LatentQueue(nn.Module):
             Whether the queue was full before: the batch that completes it does not count as one with inliers.
         """
         was_full = self.full
+        self._pushed += len(labels)
         rank, sizes = _rank_within_class(labels, len(self.counts))
         length = self.features.shape[1]
         if was_full:
@@ -77,7 +79,7 @@ class LatentQueue(nn.Module):
         return self.features.gather(1, slot.unsqueeze(2).expand_as(self.features))
 
     def _load_from_state_dict(self, *args, **kwargs) -> None:  # type: ignore[no-untyped-def]
-        self._full = False
+        self._full, self._pushed = False, self.features.shape[:2].numel()
         super()._load_from_state_dict(*args, **kwargs)
 
 
@@ -85,6 +87,6 @@ def _rank_within_class(
     labels: Int64[Tensor, " batch"], n_classes: int
 ) -> tuple[Int64[Tensor, " batch"], Int64[Tensor, " classes"]]:
     """How many earlier samples of the batch have the same label, and how many samples each class has."""
-    one_hot = F.one_hot(labels, n_classes)
+    one_hot = (labels.unsqueeze(1) == torch.arange(n_classes, device=labels.device)).long()
     before = one_hot.cumsum(dim=0) - one_hot
     return before.gather(1, labels.unsqueeze(1)).squeeze(1), one_hot.sum(dim=0)

@@ -9,6 +9,7 @@ gradient is kept: nothing uses it.
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -18,6 +19,8 @@ from ood_shared.errors import InputError
 from torch import Tensor
 
 from know_your_space.transforms import channel_scale
+
+CPU = torch.device("cpu")
 
 SIZES = (9, 11, 13, 15, 17, 19)
 CHANNELS = 3
@@ -48,16 +51,19 @@ def draw_kernel(sizes: Sequence[int], generator: torch.Generator) -> Kernel:
 @torch.no_grad()
 def random_convolution(images: Float[Tensor, "batch 3 h w"], kernel: Kernel) -> Float[Tensor, "batch 3 h w"]:
     """The convolved images, clamped channel by channel to the range of valid pixels; normalised in, normalised out."""
-    low, high = (bound.to(images) for bound in valid_range())
+    low, high = (bound.to(images.dtype) for bound in valid_range(images.device))
     with torch.autocast(images.device.type, enabled=False):
         moved = F.conv2d(images, kernel.weight.to(images), kernel.bias.to(images), padding=kernel.weight.shape[-1] // 2)
     return torch.minimum(torch.maximum(moved, low), high)
 
 
-def valid_range() -> tuple[Float[Tensor, "3 1 1"], Float[Tensor, "3 1 1"]]:
-    """Normalised values of black and of white, by channel."""
-    mean, std = channel_scale(torch.device("cpu"))
-    return (0 - mean) / std, (1 - mean) / std
+@lru_cache(maxsize=16)
+def valid_range(device: torch.device = CPU) -> tuple[Float[Tensor, "3 1 1"], Float[Tensor, "3 1 1"]]:
+    """Normalised values of black and of white, by channel; the same on every device, not to be changed."""
+    with torch.inference_mode(mode=False):
+        mean, std = channel_scale(CPU)
+        black, white = ((value - mean) / std for value in (0, 1))
+        return black.to(device), white.to(device)
 
 
 def draw_rows(n: int, rows: int, generator: torch.Generator) -> Int64[Tensor, " rows"]:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float64, UInt8
 from ood_shared.augment import common_views
+from ood_shared.devices import send
 from ood_shared.errors import InputError
 from ood_shared.loaders import to_float
 from torch import Tensor
@@ -102,9 +103,11 @@ def normalise_unit(images: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch
     return (images - mean) / std
 
 
+@lru_cache(maxsize=16)
 def channel_scale(device: torch.device) -> tuple[Float[Tensor, "3 1 1"], Float[Tensor, "3 1 1"]]:
-    """Mean and standard deviation of the normalisation, by channel."""
-    mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (MEAN, STD))
+    """Mean and standard deviation of the normalisation, by channel; made once on each device, not to be changed."""
+    with torch.inference_mode(mode=False):
+        mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (MEAN, STD))
     return mean, std
 
 
@@ -137,7 +140,7 @@ def affine(pixels: Pixels, degrees: Float64[Tensor, " batch"], shift: Float64[Te
     starts = torch.stack([x0 + (cos + sin) * 0.5, y0 + (cos - sin) * 0.5])  # at the centre of the first pixel
     steps = torch.stack([cos, sin, -sin, cos])
     fixed = (torch.cat([starts, steps]) * 2**AFFINE_BITS + 0.5).floor().to(torch.int32)
-    at_x, at_y, xx, xy, yx, yy = fixed.to(pixels.device)[:, :, None, None]
+    at_x, at_y, xx, xy, yx, yy = send(fixed, pixels.device)[:, :, None, None]
     x = torch.arange(width, dtype=torch.int32, device=pixels.device)
     y = torch.arange(height, dtype=torch.int32, device=pixels.device)[:, None]
     column = (at_x + xx * x + xy * y) >> AFFINE_BITS  # (batch, height, width)

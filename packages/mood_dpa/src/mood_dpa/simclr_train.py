@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from ood_shared import checkpoints, distributed
-from ood_shared.devices import autocast, make_scaler, maybe_compile, seed_everything
+from ood_shared.devices import autocast, make_scaler, maybe_compile, seed_everything, send
 from ood_shared.errors import InputError
 from ood_shared.locks import claimed
 from ood_shared.runs import Run, refuse_other_settings
@@ -48,12 +49,11 @@ class Slices:
         """Slices (n, 1, 2 size, 2 size) in [0, 1]: enough for crops of `size`, and all of one size."""
         from mood_dpa.data.preprocessing import prepare_slices
 
-        batch = []
-        for position in order:
-            part, i = self.index[position]
-            array = torch.from_numpy(self.parts[part].raw(i).copy())[None].to(device)
-            batch.append(prepare_slices(array, 2 * self.size, normalised=False))
-        return torch.cat(batch).clamp(0, 1)
+        arrays = [self.parts[part].raw(i) for part, i in (self.index[position] for position in order)]
+        alike = len({(array.shape, array.dtype) for array in arrays}) == 1
+        stacks = [np.stack(arrays)] if alike else [array[None] for array in arrays]
+        slices = [send(torch.from_numpy(stack.copy()), device) for stack in stacks]
+        return torch.cat([prepare_slices(part, 2 * self.size, normalised=False) for part in slices]).clamp(0, 1)
 
 
 def train_simclr(

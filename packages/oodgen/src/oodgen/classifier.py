@@ -157,7 +157,7 @@ def class_weights(ood_weight: float, n_classes: int, like: Tensor | None = None)
     if not 0 < ood_weight < float("inf"):
         raise InputError(f"The weight of the outlier class must be positive and finite, got {ood_weight}.")
     weights = torch.ones(n_classes + 1) if like is None else like.new_ones(n_classes + 1)
-    weights[-1] = ood_weight
+    weights[-1:].fill_(ood_weight)
     return weights
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from ood_shared.devices import send
 from ood_shared.files import read_text, reading
 from torch import Tensor
 
@@ -158,7 +159,7 @@ class Images:
         if self.channels3:
             return torch.stack([prepare_array(a, self.size, self.normalised, True) for a in arrays]).to(device)
         if len({a.shape for a in arrays}) == 1:
-            return prepare_slices(torch.from_numpy(np.stack(arrays)).to(device), self.size, self.normalised)
+            return prepare_slices(send(torch.from_numpy(np.stack(arrays)), device), self.size, self.normalised)
         if self.size is None:
             raise InputError(f"{self.root} holds slices of several sizes; set transform_kwargs.resize.")
         return torch.cat(
