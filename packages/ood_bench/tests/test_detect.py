@@ -4,10 +4,12 @@ import csv
 import io
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from ood_bench import detect_command
+from ood_bench import detect, detect_command
+from ood_shared import contract
 from ood_shared.datasets import load
 from ood_shared.model_file import read_card
 from ood_shared.scoring import COLUMNS
@@ -46,7 +48,9 @@ def rows_of(path):
         return list(csv.DictReader(file))
 
 
-def test_fit_says_what_it_promises(tmp_path, capsys):
+def test_fit_says_what_it_promises(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(contract.COMMON, "smoke", replace(contract.COMMON["smoke"], steps=20))
+    monkeypatch.setattr(detect, "SHORT", replace(detect.SHORT, steps=20))
     assert run("fit", "digits", "--output", tmp_path / "m.ood", "--budget", "smoke", "--seed", 1) == 0
     out = capsys.readouterr().out
     assert "images like your calibration images are flagged" in out

@@ -14,7 +14,7 @@ from ood_shared.datasets.benchmark import Benchmark
 @pytest.fixture(scope="module")
 def benchmark():
     images = load("digits", "train")
-    pixels, labels = resize(images.images, (32, 32), channels=3), torch.from_numpy(images.labels)
+    pixels, labels = resize(images.images[:400], (32, 32), channels=3), torch.from_numpy(images.labels[:400])
     return Benchmark(pixels, labels, pixels, labels, images.classes, {}, (8, 8), False)
 
 

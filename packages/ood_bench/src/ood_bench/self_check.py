@@ -115,6 +115,11 @@ def _scores(detector: FusedDetector, images: Tensor) -> Scores:
     return {FUSED: detector.calibration.fuse(values), **dict(zip(detector.statistics.members, values, strict=True))}
 
 
+def _drawn(n: int, generator: np.random.Generator) -> Float[np.ndarray, " n"]:
+    """How often each of n images is in a resample."""
+    return np.bincount(generator.integers(n, size=n), minlength=n).astype(np.float64)
+
+
 def _auroc(own: Scores, found: Scores) -> dict[str, float]:
     return {name: _area(own[name], found[name]) for name in own}
 
@@ -128,20 +133,19 @@ def _ahead(what: str, pairs: list[tuple[Scores, Scores]], seed: int) -> tuple[st
     """Members whose mean AUROC over the pairs exceeds that of F in 97.5 % of the resamples of the images."""
     generator = np.random.default_rng(seed)
     members = [name for name in pairs[0][0] if name != FUSED and all(name in own for own, _ in pairs)]
-    gains: dict[str, list[float]] = {name: [] for name in members}
-    for _ in range(RESAMPLES):
-        picks = [(generator.integers(len(o[FUSED]), size=len(o[FUSED])), f) for o, f in pairs]
-        drawn = [(pick, generator.integers(len(f[FUSED]), size=len(f[FUSED]))) for pick, f in picks]
-        areas = {
-            name: np.mean([_area(o[name][a], f[name][b]) for (o, f), (a, b) in zip(pairs, drawn, strict=True)])
-            for name in (FUSED, *members)
-        }
-        for name in members:
-            gains[name].append(float(areas[name] - areas[FUSED]))
-    found = [(name, np.quantile(gains[name], (0.025, 0.975))) for name in members]
+    sizes = [(len(own[FUSED]), len(found[FUSED])) for own, found in pairs]
+    drawn = [[(_drawn(n, generator), _drawn(m, generator)) for n, m in sizes] for _ in range(RESAMPLES)]
+    areas = {name: np.zeros(RESAMPLES) for name in (FUSED, *members)}
+    for (own, found), counts in zip(pairs, zip(*drawn, strict=True), strict=True):
+        of_own, of_found = (np.stack(part) for part in zip(*counts, strict=True))  # (resamples, n), (resamples, m)
+        for name, total in areas.items():
+            above = (own[name][:, None] < found[name]) + 0.5 * (own[name][:, None] == found[name])  # (n, m)
+            total += ((of_own @ above) * of_found).sum(1) / above.size / len(pairs)
+    gains = {name: areas[name] - areas[FUSED] for name in members}
+    intervals = [(name, np.quantile(gains[name], (0.025, 0.975))) for name in members]
     return tuple(
         f"`{name}` alone is ahead of the fused score on {what} by {100 * low:.1f} to {100 * high:.1f} points of AUROC; "
         "nothing was switched."
-        for name, (low, high) in found
+        for name, (low, high) in intervals
         if low > 0
     )
