@@ -44,9 +44,9 @@ def printed_by(module: str, place: Path, *argv: str) -> str:
 def loaded_by(module: str) -> set[str]:
     """The packages, by the names of their modules, that a new process has loaded after `import module`."""
     code = f"import sys, {module}; print(*{{name.split('.')[0] for name in sys.modules}})"
-    outcome = finish(start(["-c", code], Path.cwd()))
-    assert outcome.status == 0, outcome.err
-    return set(outcome.out.split())
+    words = [sys.executable, "-c", code]  # really new: `start` may fork one that has loaded torch
+    found = subprocess.run(words, capture_output=True, text=True, env=dict(clean_environment()), check=True)
+    return set(found.stdout.split())
 
 
 def rows_without_time(folder: Path) -> list[dict[str, Any]]:
