@@ -207,6 +207,7 @@ def test_an_unknown_method_comes_with_baselines_among_the_known():
         methods.choose(["mahalanobs"])
 
 
+@pytest.mark.slow
 def test_ood_bench_compares_baselines_and_keeps_them_on_resume(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     words = ["--methods", "msp,energy", "--id", "digits", "--novel-classes", "none", "--ood", "letters"]

@@ -83,6 +83,7 @@ def without_times(path):
     return found
 
 
+@pytest.mark.slow
 def test_killed_at_random_points_and_resumed_no_finished_result_is_lost_run_again_or_doubled(site, tmp_path):
     packages = [install(site, name, ("ok",) * SEEDS, STEPWISE) for name in METHODS]
     words = ["--methods", ",".join(METHODS), "--ood", "gaussian", "--seeds", str(SEEDS)]

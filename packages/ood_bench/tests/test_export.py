@@ -1,5 +1,6 @@
 """An exported fused detector, of a trained network or of anyone's, says of images what Python says."""
 
+import functools
 import json
 
 import numpy as np
@@ -38,6 +39,7 @@ class Foreign(nn.Module):
         return [first, self.two(first).relu()]
 
 
+@functools.cache
 def fitted(kind: str, by_class: bool = False, shape: tuple[int, int, int] = (20, 20, 3)):
     """A detector of random weights on blobs: the common network, or a foreign one without a head, lean or whole."""
     torch.manual_seed(0)

@@ -13,7 +13,10 @@ from ood_shared.testing.results import result
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome on the PATH")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome on the PATH"),
+]
 
 PHONE, DESKTOP, PAPER = 390, 1280, 703  # px; a page of A4 between margins of 12 mm
 LONG = "/data/of/another/hospital/with/a/long/name/scans"
