@@ -91,6 +91,12 @@ class _Versions(argparse.Action):
         parser.exit(_say(installed()))
 
 
+def add_version_flag(parser: argparse._ActionsContainer) -> None:
+    """Add `--version`, which every command has and which is no setting."""
+    nothing = argparse.SUPPRESS
+    parser.add_argument("--version", action=_Versions, nargs=0, dest=nothing, default=nothing, help="show all versions")
+
+
 def add_shared_flags(
     parser: argparse.ArgumentParser,
     *,
@@ -129,8 +135,7 @@ def add_shared_flags(
     add("--log-to", default="jsonl", choices=("jsonl", "tensorboard"), help="training curves beside metrics.jsonl")
     add("--data-dir", default=None, metavar="DIR", help="where named data sets are kept and downloaded to")
     add("--debug", action="store_true", help="show the traceback of an error")
-    nothing = argparse.SUPPRESS  # it is no setting
-    group.add_argument("--version", action=_Versions, nargs=0, dest=nothing, default=nothing, help="show all versions")
+    add_version_flag(group)
 
 
 def deferred(module: str, function: str) -> Callable[[argparse.Namespace], int | None]:

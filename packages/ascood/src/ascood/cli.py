@@ -7,7 +7,15 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from ood_shared.cli import Parser, add_shared_flags, deferred, dispatch, parse_seed_number, run_command
+from ood_shared.cli import (
+    Parser,
+    add_shared_flags,
+    add_version_flag,
+    deferred,
+    dispatch,
+    parse_seed_number,
+    run_command,
+)
 from ood_shared.flags import MOST_WORKERS, not_negative, positive_int, whole
 from ood_shared.verbs import ABOUT as VERBS
 from ood_shared.verbs import BENCH, verbs
@@ -66,6 +74,7 @@ def download_parser() -> Parser:
         help="folder with the zip files that a browser has fetched; a file SHA256SUMS there is obeyed",
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    add_version_flag(parser)
     return parser
 
 
@@ -86,6 +95,7 @@ def imglist_parser() -> Parser:
     )
     parser.add_argument("--configs", default="./configs", metavar="DIR", help="where the yml files go")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    add_version_flag(parser)
     return parser
 
 
@@ -107,6 +117,7 @@ def picture_parser() -> Parser:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     parser.add_argument("--data-dir", default=None, metavar="DIR", help="folder of lists and images")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    add_version_flag(parser)
     return parser
 
 

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,16 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> Any:
         """Print one line and leave."""
         self.exit(2, f"{self.prog}: error: {one_line(message)}\n")
+
+
+def add_version_flag(parser: argparse.ArgumentParser) -> None:
+    """Add `--version`."""
+    parser.add_argument("--version", action=_Version, nargs=0, dest=argparse.SUPPRESS, help="show the version")
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> Any:
+        parser.exit(0, f"mood-dpa {metadata.version('mood-dpa')}\n")
 
 
 def one_line(text: object, most: int = 500) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mood_dpa.data.intensities import WAYS, Rule
-from mood_dpa.standalone import InputError, Parser
+from mood_dpa.standalone import InputError, Parser, add_version_flag
 
 MOST = 2**31 - 1  # of a whole number
 
@@ -55,10 +55,11 @@ def add_rescale_flags(parser: argparse._ActionsContainer, rescale: bool = True) 
 
 
 def add_small_flags(parser: Parser, *resume: str) -> None:
-    """`--debug`, and `--resume` with this help."""
+    """`--debug`, `--version`, and `--resume` with this help."""
     if resume:
         parser.add_argument(resume[0], action="store_true", help=resume[1])
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    add_version_flag(parser)
 
 
 def add_seed_flag(parser: Parser) -> None:

@@ -14,6 +14,7 @@ __all__ = [
     "InputError",
     "MissingFileError",
     "Parser",
+    "add_version_flag",
     "atomic_path",
     "autocast",
     "check_name",
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     import torch
 
 try:
-    from ood_shared.cli import Parser, run_command
+    from ood_shared.cli import Parser, add_version_flag, run_command
     from ood_shared.errors import InputError, MissingFileError, did_you_mean, one_line, unknown
     from ood_shared.files import (
         atomic_path,
@@ -53,6 +54,7 @@ except ImportError:  # the challenge's container
         InputError,
         MissingFileError,
         Parser,
+        add_version_flag,
         atomic_path,
         check_name,
         did_you_mean,
