@@ -1,3 +1,1 @@
-"""Datasets, metrics, runs, reports and the bench command that the five detectors share."""
-
-__version__ = "0.1.0"
+"""Datasets, metrics, runs, results and reports that the five detectors share."""
