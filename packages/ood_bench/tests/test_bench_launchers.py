@@ -1,10 +1,36 @@
 """The flags of `ood-bench --launcher slurm`; the jobs themselves are tested in `slurm/`, on a cluster."""
 
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from ood_bench import command, launchers, slurm_queue
 from ood_bench.slurm_queue import State, read_options
+from ood_shared.testing.commands import clean_environment, is_alive, wait_until
 
 from .fakes import install
+
+# Ends well only when another of its kind runs at the same time; with one thread.
+TOGETHER = """
+import os, pathlib, sys, time
+here = pathlib.Path(__file__).parent.parent
+out = pathlib.Path(sys.argv[sys.argv.index("--output-dir") + 1])
+(here / f"met-{pathlib.Path(__file__).parent.name}").touch()
+for _ in range(600):
+    if len(list(here.glob("met-*"))) == 2:
+        break
+    time.sleep(0.05)
+else:
+    sys.exit("alone")
+if os.environ["OMP_NUM_THREADS"] != "1":
+    sys.exit(os.environ["OMP_NUM_THREADS"])
+for name in ("scores.npz", "result.json"):
+    (out / name).write_bytes((pathlib.Path(__file__).parent / "stash-0" / name).read_bytes())
+"""
 
 
 @pytest.fixture
@@ -121,3 +147,36 @@ def test_nothing_is_written_where_the_cluster_is_missing(site, capsys, monkeypat
     monkeypatch.setenv("PATH", "/nowhere")
     one_line(capsys)
     assert not (tmp_path / "out").exists()
+
+
+def test_runs_go_side_by_side_when_asked_and_the_report_says_so(site, monkeypatch, capsys):
+    for name in ("fake_b", "fake_c"):
+        install(site, name, bench=TOGETHER)
+    monkeypatch.setattr(launchers, "_cores", lambda: 2)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    words = ["--methods", "fake_b,fake_c", "--ood", "gaussian", "--output-dir", "out", "--jobs", "2"]
+    assert command.main(words) == 0, capsys.readouterr().err
+    report = json.loads(Path("out/results.json").read_text())
+    assert [run["method"] for run in report["runs"]] == ["fake_b", "fake_c"]
+    assert "2 runs went at a time: the times of the methods do not compare." in report["settings"]["notes"]
+
+
+def test_all_that_go_side_by_side_end_with_the_program(site, monkeypatch):
+    packages = [install(site, name, ("sleep",)) for name in ("fake_b", "fake_c")]
+    words = ["-m", "ood_bench", "--methods", "fake_b,fake_c", "--ood", "gaussian", "--output-dir", "out", "--jobs", "2"]
+    environment = clean_environment(PYTHONPATH=str(site))
+    started = subprocess.Popen([sys.executable, *words], stderr=subprocess.DEVNULL, env=environment)
+    try:
+        wait_until(lambda: all((package / "pid.txt").exists() for package in packages), patience=90)
+        below = [int((package / "pid.txt").read_text()) for package in packages]
+        started.send_signal(signal.SIGTERM)
+        assert started.wait(timeout=60) == 143
+        wait_until(lambda: not any(is_alive(process) for process in below))
+    finally:
+        if started.poll() is None:
+            os.kill(started.pid, signal.SIGKILL)
+
+
+def test_a_cluster_takes_no_number_of_jobs(site, capsys):
+    assert "--jobs is for --launcher local" in one_line(capsys, "--jobs", "2")

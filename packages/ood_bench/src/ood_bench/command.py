@@ -3,9 +3,10 @@
     ood-bench                                           # all methods on embedded data
     ood-bench --methods oodgen --id ./my_scans --ood ./other_site,gaussian --seeds 3 --budget quick
 
-Each method runs as a process, `python -m <package>.bench`, one after the other, so that their times compare, or as jobs
-of a cluster (`launchers`). A method that fails does not stop the others; the exit status is then 1. Here are the flags;
-`comparison` does the work and brings torch.
+Each method runs as a process, `python -m <package>.bench`, one after the other, so that their times compare, several
+at a time (`--jobs`), or as jobs of a cluster (`launchers`). A method
+that fails does not stop the others; the exit status is then 1. Here are the flags; `comparison` does the work and
+brings torch.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 from ood_shared.cli import Parser, add_shared_flags, parse_seed_number, run_command
 from ood_shared.contract import BUDGETS, add_backbone_flags, add_image_flags
 from ood_shared.errors import InputError
+from ood_shared.flags import positive_int
 
 from ood_bench.settings import DEFAULT_FOLDER, DEFAULT_ID, DEFAULT_NOVEL, DEFAULT_OOD, LAUNCHERS, Comparison
 
@@ -75,6 +77,14 @@ def _add_launcher_flags(parser: argparse.ArgumentParser) -> None:
         default=LAUNCHERS[0],
         help="local: one method after the other, so that their times compare; slurm: every method with every seed as "
         "a job of a SLURM cluster, whose nodes see this folder (default: local)",
+    )
+    group.add_argument(
+        "--jobs",
+        type=positive_int,
+        default=1,
+        metavar="N",
+        help="runs at a time on this machine, each with its share of the cores; with more than one the times of the "
+        "methods do not compare (default: 1)",
     )
     group.add_argument(
         "--slurm",

@@ -13,6 +13,7 @@ from ood_bench.launchers import choose_launcher, retries
 from ood_bench.looked_at import look_at
 from ood_bench.settings import Comparison
 
+SIDE_BY_SIDE = "{} runs went at a time: the times of the methods do not compare."
 LOCK_SECONDS = 1.0  # for an ood-bench that is just ending
 
 
@@ -45,7 +46,8 @@ def compare(command_line: str, asked: Comparison) -> int:
         say(f"{len(runs)} run(s): {'; '.join(map(str, runs))}")
         ended = launch(runs, asked.resume)
         settings = asked.record([method for source in chosen for method in source.methods]) | retries(asked, ended)
-        settings |= {"left_out": left_out, "notes": list(looked.notes)}
+        beside = [SIDE_BY_SIDE.format(asked.jobs)] if asked.jobs > 1 else []
+        settings |= {"left_out": left_out, "notes": [*looked.notes, *beside]}
         return conclude(ended, asked.output_dir, command_line, settings)
 
 

@@ -8,6 +8,7 @@ looks at the folder or writes to it holds its lock (`locks`), and so does the pr
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +73,14 @@ class Interpreter:
     without: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Beside:
+    """Runs at the same time: what ends all of them, and how many threads each may use on a CPU."""
+
+    stop: threading.Event
+    threads: int
+
+
 class NoInterpreterError(Exception):
     """The environment of a package could not be made: the reason, and in `log` what the attempt said."""
 
@@ -88,7 +97,9 @@ def this_interpreter(run: Run) -> Interpreter:
     return Interpreter(sys.executable)
 
 
-def perform(run: Run, place: str, resume: bool, find: FindInterpreter = this_interpreter) -> Ended:
+def perform(
+    run: Run, place: str, resume: bool, find: FindInterpreter = this_interpreter, beside: "Beside | None" = None
+) -> Ended:
     """Run it here, or with --resume take the result that the same request has left.
 
     Args:
@@ -96,6 +107,7 @@ def perform(run: Run, place: str, resume: bool, find: FindInterpreter = this_int
         place: its place among all runs, for people.
         resume: keep what is finished.
         find: names the Python that the run needs.
+        beside: when others run at the same time.
     """
     try:
         with locks.held(run.folder, PATIENCE_SECONDS) as lock:
@@ -105,7 +117,8 @@ def perform(run: Run, place: str, resume: bool, find: FindInterpreter = this_int
                 return kept
             interpreter = find(run)
             say(f"{place} {run}: running, log in {run.folder / processes.LOG}")
-            outcome = execute(run, interpreter, lock, tick if sys.stderr.isatty() else None)
+            alone = beside is None and sys.stderr.isatty()
+            outcome = execute(run, interpreter, lock, tick if alone else None, beside)
             return conclude(run, place, outcome)
     except (locks.Busy, NoInterpreterError) as error:
         return refuse(run, place, error)
@@ -150,7 +163,13 @@ def read_outcome(run: Run) -> Outcome:
     return Outcome(0, outcome.get("seconds") if outcome.get("status") == 0 else None)
 
 
-def execute(run: Run, interpreter: Interpreter, lock: int, tick: Callable[[float], None] | None) -> Outcome:
+def execute(
+    run: Run,
+    interpreter: Interpreter,
+    lock: int,
+    tick: Callable[[float], None] | None,
+    beside: "Beside | None" = None,
+) -> Outcome:
     """Start the method's process in a folder that is prepared, and wait for its end."""
     log = run.folder / processes.LOG
     again = ["--resume"] if log.exists() else []
@@ -158,7 +177,9 @@ def execute(run: Run, interpreter: Interpreter, lock: int, tick: Callable[[float
     arguments = [*run.arguments, "--output-dir", str(run.folder), *again]
     command = [interpreter.python, "-m", run.source.module, *arguments]
     environment = {name: value for name, value in os.environ.items() if name not in interpreter.without}
-    outcome = processes.run(command, log, environment, tick, [lock])
+    if beside is not None:
+        environment.setdefault("OMP_NUM_THREADS", str(beside.threads))
+    outcome = processes.run(command, log, environment, tick, [lock], None if beside is None else beside.stop)
     files.write_json(run.folder / OUTCOME, {"status": outcome.status, "seconds": outcome.seconds})
     return outcome
 

@@ -1,6 +1,9 @@
-"""How `ood-bench` starts its runs: one after the other on this machine, or each as a job of a cluster (`slurm`)."""
+"""How `ood-bench` starts its runs: one after the other or several at a time here, or as jobs of a cluster (`slurm`)."""
 
+import os
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib import util
 from typing import Any
@@ -9,7 +12,7 @@ from ood_shared.errors import InputError
 
 from ood_bench import slurm_queue
 from ood_bench.isolated import own_interpreters
-from ood_bench.jobs import Ended, FindInterpreter, Run, perform, this_interpreter
+from ood_bench.jobs import Beside, Ended, FindInterpreter, Interpreter, Run, perform, this_interpreter
 from ood_bench.methods import Source
 from ood_bench.settings import Comparison
 
@@ -30,7 +33,11 @@ def choose_launcher(asked: Comparison, chosen: Sequence[Source]) -> Launch:
     if asked.launcher == "local":
         if asked.slurm:
             raise InputError(f"--slurm {asked.slurm[0]} is for --launcher slurm, but the launcher is local.")
+        if asked.jobs > 1:
+            return partial(side_by_side, jobs=asked.jobs, find=find)
         return partial(one_after_the_other, find=find)
+    if asked.jobs > 1:
+        raise InputError("--jobs is for --launcher local; a cluster runs as many jobs at a time as it has room for.")
     parameters = slurm_queue.read_options(asked.slurm, asked.budget)
     if util.find_spec("submitit") is None:
         raise InputError("--launcher slurm needs submitit. Install it: pip install 'ood-bench[slurm]'")
@@ -51,3 +58,34 @@ def retries(asked: Comparison, ended: Sequence[Ended]) -> dict[str, Any]:
 def one_after_the_other(runs: Sequence[Run], resume: bool, find: FindInterpreter = this_interpreter) -> list[Ended]:
     """Every run on this machine, in order."""
     return [perform(run, f"[{number}/{len(runs)}]", resume, find) for number, run in enumerate(runs, 1)]
+
+
+def side_by_side(runs: Sequence[Run], resume: bool, jobs: int, find: FindInterpreter = this_interpreter) -> list[Ended]:
+    """As many runs at a time as asked for; when this program is told to end, all of them are.
+
+    Args:
+        runs: in the order in which they start, and in which they are returned.
+        resume: keep what is finished.
+        jobs: runs at a time.
+        find: names the Python that a run needs; asked by one run at a time.
+    """
+    beside, one = Beside(threading.Event(), max(1, _cores() // jobs)), threading.Lock()
+
+    def found(run: Run) -> Interpreter:
+        with one:
+            return find(run)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        places = [f"[{number}/{len(runs)}]" for number in range(1, len(runs) + 1)]
+        due = [pool.submit(perform, *entry, resume, found, beside) for entry in zip(runs, places, strict=True)]
+        try:
+            return [future.result() for future in due]
+        except BaseException:
+            beside.stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

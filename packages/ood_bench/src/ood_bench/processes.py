@@ -5,6 +5,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,12 +29,17 @@ class Outcome:
     seconds: float | None
 
 
+class Stopped(Exception):
+    """The process was ended because the program is ending."""
+
+
 def run(
     command: Sequence[str],
     log: Path,
     environment: Mapping[str, str] | None = None,
     tick: Callable[[float], None] | None = None,
     inherit: Sequence[int] = (),
+    stop: threading.Event | None = None,
 ) -> Outcome:
     """Run a command to its end, with its output in a log.
 
@@ -46,6 +52,10 @@ def run(
         environment: variables of the process; those of this one when None.
         tick: called about every second with the seconds passed.
         inherit: handles of files that the process keeps open.
+        stop: when another thread sets it, the process is ended.
+
+    Raises:
+        Stopped: that happened.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
@@ -74,7 +84,7 @@ def run(
                 pass_fds=tuple(inherit),
             )
             _tell(leader, child.pid)
-            _wait(child, start, tick)
+            _wait(child, start, tick, stop)
         finally:
             _end(leader, child)
     return Outcome(child.returncode, time.monotonic() - start)
@@ -105,9 +115,16 @@ def _tell(leader: subprocess.Popen[bytes], process: int) -> None:
     leader.stdin.flush()
 
 
-def _wait(child: subprocess.Popen[bytes], start: float, tick: Callable[[float], None] | None) -> None:
+def _wait(
+    child: subprocess.Popen[bytes],
+    start: float,
+    tick: Callable[[float], None] | None,
+    stop: threading.Event | None,
+) -> None:
     said = 0
     while child.poll() is None:
+        if stop is not None and stop.is_set():
+            raise Stopped
         passed = time.monotonic() - start
         if tick is not None and int(passed) > said:
             said = int(passed)

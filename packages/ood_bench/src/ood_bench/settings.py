@@ -16,7 +16,7 @@ REPORT, RESULTS, LEADERBOARD = "report.html", "results.json", "leaderboard"
 UNSAID = {"backbone": BACKBONES[0], "mirror": MIRRORS[0], "device": "auto", "precision": "fp32"}  # defaults of a method
 RECORDED = (
     *("novel_classes", "budget", "backbone", "mirror", "device", "precision", "compile", "data_dir"),
-    *("group", "one_class", "value_range", "launcher", "slurm", "isolated"),
+    *("group", "one_class", "value_range", "launcher", "jobs", "slurm", "isolated"),
 )  # in `results.json`, under the names of the flags
 
 
@@ -35,6 +35,7 @@ class Comparison:
         seeds: of the runs.
         output_dir: of all files.
         launcher: a name in `LAUNCHERS`.
+        jobs: how many runs of this machine go at a time.
         slurm: options of sbatch.
         isolated: whether each package runs in an environment of its own.
         device: of the methods.
@@ -58,6 +59,7 @@ class Comparison:
     seeds: tuple[int, ...]
     output_dir: Path
     launcher: str
+    jobs: int
     slurm: tuple[str, ...]
     isolated: bool
     device: str
