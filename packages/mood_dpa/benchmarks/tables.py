@@ -41,8 +41,47 @@ def subjects() -> str:
 KEYS = ("pixel_ap", "pixel_ap_single_axes", "pixel_auroc", "sample_auroc")
 
 
-def spread(values: list[float]) -> str:
-    return f"{np.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
+def hard() -> str:
+    """Two tables: every row, then the AP in the head per kind of anomaly."""
+    record = json.loads((RESULTS / "hard_subjects.json").read_text())
+    rows, chance = record["rows"], record["chance_kinds"]
+    kinds = list(chance[0])
+    lines = [
+        "| detector | AP, volume | AP, head | AP, head, single axes 0, 1, 2 | sample AUROC (95 %) | single axes |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, row in rows.items():
+        low, high = row["sample_interval"]
+        cells = [
+            spread(row["ap_volume"]),
+            spread(row["ap_head"]),
+            per_axis(row["ap_single_axes"]),
+            f"{np.mean(row['sample_auroc']):.2f} ({low:.2f} to {high:.2f})",
+            per_axis(row["sample_auroc_single_axes"], 2),
+        ]
+        lines.append(f"| {named(name)} | {' | '.join(cells)} |")
+    lines.append(
+        f"| chance | {np.mean(record['chance_volume']):.3f} | {np.mean(record['chance_head']):.3f} | – | 0.5 | – |"
+    )
+    lines += ["", f"| AP in the head, by kind | {' | '.join(kinds)} |", "|---|" + "---|" * len(kinds)]
+    for name, row in rows.items():
+        cells = [spread([of[kind] for of in row["ap_kinds"]]) for kind in kinds]
+        lines.append(f"| {named(name)} | {' | '.join(cells)} |")
+    lines.append(f"| chance | {' | '.join(f'{np.mean([of[kind] for of in chance]):.3f}' for kind in kinds)} |")
+    return "\n".join(lines)
+
+
+def named(row: str) -> str:
+    return NAMES.get(row, row.replace("|", "&#124;"))
+
+
+def per_axis(seeds: list[list[float]], digits: int = 3) -> str:
+    """Means over the seeds, axis by axis."""
+    return ", ".join(f"{value:.{digits}f}" for value in np.mean(seeds, 0)) if seeds[0] else "–"
+
+
+def spread(values: list[float], digits: int = 3) -> str:
+    return f"{np.mean(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
 def speed() -> str:
@@ -76,7 +115,7 @@ SPEED = {
 def main() -> None:
     readme = RESULTS.parent / "README.md"
     text = readme.read_text()
-    for name, table in (("subjects", subjects()), ("speed", speed())):
+    for name, table in (("subjects", subjects()), ("hard", hard()), ("speed", speed())):
         start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
         head, rest = text.split(start)
         text = f"{head}{start}\n{table}\n{end}{rest.split(end)[1]}"
