@@ -5,10 +5,11 @@
 In the paper all trainings start from a network that knows images; here from one that cross-entropy has trained on the
 same images. These (`ascood.data.spurious`) are made below DIR from what comes inside installed packages. main.py and
 eval_ood.py run as a user would call them, and the numbers go to results/spurious_digits.json after each run. A run that
-is finished is not trained again; one that was stopped goes on. `--table FILE` prints the README's tables of a file.
+is there is not measured again; one that was stopped goes on. `--table FILE` prints the README's tables of a file.
 """
 
 import argparse
+import copy
 import os
 import sys
 from pathlib import Path
@@ -17,11 +18,12 @@ from typing import Any
 import numpy as np
 import torch
 from ascood import cli
-from ascood.attribution import saliency
+from ascood.attribution import mode, saliency
 from ascood.build import open_run
-from ascood.data.spurious import BACKGROUNDS, Settings, id_part, write_spurious
+from ascood.data.preprocessing import normalisation
+from ascood.data.spurious import BACKGROUNDS, Part, Settings, id_part, write_spurious
 from ascood.data.suites import make_suite
-from ascood.outliers import selection_size
+from ascood.outliers import gradient_outliers, selection_size
 from ascood.run_files import BEST
 from ood_shared import files, runs
 from ood_shared.cli import Parser, run_command
@@ -45,18 +47,17 @@ ARMS: dict[str, tuple[str, ...]] = {  # of the trainer's hyper-parameters; `FROM
     "base": (),
     "more": (),
     "ascood": (f"{ARGS}w", "0.1"),  # Waterbirds: gradient, p_inv 0.1, alpha 300 to 30
-    "scaled": (f"{ARGS}w", "0.1", f"{ARGS}alpha_max", "6.12", f"{ARGS}alpha_min", "0.612"),  # times (32 / 224)^2
 }
-# `scaled`: an input gradient spreads over all pixels, so that the step alpha G of a pixel is larger in smaller images.
-PLAIN, FROM_BASE = ("base", "more"), ("more", "ascood", "scaled")
+PLAIN, FROM_BASE = ("base", "more"), ("more", "ascood")
 SHOWN = {
     "base": "cross-entropy",
-    "more": "cross-entropy, then more of it",
-    "ascood": "cross-entropy, then ASCOOD as for Waterbirds",
-    "scaled": "the same, alpha by the size of the images",
+    "more": "and 10 epochs more of it",
+    "ascood": "and 10 epochs of ASCOOD",
 }
 ON_DIGIT = 0.1  # least share of ink, of the darkest possible, for a pixel to count as the digit's
 P_INV = 0.1  # share of the values of largest attribution that are looked at
+ALPHAS = (0.0, 0.612, 6.12, 30.0, 300.0)  # the document's two, also times (32 / 224)^2, and none
+BATCH = 64
 
 
 def main() -> int:
@@ -77,22 +78,46 @@ def compare(options: argparse.Namespace) -> int:
     if options.work is None:
         raise InputError("--work is missing: a folder for images and runs.")
     work, output = options.work.resolve(), options.output.resolve()
+    options.output = output
     work.mkdir(parents=True, exist_ok=True)
     os.chdir(work)
     write_spurious(DATA)
-    rows: list[dict[str, Any]] = []
+    found = report(options)
     for seed in options.seeds:
         for arm in options.arms:
-            folder = Path("runs") / f"{arm}_{seed}" / f"s{seed}"  # eval_ood.py takes all runs s* of a root
-            epochs = (MORE if arm in FROM_BASE else LONG)[-1]
-            if not list(folder.glob(f"last_epoch{epochs}_*.ckpt")):
-                resume = ["--resume"] if (folder / CHECKPOINT).is_file() else []
-                words = [*command(arm, seed), "--seed", str(seed), "--output-dir", str(folder), *COMMON, *resume]
-                done(cli.main_main(words), "main.py")
-            rows.append({"arm": arm, "seed": seed, **measured(arm, folder)})
-            report(options, rows, output)
-    print(tables(files.read_json(output)))
+            if not any(row["arm"] == arm and row["seed"] == seed for row in found["rows"]):
+                folder = run_folder(arm, seed)
+                epochs = (MORE if arm in FROM_BASE else LONG)[-1]
+                if not list(folder.glob(f"last_epoch{epochs}_*.ckpt")):
+                    resume = ["--resume"] if (folder / CHECKPOINT).is_file() else []
+                    words = [*command(arm, seed), "--seed", str(seed), "--output-dir", str(folder), *COMMON, *resume]
+                    done(cli.main_main(words), "main.py")
+                found["rows"].append({"arm": arm, "seed": seed, **measured(arm, folder)})
+                files.write_json(output, found)
+        if not any(row["seed"] == seed for row in found["statistics"]):
+            found["statistics"] += [{"seed": seed, **row} for row in restated(run_folder("base", seed))]
+            files.write_json(output, found)
+    print(tables(found))
     return 0
+
+
+def report(options: argparse.Namespace) -> dict[str, Any]:
+    """What --output holds of the same settings, to go on with; else nothing measured yet."""
+    commands = {arm: " ".join(["main.py", *command(arm, 0)]) for arm in ARMS}
+    data = {**vars(Settings()), "backgrounds": list(BACKGROUNDS)}
+    setting = {"network": NETWORK, "data": data, "commands": commands}
+    found: dict[str, Any] = {"setting": setting, "rows": [], "statistics": []}
+    if options.output.is_file():
+        there = files.read_json(options.output)
+        if there["setting"] != setting:
+            raise InputError(f"{options.output} was made with other settings. Delete it or name another file.")
+        found |= there
+    return found | {"hardware": runs.hardware(resolve_device("cpu")), "versions": runs.versions()}
+
+
+def run_folder(arm: str, seed: int) -> Path:
+    """Of one training; eval_ood.py takes all runs s* of a root, so each has a root of its own."""
+    return Path("runs") / f"{arm}_{seed}" / f"s{seed}"
 
 
 def command(arm: str, seed: int) -> list[str]:
@@ -100,13 +125,13 @@ def command(arm: str, seed: int) -> list[str]:
     plain = arm in PLAIN
     names = ("lenet", "baseline") if plain else ("ascood_net", "train_ascood")
     backbone = "--network." if plain else "--network.backbone."
-    start = Path("runs") / f"base_{seed}" / f"s{seed}" / BEST
+    start = run_folder("base", seed) / BEST
     return [
         *("--config", f"configs/networks/{names[0]}.yml", f"configs/pipelines/train/{names[1]}.yml"),
         *("configs/preprocessors/ascood_preprocessor.yml", f"{backbone}name", NETWORK),
         *((f"{backbone}pretrained", "True", f"{backbone}checkpoint", str(start)) if arm in FROM_BASE else ()),
         *("--preprocessor.name", "common"),  # shifts without a mirror: a mirrored digit is none
-        *("--dataset.train.batch_size", "64", *(MORE if arm in FROM_BASE else LONG), *ARMS[arm]),
+        *("--dataset.train.batch_size", str(BATCH), *(MORE if arm in FROM_BASE else LONG), *ARMS[arm]),
     ]
 
 
@@ -136,15 +161,11 @@ def seen(folder: Path, wrapper: str | None) -> dict[str, float]:
     """Accuracy on both kinds of backgrounds, and how far the largest attributions lie on the digit, on ID test images.
 
     `on_digit` is the share of the `P_INV` largest |G| that lie on pixels of the digit, `area` the share of these pixels
-    in the image: what values drawn at random would give. `gradient` is the mean of these |G| per unit of a normalised
-    pixel; times alpha it is how far a `gradient` outlier is moved there, where 2 is all from black to white.
+    in the image: what values drawn at random would give.
     """
-    suite = make_suite(f"folder:{DATA}", None)
-    network = open_run(folder / BEST, None, wrapper, suite, torch.device("cpu"))
+    network = opened(folder, wrapper)
     part = id_part("test", Settings())
-    mean, std = (torch.tensor(values)[:, None, None] for values in (suite.chain.mean, suite.chain.std))
-    images = (torch.from_numpy(part.images).permute(0, 3, 1, 2) / 255 - mean) / std
-    labels = torch.from_numpy(part.labels)
+    images, labels = normalised(part)
     right = predicted(network, images).eq(labels).numpy()
     own = part.labels == part.backgrounds
     attribution = torch.cat(
@@ -152,14 +173,49 @@ def seen(folder: Path, wrapper: str | None) -> dict[str, float]:
     )
     on_digit = torch.from_numpy(part.ink >= ON_DIGIT * Settings().opacity)[:, None].expand_as(attribution).flatten(1)
     count = selection_size(images.shape[1:], P_INV, "gradient")
-    largest, chosen = attribution.flatten(1).abs().topk(count, dim=1)
+    chosen = attribution.flatten(1).abs().topk(count, dim=1).indices
     return {
         "accuracy_own_background": float(right[own].mean()),
         "accuracy_other_background": float(right[~own].mean()),
         "on_digit": float(on_digit.gather(1, chosen).double().mean()),
         "area": float(on_digit.double().mean()),
-        "gradient": float(largest.double().mean()),
     }
+
+
+def restated(folder: Path) -> list[dict[str, float]]:
+    """What outliers in the batch do through batch norm alone: ID accuracy of `base` with other running statistics.
+
+    The network goes once over the training images with an outlier beside each, in training mode and without learning.
+    `moved` is how far the outliers' chosen values are moved on average; from black to white it is 2.
+    """
+    base = opened(folder, None)
+    (images, labels), (test, wanted) = (normalised(id_part(split, Settings())) for split in ("train", "test"))
+    rows = []
+    for alpha in ALPHAS:
+        network, moved = copy.deepcopy(base), []
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+        for chosen in order[: len(order) // BATCH * BATCH].split(BATCH):
+            x = images[chosen]
+            outliers = gradient_outliers(x, saliency(base, x, labels[chosen]), P_INV, alpha)
+            moved.append((outliers - x).abs().mean().item() / P_INV)
+            with torch.no_grad(), mode(network, training=True):
+                network(torch.cat([x, outliers]))
+        accuracy = predicted(network, test).eq(wanted).double().mean().item()
+        rows.append({"alpha": alpha, "moved": float(np.mean(moved)), "id_accuracy": accuracy})
+    return rows
+
+
+def opened(folder: Path, wrapper: str | None) -> nn.Module:
+    """The best weights of a run, in evaluation mode."""
+    network = open_run(folder / BEST, None, wrapper, make_suite(f"folder:{DATA}", None), torch.device("cpu"))
+    return network.eval()
+
+
+def normalised(part: Part) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images as the network sees them, from -1 to 1, and their labels."""
+    images = torch.from_numpy(part.images).permute(0, 3, 1, 2) / 255
+    mean, std = (torch.tensor(values)[:, None, None] for values in normalisation("unknown"))
+    return (images - mean) / std, torch.from_numpy(part.labels)
 
 
 @torch.no_grad()
@@ -167,17 +223,6 @@ def predicted(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
     """Classes of normalised images."""
     network.eval()
     return torch.cat([network(chunk).argmax(1) for chunk in images.split(200)])
-
-
-def report(options: argparse.Namespace, rows: list[dict[str, Any]], output: Path) -> None:
-    """Everything measured so far."""
-    setting = {
-        "network": NETWORK,
-        "data": {**vars(Settings()), "backgrounds": list(BACKGROUNDS)},
-        "commands": {arm: " ".join(["main.py", *command(arm, 0)]) for arm in options.arms},
-    }
-    where = {"hardware": runs.hardware(resolve_device("cpu")), "versions": runs.versions()}
-    files.write_json(output, {"setting": setting, "rows": rows, **where})
 
 
 def tables(found: dict[str, Any]) -> str:
@@ -194,6 +239,11 @@ def tables(found: dict[str, Any]) -> str:
     lines += ["", f"| training | {' | '.join(head)} |", "|---" * (1 + len(keys)) + "|"]
     for arm, rows in arms.items():
         lines.append(f"| {SHOWN[arm]} | {' | '.join(_cell([row[key] for row in rows]) for key in keys)} |")
+    lines += ["", "| alpha | moved by | ID accuracy |", "|---|---|---|"]
+    for alpha in ALPHAS:
+        rows = [row for row in found["statistics"] if row["alpha"] == alpha]
+        moved = np.mean([row["moved"] for row in rows])
+        lines.append(f"| {alpha:g} | {moved:.2f} | {_cell([row['id_accuracy'] for row in rows])} |")
     return "\n".join(lines)
 
 
