@@ -87,3 +87,17 @@ def test_peak_memory_is_not_made_up_where_the_system_does_not_tell_it(monkeypatc
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_the_gpu_flag_names_a_gpu():
     assert resolve_device("auto", gpu="0") == torch.device("cuda", 0)
+
+
+def test_tuned_convolutions_are_tuned_inside_the_block_only():
+    before = torch.backends.cudnn.benchmark
+    with devices.tuned_convolutions():
+        assert torch.backends.cudnn.benchmark
+        with devices.tuned_convolutions(wanted=False):
+            assert not torch.backends.cudnn.benchmark
+    assert torch.backends.cudnn.benchmark == before
+
+
+def test_what_is_sent_to_the_cpu_stays_what_it_is():
+    values = torch.arange(3)
+    assert devices.send(values, torch.device("cpu")) is values

@@ -164,7 +164,7 @@ def jitter(
     amounts = torch.cat([factors[rows, number] for rows, (_, number) in zip(due, turns, strict=True)])
     sent = send(torch.cat(due), images.device), send(amounts.to(images.dtype), images.device)  # two transfers in all
     result = images.clone()
-    for (_, number), rows, factor in zip(turns, *(values.split(sizes) for values in sent), strict=True):
+    for (_, number), rows, factor in zip(turns, *(values.split_with_sizes(sizes) for values in sent), strict=True):
         if len(rows):
             result[rows] = operations[number](result[rows], factor.view(-1, 1, 1, 1))
     return result

@@ -8,7 +8,7 @@ import os
 import random
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,17 @@ def resolve_device(name: str = "auto", gpu: str | None = None) -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda", torch.cuda.current_device())
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+@contextlib.contextmanager
+def tuned_convolutions(wanted: bool = True) -> Iterator[None]:
+    """Inside the block cuDNN tries its algorithms for each shape of input and keeps the fastest; matters on a GPU."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = wanted
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 def send(values: torch.Tensor, device: torch.device) -> torch.Tensor:

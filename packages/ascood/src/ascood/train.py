@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from ood_shared import distributed
-from ood_shared.devices import autocast, make_scaler, maybe_compile, seed_everything
+from ood_shared.devices import autocast, make_scaler, maybe_compile, seed_everything, tuned_convolutions
 from ood_shared.errors import InputError
 from ood_shared.locks import claimed
 from ood_shared.runs import Run, refuse_other_settings
@@ -80,8 +80,7 @@ def train_sets(
         opened: see `train`.
     """
     seed_everything(config.seed)
-    torch.backends.cudnn.benchmark = not deterministic
-    with _determinism(deterministic):
+    with _determinism(deterministic), tuned_convolutions(not deterministic):
         network, job, val, test = _prepare(config, splits, folder, compute, sync_batch_norm)
         settings = {**config.recorded, "precision": compute.precision, "world_size": distributed.world_size()}
         writes = distributed.is_main()

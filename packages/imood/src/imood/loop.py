@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from ood_shared import checkpoints, distributed
-from ood_shared.devices import autocast
+from ood_shared.devices import autocast, tuned_convolutions
 from ood_shared.errors import InputError
 from ood_shared.runs import Run
 from ood_shared.signals import StopRequest, Terminated, deferred_sigterm
@@ -40,7 +40,7 @@ def fit(job: Job, run: Run, progress: Progress) -> None:
         Terminated: SIGTERM arrived; the checkpoint holds the very step.
         InputError: the loss is no longer a number; the checkpoint of the last whole epoch stays.
     """
-    with deferred_sigterm() as stop:
+    with deferred_sigterm() as stop, tuned_convolutions():
         while progress.epoch < job.epochs:
             started = time.perf_counter() - progress.seconds
             loss = _train_epoch(job, progress, stop, started)

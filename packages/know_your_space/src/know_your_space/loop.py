@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import torch
 from ood_shared import checkpoints, distributed
+from ood_shared.devices import tuned_convolutions
 from ood_shared.errors import InputError
 from ood_shared.runs import Run
 from ood_shared.signals import Terminated, deferred_sigterm
@@ -25,7 +26,7 @@ def fit(job: Job, run: Run, progress: Progress) -> list[float]:
         InputError: the loss is no longer a number; the checkpoints of the last whole epoch stay.
     """
     device, seconds = job.step.weights.device, []
-    with deferred_sigterm() as stop:
+    with deferred_sigterm() as stop, tuned_convolutions():
         while progress.epoch < job.settings.epochs:
             watch = Watch()
             _train_epoch(job, progress, lambda: distributed.on_any_rank(stop.requested, device))

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import torch
 from ood_shared import distributed
-from ood_shared.devices import autocast, make_scaler, maybe_compile
+from ood_shared.devices import autocast, make_scaler, maybe_compile, tuned_convolutions
 from ood_shared.errors import InputError
 from ood_shared.signals import Terminated, deferred_sigterm
 from ood_shared.training import Compute, update
@@ -126,7 +126,7 @@ class Trainer:
             Terminated: SIGTERM arrived; `resume.tar` holds the very step.
             InputError: the loss is no longer a number.
         """
-        with deferred_sigterm() as stop:
+        with deferred_sigterm() as stop, tuned_convolutions():
             if not self._entered:
                 self.enter()
             if self.at.k == 0:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from ood_shared import checkpoints, distributed
-from ood_shared.devices import autocast, make_scaler, maybe_compile, seed_everything, send
+from ood_shared.devices import autocast, make_scaler, maybe_compile, seed_everything, send, tuned_convolutions
 from ood_shared.errors import InputError
 from ood_shared.locks import claimed
 from ood_shared.runs import Run, refuse_other_settings
@@ -145,7 +145,7 @@ def _train(settings: SimclrSettings, folder: Path, compute: Compute, seed: int, 
         common |= {"scaler": scaler.state_dict(), "generator": drawn, "epoch": epoch, "step": step}
         save_state(state_path, common, {"views": views.get_state(), "watch": watch.state_dict()})
 
-    with deferred_sigterm() as stop:
+    with deferred_sigterm() as stop, tuned_convolutions():
         for epoch in range(first, epochs):
             train_or_val, drawn = train, generator.get_state()
             network.train()

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import torch
 from ood_shared import checkpoints
+from ood_shared.devices import tuned_convolutions
 from ood_shared.errors import InputError
 from ood_shared.runs import Run
 from ood_shared.signals import Terminated, deferred_sigterm
@@ -34,7 +35,7 @@ def fit(job: Job, run: Run, progress: Progress) -> None:
         Terminated: SIGTERM arrived; the checkpoint holds the very batch.
         InputError: the loss is no longer a number; the checkpoint of the last whole epoch stays.
     """
-    with deferred_sigterm() as stop:
+    with deferred_sigterm() as stop, tuned_convolutions():
         while progress.epoch < job.epochs and not progress.stopped_early:
             started = time.perf_counter()
             _train_epoch(job, progress, lambda: stop.requested, started)
