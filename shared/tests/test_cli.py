@@ -143,13 +143,14 @@ def test_sigterm_ends_a_command_with_143(capsys):
     assert "--resume continues from what was saved before, if" in capsys.readouterr().err  # the command saved nothing
 
 
-def test_a_signal_that_comes_out_as_the_cause_of_a_system_error_ends_a_command_all_the_same(capsys):
+@pytest.mark.parametrize("kind", [SystemError, ImportError])
+def test_a_signal_that_comes_out_as_the_cause_of_another_error_ends_a_command_all_the_same(capsys, kind):
     def command(options):
         try:
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(1)
         except BaseException as stop:
-            raise SystemError("a compiled function returned a result with an exception set") from stop
+            raise kind("a compiled function returned a result with an exception set") from stop
 
     assert run_command(command, make_parser(), []) == 143
     assert "Traceback" not in capsys.readouterr().err

@@ -12,6 +12,7 @@ import random
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 
 from ood_bench import command, conclusion
@@ -55,8 +56,12 @@ def attempt(arguments: list[str], after: float | None = None, number: signal.Sig
             os.dup2(log, 1)
             os.dup2(log, 2)
             status = command.main(arguments)
+        except BaseException:
+            traceback.print_exc()
+            raise
         finally:
             sys.stdout.flush()
+            sys.stderr.flush()
             os._exit(status)
     until = time.monotonic() + (60 if after is None else after)
     while time.monotonic() < until:

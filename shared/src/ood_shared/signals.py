@@ -74,8 +74,8 @@ def time_limit(seconds: float | None) -> Iterator[TimeLimit]:
 def raise_on_sigterm() -> Iterator[None]:
     """Inside the block SIGTERM raises `Terminated` where the program is.
 
-    A signal that strikes inside a compiled function may come out as the cause of a `SystemError` (NumPy's generators do
-    that); the block raises the signal's own exception.
+    A signal that strikes inside a compiled function or module may come out as the cause of a `SystemError` (NumPy's
+    generators do that) or an `ImportError`; the block raises the signal's own exception.
     """
 
     def handler(signum: int, frame: FrameType | None) -> NoReturn:
@@ -84,9 +84,10 @@ def raise_on_sigterm() -> Iterator[None]:
     with _handler(handler):
         try:
             yield
-        except SystemError as error:
-            if isinstance(error.__cause__, Terminated | KeyboardInterrupt):
-                raise error.__cause__ from None
+        except (SystemError, ImportError) as error:
+            stop = error.__cause__ or error.__context__
+            if isinstance(stop, Terminated | KeyboardInterrupt):
+                raise stop from None
             raise
 
 

@@ -11,6 +11,7 @@ Needs pydicom, from the extra `medical`.
 """
 
 from collections.abc import MutableSequence
+from contextlib import AbstractContextManager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ import numpy.typing as npt
 from ood_shared.datasets.decode import MAX_PIXELS
 from ood_shared.datasets.pixels import Range, to_8_bits
 from ood_shared.errors import InputError, not_installed
-from ood_shared.files import reading, regular
+from ood_shared.files import mapped, reading, regular
 
 MAGIC, MAGIC_AT = b"DICM", 128
 SUFFIX = ".dcm"
@@ -171,8 +172,8 @@ def _header(name: str, source: bytes | Path) -> Any:
     pydicom = _pydicom(name)
     if isinstance(source, Path):
         regular(source, MOST_PACKED, "a DICOM file")
-    with reading(name, "DICOM file", ADVICE):
-        return pydicom.dcmread(_opened(source), stop_before_pixels=True)
+    with reading(name, "DICOM file", ADVICE), _opened(source) as content:
+        return pydicom.dcmread(content, stop_before_pixels=True)
 
 
 def _stored(name: str, source: bytes | Path, header: Any, number: int | None) -> npt.NDArray[Any]:
@@ -180,7 +181,8 @@ def _stored(name: str, source: bytes | Path, header: Any, number: int | None) ->
     syntax = header.file_meta.get("TransferSyntaxUID")
     with reading(name, "DICOM file with whole pixels", ADVICE):
         try:
-            return np.asarray(pydicom.pixels.pixel_array(_opened(source), index=number))
+            with _opened(source) as content:
+                return np.asarray(pydicom.pixels.pixel_array(content, index=number))
         except (NotImplementedError, RuntimeError):
             what = getattr(syntax, "name", "unknown")
             raise InputError(
@@ -189,8 +191,8 @@ def _stored(name: str, source: bytes | Path, header: Any, number: int | None) ->
             ) from None
 
 
-def _opened(source: bytes | Path) -> Any:
-    return BytesIO(source) if isinstance(source, bytes) else source
+def _opened(source: bytes | Path) -> AbstractContextManager[Any]:
+    return BytesIO(source) if isinstance(source, bytes) else mapped(source)
 
 
 def _pydicom(name: str) -> Any:

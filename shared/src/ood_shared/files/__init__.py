@@ -7,6 +7,7 @@ where the file is small: a pipe, a device or a file of gigabytes is refused befo
 from ood_shared.files.reading import (
     broken,
     check_name,
+    mapped,
     path_of,
     read_bytes,
     read_text,
@@ -32,6 +33,7 @@ __all__ = [
     "broken",
     "check_name",
     "csv_cell",
+    "mapped",
     "parse_json",
     "parse_yaml",
     "path_of",

@@ -4,6 +4,7 @@
 """
 
 import errno
+import mmap
 import os
 import stat
 from collections.abc import Iterator
@@ -68,6 +69,17 @@ def reading(path: object, what: str, advice: str = "Make or fetch it again.") ->
         if passes(error):
             raise
         raise broken(path, what, error, advice) from error
+
+
+@contextmanager
+def mapped(path: Path) -> Iterator[mmap.mmap]:
+    """A file open for reading that gives no more than it has: a damaged length asks for no memory, as of a plain file.
+
+    Raises:
+        ValueError: it is empty.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        yield content
 
 
 def passes(error: BaseException) -> bool:

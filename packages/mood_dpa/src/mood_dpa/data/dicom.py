@@ -10,11 +10,12 @@ One series a folder; needs pydicom, from the extra `dicom`.
 """
 
 import logging
+import mmap
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -96,6 +97,11 @@ def read_series_affine(folder: Path) -> npt.NDArray[np.float64]:
     return _affine(folder, _sorted(folder, [(path, _read(path, pixels=False)) for path in _slices(folder)]))
 
 
+def _mapped(file: IO[bytes]) -> Any:  # mmap.mmap, which pydicom's types do not know
+    """A file that gives no more than it has: a damaged length asks for no memory, as of a plain file."""
+    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
 def _read(path: Path, pixels: bool) -> Any:
     try:
         import pydicom
@@ -105,8 +111,8 @@ def _read(path: Path, pixels: bool) -> Any:
         ) from None
     check_name(path.name, path.parent)
     regular(path, MOST_BYTES, "a DICOM slice")
-    with reading(path, "DICOM slice"), _quiet():
-        data = pydicom.dcmread(path, stop_before_pixels=not pixels)
+    with reading(path, "DICOM slice"), _quiet(), path.open("rb") as file, _mapped(file) as content:
+        data = pydicom.dcmread(content, stop_before_pixels=not pixels)
         frames, samples = int(data.get("NumberOfFrames") or 1), int(data.get("SamplesPerPixel") or 1)
         coloured = str(data.get("PhotometricInterpretation", "")) == "PALETTE COLOR"
         if frames != 1 or samples != 1 or coloured:
