@@ -152,7 +152,7 @@ def test_nothing_is_written_where_the_cluster_is_missing(site, capsys, monkeypat
 def test_runs_go_side_by_side_when_asked_and_the_report_says_so(site, monkeypatch, capsys):
     for name in ("fake_b", "fake_c"):
         install(site, name, bench=TOGETHER)
-    monkeypatch.setattr(launchers, "_cores", lambda: 2)
+    monkeypatch.setattr(launchers, "cpu_count", lambda: 2)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("PYTHONPATH", str(site))
     words = ["--methods", "fake_b,fake_c", "--ood", "gaussian", "--output-dir", "out", "--jobs", "2"]

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
+from ood_shared.devices import send
 from ood_shared.errors import InputError
 
 _SETTINGS = ("samples", "drawn", "batch_size", "shuffle", "drop_last")
@@ -86,7 +87,7 @@ class DeviceLoader:
         order = self._order(self._resuming)
         self._position, self._resuming = first, False
         device = self.images.device
-        order = order.to(device, non_blocking=True)
+        order = send(order, device)
         for number in range(first, len(self)):
             indices = order[number * self.batch_size : (number + 1) * self.batch_size]  # (batch,)
             self._position = number + 1

@@ -1,6 +1,5 @@
 """How `ood-bench` starts its runs: one after the other or several at a time here, or as jobs of a cluster (`slurm`)."""
 
-import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +7,7 @@ from functools import partial
 from importlib import util
 from typing import Any
 
+from ood_shared.devices import cpu_count
 from ood_shared.errors import InputError
 
 from ood_bench import slurm_queue
@@ -69,7 +69,7 @@ def side_by_side(runs: Sequence[Run], resume: bool, jobs: int, find: FindInterpr
         jobs: runs at a time.
         find: names the Python that a run needs; asked by one run at a time.
     """
-    beside, one = Beside(threading.Event(), max(1, _cores() // jobs)), threading.Lock()
+    beside, one = Beside(threading.Event(), max(1, cpu_count() // jobs)), threading.Lock()
 
     def found(run: Run) -> Interpreter:
         with one:
@@ -84,8 +84,3 @@ def side_by_side(runs: Sequence[Run], resume: bool, jobs: int, find: FindInterpr
             beside.stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-
-
-def _cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,29 @@ def printed_by(module: str, place: Path, *argv: str) -> str:
     outcome = finish(start(["-m", module, *argv], place))
     assert outcome.status == 0, outcome.err
     return outcome.out
+
+
+HEAVY = {"matplotlib", "nilearn", "pandas", "pytorch_ood", "scipy", "skimage", "sklearn", "tensorboard", "torchvision"}
+
+
+def check_light(module: str) -> None:
+    """`import module` must load torch and nothing else that takes long."""
+    loaded = loaded_by(module)
+    assert "torch" in loaded
+    assert not loaded & HEAVY
+
+
+def commands_in_help(main: Callable[[list[str]], int]) -> set[str]:
+    """The commands that `--help` has a line for, after checking that each answers `--help` and `--version`."""
+    lines = dict(line.split(maxsplit=1) for line in succeed(main, "--help").out.splitlines() if line[:2] == "  ")
+    for name, flag in product(lines, ("--help", "--version")):
+        code: object = "no exit"
+        try:
+            main([name, flag])
+        except SystemExit as end:
+            code = end.code
+        assert code == 0, (name, flag)
+    return set(lines)
 
 
 def loaded_by(module: str) -> set[str]:

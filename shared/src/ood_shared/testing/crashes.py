@@ -59,6 +59,10 @@ class Trainer:
     run: str
     weights: str
 
+    def words(self, out: str) -> list[str]:
+        """The arguments with an output folder."""
+        return [word.replace("{out}", out) for word in self.argv]
+
 
 @dataclass(frozen=True)
 class Attempt:
@@ -68,6 +72,17 @@ class Attempt:
     seconds: float
     after_signal: float = 0.0
     said: str = ""
+
+
+def trainers_of(file: Path, place: Path) -> dict[str, Trainer]:
+    """What a file that defines `trainers(place)` gives; its data lies in the folder `place` then."""
+    spec = importlib.util.spec_from_file_location("crash_trainers", file.resolve())
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: dict[str, Trainer] = module.trainers(place)
+    return found
 
 
 def examine(trainer: Trainer, kills: int, terms: int, seed: int) -> dict[str, Any]:
@@ -168,7 +183,7 @@ def attempt(
 
     With `learn` the names of the modules that it has imported are left in a file.
     """
-    words = [*(word.replace("{out}", out) for word in trainer.argv), *more]
+    words = [*trainer.words(out), *more]
     log, start = Path(f"{out}.log"), time.monotonic()
     process = os.fork()
     if process == 0:
@@ -282,15 +297,10 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
-    spec = importlib.util.spec_from_file_location("crash_trainers", options.file.resolve())
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     found = {}
     with tempfile.TemporaryDirectory() as place:
         os.chdir(place)
-        for name, trainer in module.trainers(Path(place)).items():
+        for name, trainer in trainers_of(options.file, Path(place)).items():
             if options.only is None or name in options.only:
                 (folder := Path(place, f"of-{name}")).mkdir()
                 os.chdir(folder)

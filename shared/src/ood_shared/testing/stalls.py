@@ -5,9 +5,7 @@ where it sends a constant that it has just made (`tensor`). Work of the host its
 that of the device here: a test names the places where it is right.
 """
 
-import importlib.util
 import traceback
-from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ood_shared.testing.crashes import Trainer
+from ood_shared.testing.crashes import trainers_of
 
 _ATEN = torch.ops.aten
 _WAITS = {
@@ -55,9 +53,7 @@ class Stalls(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def stalls_of(
-    file: Path, name: str, owner: ModuleType | type, function: str, place: Path, steps: Sequence[str] = ()
-) -> set[str]:
+def stalls_of(file: Path, name: str, owner: ModuleType | type, function: str, place: Path) -> set[str]:
     """The places that wait inside a function of a short training.
 
     Args:
@@ -66,14 +62,8 @@ def stalls_of(
         owner: module or class of the function.
         function: its name.
         place: folder for the data and the run, the working folder.
-        steps: arguments to add.
     """
-    spec = importlib.util.spec_from_file_location("crash_trainers", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    trainer: Trainer = module.trainers(place)[name]
+    trainer = trainers_of(file, place)[name]
     watched, original = Stalls(), getattr(owner, function)
 
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -82,7 +72,7 @@ def stalls_of(
 
     setattr(owner, function, run)
     try:
-        status = trainer.main([*(word.replace("{out}", "out") for word in trainer.argv), *steps])
+        status = trainer.main(trainer.words("out"))
     finally:
         setattr(owner, function, original)
     assert status == 0
