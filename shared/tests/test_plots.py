@@ -135,7 +135,7 @@ def test_training_curves_start_at_the_first_step():
 )
 def test_image_grid_takes_arrays_and_tensors(images):
     figure = plots.image_grid(images, columns=3)
-    pictures = [axes.images[0].get_array() for axes in figure.axes if axes.images]
+    pictures = [image.get_array() for image in figure.axes[0].images]
     assert len(pictures) == 5
     assert {picture.shape[:2] for picture in pictures} == {(8, 8)}
 
@@ -143,7 +143,7 @@ def test_image_grid_takes_arrays_and_tensors(images):
 def test_image_grid_of_a_tensor_shows_the_pixels_of_the_array():
     images = RANDOM.integers(0, 256, (2, 6, 7, 3), dtype=np.uint8)
     grids = plots.image_grid(images), plots.image_grid(torch.from_numpy(images).permute(0, 3, 1, 2))
-    first, second = ([axes.images[0].get_array() for axes in grid.axes] for grid in grids)
+    first, second = ([image.get_array() for image in grid.axes[0].images] for grid in grids)
     np.testing.assert_array_equal(first, second)
     np.testing.assert_allclose(first, images / 255)
 
