@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from ood_shared import distributed
+from ood_shared import distributed, optimizers
 from ood_shared.devices import autocast, make_scaler, maybe_compile, seed_everything, tuned_convolutions
 from ood_shared.errors import InputError
 from ood_shared.locks import claimed
@@ -191,7 +191,8 @@ def _prepare(
     for group in groups:
         group["initial_lr"] = group["lr"]
     nesterov = optimizer.nesterov if of_ascood else True  # the others have it always on
-    sgd = torch.optim.SGD(groups, momentum=optimizer.momentum, weight_decay=optimizer.weight_decay, nesterov=nesterov)
+    constants = {"momentum": optimizer.momentum, "weight_decay": optimizer.weight_decay, "nesterov": nesterov}
+    sgd = optimizers.make(torch.optim.SGD, groups, **constants)
     val_labels = labels_of(val)
     job = Job(
         folder,

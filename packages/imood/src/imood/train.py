@@ -4,9 +4,10 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
-from ood_shared import distributed
+from ood_shared import distributed, optimizers
 from ood_shared.devices import make_scaler, maybe_compile, seed_everything
 from ood_shared.locks import claimed
 from ood_shared.runs import Run, read_metrics
@@ -31,10 +32,9 @@ from imood.state import Job, Progress, restore
 def make_optimizer(network: nn.Module, settings: Settings) -> torch.optim.Optimizer:
     """Adam with L2 weight decay in the gradient, or SGD with Nesterov momentum, over all parameters."""
     if settings.opt == "adam":
-        return torch.optim.Adam(network.parameters(), lr=settings.lr, weight_decay=settings.wd)
-    return torch.optim.SGD(
-        network.parameters(), lr=settings.lr, momentum=settings.momentum, weight_decay=settings.wd, nesterov=True
-    )
+        return optimizers.make(torch.optim.Adam, network.parameters(), lr=settings.lr, weight_decay=settings.wd)
+    constants: dict[str, Any] = {"momentum": settings.momentum, "weight_decay": settings.wd, "nesterov": True}
+    return optimizers.make(torch.optim.SGD, network.parameters(), lr=settings.lr, **constants)
 
 
 def make_network(settings: Settings) -> Network:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from ood_shared import distributed, plots
+from ood_shared import distributed, optimizers, plots
 from ood_shared.devices import make_scaler, maybe_compile, seed_everything
 from ood_shared.errors import InputError
 from ood_shared.loaders import DeviceLoader
@@ -197,7 +197,7 @@ def make_job(
     def draw(generator: torch.Generator) -> Tensor:
         return distributed.shard(balanced_draws(data.train.labels, counts, generator))
 
-    optimizer = torch.optim.Adam(network.parameters(), lr=s.lr, betas=BETAS, weight_decay=WEIGHT_DECAY)
+    optimizer = optimizers.make(torch.optim.Adam, network.parameters(), lr=s.lr, betas=BETAS, weight_decay=WEIGHT_DECAY)
     job = Job(
         settings=s,
         network=network,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from ood_shared import distributed
+from ood_shared import distributed, optimizers
 from ood_shared.devices import autocast, make_scaler, maybe_compile, tuned_convolutions
 from ood_shared.errors import InputError
 from ood_shared.signals import Terminated, deferred_sigterm
@@ -109,7 +109,7 @@ class Trainer:
         distributed.broadcast(self.nets)
         self.loss.set_stage(stage.kind, stage.resolution)
         parameters = [p for p in self.nets.parameters() if p.requires_grad]
-        self.adam = torch.optim.Adam(parameters, **self.settings.adam_kwargs)
+        self.adam = optimizers.make(torch.optim.Adam, parameters, **self.settings.adam_kwargs)
         self.forward = maybe_compile(self._forward, self.compute.compile)
         self._bad = torch.zeros((), dtype=torch.bool, device=device)
         self._entered = True

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from ood_shared import checkpoints, distributed
+from ood_shared import checkpoints, distributed, optimizers
 from ood_shared.devices import autocast, make_scaler, maybe_compile, seed_everything, send, tuned_convolutions
 from ood_shared.errors import InputError
 from ood_shared.locks import claimed
@@ -99,12 +99,13 @@ def _train(settings: SimclrSettings, folder: Path, compute: Compute, seed: int, 
             checkpoints.load_weights(network, load_checkpoint(source), source)
         else:
             print(f"note: fine_tune_from {source} is missing; training starts from scratch.", file=sys.stderr)
-    optimizer = torch.optim.Adam(network.parameters(), settings.lr, weight_decay=settings.weight_decay)
+    rate, decay = settings.lr, settings.weight_decay
+    optimizer = optimizers.make(torch.optim.Adam, network.parameters(), lr=rate, weight_decay=decay)
     scaler, generator = make_scaler(device, precision), torch.Generator().manual_seed(seed)
     views = torch.Generator().manual_seed(seed * 1000 + rank)  # every rank has views of its own
     steps = len(train) // batch
     epochs = settings.epochs
-    rate, warmup = settings.lr, settings.warmup_steps
+    warmup = settings.warmup_steps
     rates = cosine_rates(epochs, steps, settings.epoch_warmup, settings.T_max_decrease, rate)
     watch = CollapseWatch(device, rate, warmup, "the configuration")
     first, done, best = 0, 0, float("inf")  # whole epochs, steps of the next one, best validation loss

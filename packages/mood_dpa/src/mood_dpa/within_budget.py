@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from ood_shared import checkpoints
+from ood_shared import checkpoints, optimizers
 from ood_shared.devices import autocast, make_scaler
 from ood_shared.errors import InputError
 from ood_shared.training import Compute, update
@@ -156,7 +156,7 @@ def pretrained(
         print("note: this budget leaves out SimCLR, which needs more steps; the features are random.", file=sys.stderr)
         return load_features(quiet=True)
     network = SimCLR().to(compute.device).train()
-    optimizer = torch.optim.Adam(network.parameters(), SIMCLR_RATE, weight_decay=1e-5)
+    optimizer = optimizers.make(torch.optim.Adam, network.parameters(), lr=SIMCLR_RATE, weight_decay=1e-5)
     scaler = make_scaler(compute.device, compute.precision)
     source = Tensors(slices, generator, compute.device)
     watch = CollapseWatch(compute.device, SIMCLR_RATE, SIMCLR_WARMUP, "mood_dpa.within_budget")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from ood_shared import optimizers
 from ood_shared.augment import common_views
 from ood_shared.devices import autocast, make_scaler, maybe_compile, seed_everything
 from ood_shared.errors import InputError
@@ -40,14 +41,14 @@ def make_optimizer(network: nn.Module, settings: VaeSettings | ClassifierSetting
     parameters = network.parameters()
     if settings.opt == "rmsprop":
         alpha, eps = (0.9, 1e-7) if paper else (0.99, 1e-8)
-        return torch.optim.RMSprop(
-            parameters, lr=settings.lr, alpha=alpha, eps=eps, momentum=settings.momentum, weight_decay=decay
-        )
+        constants = {"alpha": alpha, "eps": eps, "momentum": settings.momentum, "weight_decay": decay}
+        return optimizers.make(torch.optim.RMSprop, parameters, lr=settings.lr, **constants)
     if settings.opt == "ada":
         rho, eps = (0.95, 1e-7) if paper else (0.9, 1e-6)
-        return torch.optim.Adadelta(parameters, lr=settings.lr, rho=rho, eps=eps, weight_decay=decay)
+        return optimizers.make(torch.optim.Adadelta, parameters, lr=settings.lr, rho=rho, eps=eps, weight_decay=decay)
     if settings.opt == "sgd":
-        return torch.optim.SGD(parameters, lr=settings.lr, momentum=settings.momentum, weight_decay=decay)
+        constants = {"momentum": settings.momentum, "weight_decay": decay}
+        return optimizers.make(torch.optim.SGD, parameters, lr=settings.lr, **constants)
     raise InputError(f"--opt `{settings.opt}` is not known. Known: rmsprop, ada, sgd.")
 
 
