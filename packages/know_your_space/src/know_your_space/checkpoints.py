@@ -1,6 +1,7 @@
 """Checkpoints under the published names: `epoch`, `optimizer`, `state_dict`; what the weights tell of their network."""
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,7 @@ def network_of_weights(weights: Mapping[str, Tensor], source: object) -> nn.Modu
     return network.eval()
 
 
+@cache  # to make the dozen networks takes longer than to read the file
 def _shapes(name: str, classes: int) -> dict[str, tuple[int, ...]]:
     """Shapes of the weights of a network, without making them."""
     with torch.device("meta"):

@@ -7,6 +7,7 @@ Turns and shifts come from fixed seeds; the pixels also depend on the version of
 
 import importlib.util
 import string
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -51,23 +52,29 @@ def load_letters(split: str) -> ImageSet:
         InputError: matplotlib is not installed, or this Pillow cannot draw fonts.
         MissingFileError: the installed matplotlib lacks a font.
     """
+    images, labels = _drawn(split, *(_font_file(name) for name in FONTS[split]))
+    return ImageSet(
+        images.copy(),
+        labels.copy(),
+        tuple(string.ascii_uppercase),
+        "drawn by ood_shared from matplotlib's fonts: DejaVu, STIX and BaKoMa Computer Modern licences",
+        "letters",
+    )
+
+
+@cache  # drawing takes longer than to score the letters by a small network
+def _drawn(split: str, *font_files: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Images (n, SIDE, SIDE, 1) and labels (n,)."""
     # Only `random()`: its stream is guaranteed to stay the same over versions of NumPy.
     generator = np.random.Generator(np.random.PCG64(SEEDS[split]))
     images, labels = [], []
-    for name in FONTS[split]:
-        path = _font_file(name)
+    for path in font_files:
         for label, letter in enumerate(string.ascii_uppercase):
             for _ in range(DRAWS):
                 turn, right, down = (2 * generator.random(3) - 1) * (MAX_TURN, MAX_SHIFT, MAX_SHIFT)
                 images.append(_draw(path, letter, turn, right, down))
                 labels.append(label)
-    return ImageSet(
-        np.stack(images)[..., None],
-        np.array(labels, dtype=np.int64),
-        tuple(string.ascii_uppercase),
-        "drawn by ood_shared from matplotlib's fonts: DejaVu, STIX and BaKoMa Computer Modern licences",
-        "letters",
-    )
+    return np.stack(images)[..., None], np.array(labels, dtype=np.int64)
 
 
 def _draw(font_file: Path, letter: str, turn: float, right: float, down: float) -> npt.NDArray[np.uint8]:
