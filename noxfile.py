@@ -222,8 +222,8 @@ def audit(session: nox.Session) -> None:
 
 @nox.session(default=False, venv_backend="none")
 def gpu(session: nox.Session) -> None:
-    """The checks that need a CUDA device, with the torch of this machine; the argument is a folder for results."""
-    session.run("bash", "gpu_checks.sh", *session.posargs, external=True)
+    """The checks that need a CUDA device, with the torch of this machine, in slices; `-- --data DIR`, `-- --help`."""
+    session.run("python3", "tools/gpu_checks.py", *session.posargs, external=True)
 
 
 @nox.session(default=False, venv_backend="none")

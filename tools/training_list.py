@@ -6,6 +6,7 @@ the training it follows); `copy A B` copies a folder.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 VAE = "--epochs 100 --batch_size 128 --opt rmsprop --lr 0.001 --momentum 0.0 --gpu_id 0 --seed False"
 CLASSIFIER = "--epochs 200 --batch_size 256 --opt ada --lr 0.05 --momentum 0.0 --gpu_id 0 --seed 1"
@@ -27,6 +28,8 @@ class Training:
         result: file in its folder.
         keep: name of the file below the package's `results` that the result is copied to; None keeps nothing.
         after: name of a training whose files it needs.
+        needs: what the folder of the data sets must hold for it; `a|b` is one of the two.
+        unit: of what its runs count.
     """
 
     name: str
@@ -39,11 +42,17 @@ class Training:
     result: str = RESULT
     keep: str | None = None
     after: str | None = None
+    needs: tuple[str, ...] = ()
+    unit: str = "epochs"
 
     @property
     def needs_data(self) -> bool:
         """Whether a command reads the folder of the data sets."""
         return any("{data}" in command for command in self.commands)
+
+    def lacking(self, data: Path) -> list[str]:
+        """What of `needs` a folder does not hold."""
+        return [words for words in self.needs if not any((data / word).exists() for word in words.split("|"))]
 
 
 def _oodgen(family: str, other: str) -> list[Training]:
@@ -205,6 +214,11 @@ ON_A_GPU = (
             "--output-dir {own}",
         ),
         keep="gpu-cifar10_lt.json",
+        needs=(
+            "cifar-10-batches-py|cifar-10-python.tar.gz",
+            "SCOOD/data/imglist/benchmark_cifar10",
+            "tinyimages80m|tinyimages80M",
+        ),
     ),
     Training(
         "ascood_gpu_cifar10",
@@ -223,6 +237,7 @@ ON_A_GPU = (
         ),
         "run/s0/results/scale/result.json",
         "gpu-cifar10.json",
+        needs=("benchmark_imglist/cifar10", "images_classic"),
     ),
     Training(
         "know_your_space_gpu_bloodmnist",
@@ -239,5 +254,44 @@ ON_A_GPU = (
         ),
         "logs/wrn/bloodmnist/in_latent_out_pix/result.json",
         "gpu-bloodmnist.json",
+        needs=("bloodmnist|bloodmnist.npz|medmnist/bloodmnist.npz",),
+    ),
+    Training(
+        "oodgen_gpu_mnist",
+        "oodgen",
+        "the five documented commands on MNIST, Fashion-MNIST as OOD",
+        "the documented networks, 100 and 200 epochs",
+        "the same",
+        None,
+        (
+            "-m oodgen prepare mnist {own}/data/mnist --data-dir {data}",
+            "-m oodgen prepare fmnist {own}/data/fmnist --data-dir {data}",
+            f"-m oodgen train_vae --in_data {{own}}/data/mnist --save_path {{own}}/result {VAE}",
+            *(
+                f"-m oodgen gen_ood --data {{own}}/data/mnist --dataset {split} --model_epoch 100 "
+                "--model_path {own}/result --batch_size 1000 --gpu_id 0 --seed 1"
+                for split in ("train", "test")
+            ),
+            f"-m oodgen train_classi --in_data {{own}}/data/mnist --save_path {{own}}/result {CLASSIFIER}",
+            "-m oodgen test --in_data {own}/data/mnist --out_data {own}/data/fmnist --model_path {own}/result "
+            "--model_epoch 200 --save_path {own}/result --gpu_id 0 --seed 1",
+        ),
+        "result/result.json",
+        "gpu-mnist.json",
+        needs=("MNIST/raw", "FashionMNIST/raw"),
+    ),
+    Training(
+        "mood_dpa_gpu_128",
+        "mood_dpa",
+        "hard embedded subjects at 128³: three axes on slices of 128 pixels, all voxels of each test volume scored",
+        "MOOD data at 256³, 50,000 iterations a stage",
+        "small networks, random features, 400 iterations an axis",
+        None,
+        (
+            "benchmarks/compare_hard.py --side 128 --slice-size 128 --subjects 12 --test 5 --steps 400 --seeds 0 "
+            "--only random --device auto --work {own}/runs --output {own}/result.json",
+        ),
+        keep="gpu-subjects_128.json",
+        unit="iterations",
     ),
 )

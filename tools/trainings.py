@@ -47,6 +47,7 @@ def main() -> int:
     parser.add_argument("--package", nargs="+", choices=PACKAGES, default=PACKAGES, help="trainings of these packages")
     parser.add_argument("--gpu", action="store_true", help="the documented commands with the papers' networks instead")
     parser.add_argument("--stop-after", type=positive, metavar="SECONDS", dest="seconds", help="save and end then")
+    parser.add_argument("--results", type=Path, metavar="DIR", help="for results (default: those of the packages)")
     parser.add_argument("--threads", type=positive_int, default=1, help="of each training (default: 1)")
     return run_command(answer, parser)
 
@@ -68,12 +69,15 @@ def answer(options: argparse.Namespace) -> int:
             raise InputError("--data is missing: the folder of the data sets.")
         if not options.data.is_dir():
             raise InputError(f"--data {options.data} is not a folder. Pass the folder of the data sets.")
-    left = [training for training in chosen if not _finished(options.work / training.name, training)]
+        for training in chosen:
+            if lacking := training.lacking(options.data):
+                raise InputError(f"{training.name} needs {', '.join(lacking)} in --data {options.data}.")
+    left = [training for training in chosen if not finished(options.work / training.name, training)]
     print(_forecast(left), flush=True)
     until = math.inf if options.seconds is None else time.monotonic() + options.seconds
     with held(options.work, 0.0):
         for training in left:
-            if training.after is not None and not _finished(options.work / training.after, by_name[training.after]):
+            if training.after is not None and not finished(options.work / training.after, by_name[training.after]):
                 raise InputError(f"{training.name} needs the files of {training.after}. Run that one first.")
             if not _run(training, options, until):
                 print(f"stopped after {options.seconds:g} s, saved; run again to go on.")
@@ -94,9 +98,12 @@ def _forecast(left: Sequence[Training]) -> str:
 def _run(training: Training, options: argparse.Namespace, until: float) -> bool:
     """The commands that are not done yet; False when the time was over before. Raises when one fails."""
     own = options.work / training.name
-    state = _read(own)
-    state.setdefault("commit", _git("rev-parse", "HEAD"))
-    source = _clone(state["commit"], options.work)
+    state = read_state(own)
+    if (ROOT / ".git").exists():
+        state.setdefault("commit", _git("rev-parse", "HEAD"))
+        source = _clone(state["commit"], options.work)
+    else:
+        source = ROOT  # files alone, on a machine that got no more
     words = {
         "data": options.data and options.data.resolve(),
         "own": own,
@@ -116,10 +123,17 @@ def _run(training: Training, options: argparse.Namespace, until: float) -> bool:
         state["done"].append(round(time.perf_counter() - started, 1))
         write_json(own / STATE, state)
     if training.keep is not None:
-        target = ROOT / "packages" / training.package / "results" / training.keep
+        target = kept_in(options.results, training)
+        target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(own / training.result, target)
-        print(f"{training.name}: finished, {target.relative_to(ROOT)} written", flush=True)
+        print(f"{training.name}: finished, {target} written", flush=True)
     return True
+
+
+def kept_in(results: Path | None, training: Training) -> Path:
+    """The file of a finished training's numbers: of its package, or below a folder for all packages."""
+    folder = ROOT / "packages" / training.package / "results" if results is None else results / training.package
+    return folder / str(training.keep)
 
 
 def _call(command: Sequence[str], source: Path, training: Training, own: Path, threads: int, until: float) -> bool:
@@ -161,7 +175,8 @@ def _git(*words: str) -> str:
     return subprocess.run(["git", "-C", str(ROOT), *words], check=True, capture_output=True, text=True).stdout.strip()
 
 
-def _read(own: Path) -> dict:
+def read_state(own: Path) -> dict:
+    """Which commands of a training are done, and at which commit it began."""
     own.mkdir(parents=True, exist_ok=True)
     state = read_json(own / STATE) if (own / STATE).is_file() else {"done": []}
     if not isinstance(state.get("done"), list):
@@ -169,19 +184,20 @@ def _read(own: Path) -> dict:
     return state
 
 
-def _finished(own: Path, training: Training) -> bool:
-    return own.is_dir() and len(_read(own)["done"]) == len(training.commands)
+def finished(own: Path, training: Training) -> bool:
+    """Whether all commands of a training are done."""
+    return own.is_dir() and len(read_state(own)["done"]) == len(training.commands)
 
 
 def _standing(own: Path, training: Training) -> str:
     if not own.is_dir():
         return "not begun"
-    state = _read(own)
+    state = read_state(own)
     hours = sum(state["done"]) / 3600
     done = f"{len(state['done'])} of {len(training.commands)} commands, {hours:.1f} h"
     metrics = sorted(own.rglob("metrics.jsonl"), key=lambda path: path.stat().st_mtime)
-    if _finished(own, training) or not metrics:
-        return f"{'finished' if _finished(own, training) else 'begun'}: {done}"
+    if finished(own, training) or not metrics:
+        return f"{'finished' if finished(own, training) else 'begun'}: {done}"
     epochs = [record["epoch"] for record in read_metrics(metrics[-1].parent) if "epoch" in record]
     return f"begun: {done}; {max(epochs, default=0)} epochs in {metrics[-1].parent.relative_to(own)}"
 

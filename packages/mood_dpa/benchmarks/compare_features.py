@@ -133,8 +133,7 @@ def train_axes(
         else:
             kwargs["path_to_vgg19_weights"] = str(weights)
         path = Path(config["checkpoint_root"]) / MODEL
-        if not path.is_file():
-            train(TrainSettings.of(config), Compute(device))
+        train(TrainSettings.of(config), Compute(device, resume=True))  # goes on; of a finished one nothing is left
         model = load_model(path, volumes=True).to(device)
         model.loss.reduction = "pixelwise"
         parts.append(AxisModel(model, axis, SliceSelection(True, side, small_area)))

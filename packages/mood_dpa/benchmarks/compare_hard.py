@@ -31,6 +31,7 @@ from mood_dpa.predict import Ensemble
 from mood_dpa.ranking import Ranking
 from mood_dpa.scores import axis_map, combine
 from ood_shared import files, runs
+from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError, unknown
 from plain_detectors import SIGMAS, detectors_of
 from registered_atlas import make_atlas
@@ -57,6 +58,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
+    options.device = resolve_device(options.device)
     settings = {name: getattr(options, name) for name in SETTINGS}
     files.write_json(options.work / "settings.json", same_settings(options.work / "settings.json", settings))
     for seed in options.seeds:
@@ -66,7 +68,7 @@ def main() -> None:
         **settings,
         "seeds": options.seeds,
         **summary([[read(path) for path in sorted((options.work / f"rows_{s}").iterdir())] for s in options.seeds]),
-        "hardware": runs.hardware(torch.device(options.device)),
+        "hardware": runs.hardware(options.device),
         "versions": runs.versions(),
     }
     files.write_json(options.output, record)
@@ -87,8 +89,7 @@ def run_seed(options: argparse.Namespace, seed: int) -> None:
     """All rows of a seed, each in a file `rows_<seed>/<row>.json`."""
     data, rows = options.work / f"subjects_{seed}", options.work / f"rows_{seed}"
     ensure_subjects(data, DemoSet(options.subjects, options.test, options.side, seed, HARD))
-    device = torch.device(options.device)
-    makers = list(detectors(options, data, seed, device))
+    makers = list(detectors(options, data, seed, options.device))
     for name in options.only or ():
         if name not in dict(makers):
             raise unknown("row", name, dict(makers))

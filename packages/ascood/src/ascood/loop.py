@@ -93,7 +93,8 @@ def _finish_epoch(job: Job, run: Run | None, standing: Standing, started: float)
     if is_best:
         standing.best_accuracy, standing.best_epoch = accuracy, standing.epoch
     record = {"epoch": standing.epoch, "train_loss": train_loss, "val_loss": val_loss, "val_accuracy": accuracy}
-    standing.history.append({**record, "seconds": standing.seconds})
+    images = {} if job.images is None else {"images": job.images}
+    standing.history.append({**record, **images, "seconds": standing.seconds})
     if run is not None:
         print(run_files.epoch_line(standing.epoch, standing.seconds, train_loss, val_loss, accuracy), flush=True)
         weights = job.network.state_dict()

@@ -35,6 +35,7 @@ class Job:
     epochs: int
     lr: float
     keep_all: bool = False
+    images: int | None = None  # of an epoch, over all ranks, for the records
 
 
 @dataclass

@@ -207,6 +207,7 @@ def _prepare(
         optimizer.num_epochs,
         optimizer.lr,
         training.keep_all,
+        len(splits["train"]),
     )
     return network, job, val, test
 

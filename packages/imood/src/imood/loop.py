@@ -125,6 +125,7 @@ def _finish_epoch(job: Job, run: Run, progress: Progress, loss: float, started: 
         run_files.log_epoch(job.folder, number, validation, seconds)
         _write_published(job, progress, number, write_best)
         record: dict[str, Any] = {"epoch": number + 1, "lr": job.optimizer.param_groups[0]["lr"], "seconds": seconds}
+        record["images"] = len(job.feed) * job.feed.batch_size * distributed.world_size()  # ID; as many outliers
         record |= {name.removesuffix("s"): values[-1] for name, values in progress.histories.items()}
         run.log({key: None if isinstance(v, float) and math.isnan(v) else v for key, v in record.items()})
     save(job, progress)

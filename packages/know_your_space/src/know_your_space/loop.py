@@ -124,6 +124,7 @@ def _finish_epoch(job: Job, run: Run, progress: Progress) -> None:
         **{"epoch": progress.epoch, "train_loss": total, "train_ce": ce, "margin_in": inliers, "margin_out": outliers},
         **{"train_auc": _plain(train_auc), "train_balanced_accuracy": train_accuracy, "lr": lr},
         **{"vali_loss": validation.loss, "vali_auc": _plain(validation.auc), "vali_balanced_accuracy": accuracy},
+        "images": job.drawn,
     }
     run.log(record)
     save(job, progress)

@@ -82,7 +82,7 @@ def _finish_epoch(job: Job, run: Run, progress: Progress, seconds: float) -> Non
     record: dict[str, int | float] = {"epoch": progress.epoch, "train_loss": progress.loss.avg, "vali_loss": loss.avg}
     if accuracy.count:
         record |= {"train_accuracy": progress.accuracy.avg, "vali_accuracy": accuracy.avg}
-    progress.history.append(record | {"seconds": seconds})
+    progress.history.append(record | {"images": progress.loss.count, "seconds": seconds})
     print(f"epoch {progress.epoch}/{job.epochs}  validation loss {loss.avg:.4f}" + _percent(accuracy), flush=True)
     if job.patience is not None:
         _keep_best(job, progress, loss.avg, job.patience)
