@@ -45,6 +45,7 @@ uv run nox -s "reproduce(package='oodgen')" -- --data DIR       # or with OOD_TE
 uv run python tools/trainings.py run --data DIR --only NAME …   # single trainings
 uv run python tools/trainings.py list                           # what is finished, what is under way
 uv run python tools/trainings.py run --data DIR --gpu --stop-after 540   # the papers' networks, in slices
+uv run nox -s gpu -- --data DIR                                 # the same after the checks of a GPU, how far it got kept
 ```
 
 It says beforehand how long it will take. DIR holds `MNIST/raw`, `FashionMNIST/raw`, `medmnist/pneumoniamnist.npz` and
@@ -54,7 +55,7 @@ each package's README says. A training runs from a clone at the commit at which 
 numbers in `packages/<package>/results`; `python tools/reproduction.py` then writes this page anew.
 
 Every command saves at SIGTERM, and after `--stop-after SECONDS`, and goes on to the weights of an undisturbed run, bit
-for bit on a CPU. A killed machine costs at most one epoch.
+for bit on a CPU. A killed machine costs at most one epoch, or a minute of short ones (imood, ascood).
 
 ## What is trained
 

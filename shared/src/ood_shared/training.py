@@ -2,6 +2,7 @@
 
     compute = Compute.from_options(options)
     update(network, optimizer, scaler, loss)
+    pace = Pace(progress.epoch)               # of writing: see there
     save_state(path, common, own)             # once for all ranks; `own` is gathered from each
     common, own = load_state(path, PARTS, OWN)
 
@@ -10,6 +11,8 @@ follow from their number, so that another number would be another run; it is ref
 """
 
 import argparse
+import math
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -24,6 +27,7 @@ from ood_shared.errors import InputError
 
 Settings = TypeVar("Settings")
 RANKS = "ranks"  # in a checkpoint: what is each rank's own, by rank
+SAVE_EVERY = 60.0  # seconds: a kill costs a minute at most, and 300 MiB are written in about 1 % of it
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,37 @@ def update(network: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.a
     distributed.average_gradients(network)
     scaler.step(optimizer)
     scaler.update()
+
+
+class Pace:
+    """When a run whose state is large writes it: not after every epoch, where epochs are short.
+
+    It is written after the first epoch of a process, so that a run that is killed again and again gets on; then after
+    epochs that end `SAVE_EVERY` seconds or more after the last writing; after the last epoch; and where the run is
+    stopped.
+
+    Args:
+        epoch: finished epochs of the state that is on disk; 0 when there is none.
+
+    Attributes:
+        epoch: likewise, now.
+    """
+
+    def __init__(self, epoch: int = 0) -> None:
+        self.epoch, self._wrote = epoch, -math.inf
+
+    def due(self, device: torch.device, now: bool = False) -> bool:
+        """Whether to write after this epoch; all ranks have to ask, and get one answer.
+
+        Args:
+            device: of this rank.
+            now: write in any case.
+        """
+        return distributed.on_any_rank(now or time.monotonic() >= self._wrote + SAVE_EVERY, device)
+
+    def wrote(self, epoch: int) -> None:
+        """Take note that the state after so many epochs is on disk."""
+        self.epoch, self._wrote = epoch, time.monotonic()
 
 
 def save_state(path: Path, common: Mapping[str, Any], own: Mapping[str, Any]) -> None:

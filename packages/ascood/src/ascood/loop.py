@@ -1,8 +1,9 @@
 """The training loop, which can be stopped and continued at any batch.
 
-After every epoch the folder holds the best weights so far and a checkpoint with everything that decides the rest of the
-run. SIGTERM saves between two batches; a killed run goes back to its last epoch. Under `torchrun` every rank runs this
-loop on its part of the data; gradients are averaged, and rank 0 writes.
+After every epoch the folder holds the best weights so far. A checkpoint with everything that decides the rest of the
+run is written at the pace of `ood_shared.training.Pace`. SIGTERM saves between two batches; a killed run goes back to
+its last checkpoint. Under `torchrun` every rank runs this loop on its part of the data; gradients are averaged, and
+rank 0 writes.
 """
 
 import math
@@ -15,7 +16,7 @@ from ood_shared import distributed
 from ood_shared.errors import InputError
 from ood_shared.runs import Run, progress
 from ood_shared.signals import Terminated, deferred_sigterm
-from ood_shared.training import update
+from ood_shared.training import Pace, update
 
 from ascood import run_files
 from ascood.data.loading import TrainBatches
@@ -35,14 +36,19 @@ def fit(job: Job, run: Run | None, standing: Standing) -> None:
 
     Raises:
         Terminated: SIGTERM arrived; the checkpoint holds the very batch.
-        InputError: the loss is no longer a number; the checkpoint of the last whole epoch stays.
+        InputError: the loss is no longer a number; the last checkpoint stays.
     """
+    pace = Pace(standing.epoch)
     with deferred_sigterm() as stop:
         while standing.epoch < job.epochs:
             started = time.perf_counter()
             _train_epoch(job, standing, lambda: stop.requested, started)
-            _finish_epoch(job, run, standing, started)
-            if distributed.on_any_rank(stop.requested, _device(job)):
+            _finish_epoch(job, run, standing, started, pace)
+            stopping = distributed.on_any_rank(stop.requested, _device(job))
+            if pace.due(_device(job), now=stopping or standing.epoch == job.epochs):
+                save(job, standing)
+                pace.wrote(standing.epoch)
+            if stopping:
                 raise Terminated
 
 
@@ -76,13 +82,13 @@ def _train_epoch(job: Job, standing: Standing, stop_requested: Callable[[], bool
     standing.step_seconds = (time.perf_counter() - started) / max(1, standing.batch)
 
 
-def _finish_epoch(job: Job, run: Run | None, standing: Standing, started: float) -> None:
+def _finish_epoch(job: Job, run: Run | None, standing: Standing, started: float, pace: Pace) -> None:
     smoothed = distributed.sum_over_ranks(standing.smoothed) if standing.smoothed is not None else torch.zeros(())
     train_loss = float(smoothed) / distributed.world_size()
     distributed.broadcast(job.network)  # batch statistics are each rank's own; those of rank 0 are kept
     val_loss, accuracy = job.validate() if math.isfinite(train_loss) else (math.nan, 0.0)
     if math.isnan(val_loss):
-        kept = f"the checkpoint of epoch {standing.epoch} is kept" if standing.epoch else "no epoch was finished"
+        kept = f"the checkpoint of epoch {pace.epoch} is kept" if pace.epoch else "no epoch was finished"
         side, value = ("validation", val_loss) if math.isfinite(train_loss) else ("training", train_loss)
         raise InputError(f"The {side} loss became {value} in epoch {standing.epoch + 1}. Lower --optimizer.lr; {kept}.")
     standing.epoch += 1
@@ -102,7 +108,6 @@ def _finish_epoch(job: Job, run: Run | None, standing: Standing, started: float)
         if standing.epoch == job.epochs:
             run_files.save_last(job.folder, weights, standing.epoch, accuracy)
         run.log(standing.history[-1])
-    save(job, standing)
 
 
 def _endless(batches: TrainBatches) -> Any:

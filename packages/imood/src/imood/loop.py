@@ -1,7 +1,8 @@
 """The training loop, which can be stopped and continued at any step.
 
-After every epoch rank 0 evaluates and writes the checkpoints of the published code and one with everything that
-decides the rest of the run. SIGTERM saves between two steps.
+After every epoch rank 0 evaluates. The checkpoints of the published code and one with everything that decides the rest
+of the run, a quarter of a gigabyte together for ResNet18, are written at the pace of `ood_shared.training.Pace`.
+SIGTERM saves between two steps; a killed run goes back to its last checkpoint.
 """
 
 import math
@@ -14,7 +15,7 @@ from ood_shared.devices import autocast, tuned_convolutions
 from ood_shared.errors import InputError
 from ood_shared.runs import Run
 from ood_shared.signals import StopRequest, Terminated, deferred_sigterm
-from ood_shared.training import update
+from ood_shared.training import Pace, update
 from torch import Tensor
 
 from imood import figures, run_files
@@ -38,14 +39,19 @@ def fit(job: Job, run: Run, progress: Progress) -> None:
 
     Raises:
         Terminated: SIGTERM arrived; the checkpoint holds the very step.
-        InputError: the loss is no longer a number; the checkpoint of the last whole epoch stays.
+        InputError: the loss is no longer a number; the last checkpoint stays.
     """
+    pace = Pace(progress.epoch)
     with deferred_sigterm() as stop, tuned_convolutions():
         while progress.epoch < job.epochs:
             started = time.perf_counter() - progress.seconds
-            loss = _train_epoch(job, progress, stop, started)
+            loss = _train_epoch(job, progress, stop, started, pace)
             _finish_epoch(job, run, progress, loss, started)
-            if distributed.on_any_rank(stop.requested, job.device):
+            stopping = distributed.on_any_rank(stop.requested, job.device)
+            if pace.due(job.device, now=stopping or progress.epoch == job.epochs):
+                _write(job, progress)
+                pace.wrote(progress.epoch)
+            if stopping:
                 raise Terminated
     if distributed.is_main() and progress.histories["training_losses"]:
         figures.draw_curves(job.folder, progress.histories, job.show_groups)
@@ -68,7 +74,7 @@ def step_losses(job: Job, images: Tensor, labels: Tensor, position: tuple[int, .
     return losses, features
 
 
-def _train_epoch(job: Job, progress: Progress, stop: StopRequest, started: float) -> float:
+def _train_epoch(job: Job, progress: Progress, stop: StopRequest, started: float, pace: Pace) -> float:
     """Train to the end of the epoch; the mean loss of its steps."""
     job.network.train()
     total = torch.tensor(progress.loss_sum, dtype=torch.float64, device=job.device)
@@ -78,7 +84,7 @@ def _train_epoch(job: Job, progress: Progress, stop: StopRequest, started: float
         loss = losses.id_loss + job.weight * losses.ood_loss + job.aux_weight * losses.aux_loss
         shown = batch.step % LOG_EVERY == 0
         if shown:
-            _refuse_nan(job, progress, loss)
+            _refuse_nan(job, progress, loss, pace)
         if job.pool is not None:
             n_id = 2 * len(batch.labels)
             gathered = distributed.gather_batch(features[:n_id])
@@ -100,11 +106,12 @@ def _train_epoch(job: Job, progress: Progress, stop: StopRequest, started: float
             save(job, progress)
             distributed.wait_for_all()
             raise Terminated
-    _refuse_nan(job, progress, total)
+    _refuse_nan(job, progress, total, pace)
     return float(total) / len(job.feed)
 
 
 def _finish_epoch(job: Job, run: Run, progress: Progress, loss: float, started: float) -> None:
+    """Evaluate, take note, and keep what is kept of this very epoch."""
     job.scheduler.step()
     distributed.broadcast(job.network)  # rank 0's batch-norm statistics are the ones that are saved and evaluated
     job.network.eval()
@@ -123,37 +130,45 @@ def _finish_epoch(job: Job, run: Run, progress: Progress, loss: float, started: 
     progress.epoch, progress.step, progress.loss_sum, progress.seconds = number + 1, 0, 0.0, 0.0
     if distributed.is_main():
         run_files.log_epoch(job.folder, number, validation, seconds)
-        _write_published(job, progress, number, write_best)
+        _write_once(job, number, write_best)
         record: dict[str, Any] = {"epoch": number + 1, "lr": job.optimizer.param_groups[0]["lr"], "seconds": seconds}
         record["images"] = len(job.feed) * job.feed.batch_size * distributed.world_size()  # ID; as many outliers
         record |= {name.removesuffix("s"): values[-1] for name, values in progress.histories.items()}
         run.log({key: None if isinstance(v, float) and math.isnan(v) else v for key, v in record.items()})
+
+
+def _write(job: Job, progress: Progress) -> None:
+    """The published `latest.pth` and `id_feats.pth`, with weights that carry no prefix, and the full checkpoint."""
+    if distributed.is_main():
+        latest = {
+            "model": job.network.state_dict(),
+            "optimizer": job.optimizer.state_dict(),
+            "scheduler": job.scheduler.state_dict(),
+            "epoch": progress.epoch - 1,
+            "best_overall_acc": progress.best_overall_acc,
+            **progress.histories,
+        }
+        checkpoints.save(job.folder / LATEST, latest)
+        if (queue := _queue(job)) is not None:
+            save_tensor(job.folder / FEATURE_FILE, queue)
     save(job, progress)
     distributed.wait_for_all()
 
 
-def _write_published(job: Job, progress: Progress, number: int, write_best: bool) -> None:
-    """The checkpoints of the published code, with weights that carry no prefix."""
-    latest = {
-        "model": job.network.state_dict(),
-        "optimizer": job.optimizer.state_dict(),
-        "scheduler": job.scheduler.state_dict(),
-        "epoch": number,
-        "best_overall_acc": progress.best_overall_acc,
-        **progress.histories,
-    }
-    checkpoints.save(job.folder / LATEST, latest)
+def _write_once(job: Job, number: int, write_best: bool) -> None:
+    """What the published code keeps of an epoch, counted from 0: the best weights, and every `--save_epochs`."""
     if write_best:
         save_weights(job.folder / BEST, job.network)
-    extra = job.save_epochs > 0 and number % job.save_epochs == 0
-    if extra:
-        kept = {"model": latest["model"], "optimizer": latest["optimizer"]}
+    if job.save_epochs > 0 and number % job.save_epochs == 0:
+        kept = {"model": job.network.state_dict(), "optimizer": job.optimizer.state_dict()}
         checkpoints.save(job.folder / f"epoch{number}.pth", kept)
-    if job.pool is not None and job.pool.queue_bytes <= MAX_QUEUE_BYTES:
-        queue = job.pool.queue().cpu()
-        save_tensor(job.folder / FEATURE_FILE, queue)
-        if extra:
+        if (queue := _queue(job)) is not None:
             save_tensor(job.folder / f"id_feats_epoch{number}.pth", queue)
+
+
+def _queue(job: Job) -> Tensor | None:
+    """The features in the pool, as they are published; None without a pool, or where they are too many."""
+    return job.pool.queue().cpu() if job.pool is not None and job.pool.queue_bytes <= MAX_QUEUE_BYTES else None
 
 
 def _on_all_ranks(job: Job, loss: Tensor, losses: Losses) -> Tensor:
@@ -168,11 +183,11 @@ def _on_all_ranks(job: Job, loss: Tensor, losses: Losses) -> Tensor:
     return loss + 0 * sum(parameter.sum() for parameter in job.network.projection.parameters())
 
 
-def _refuse_nan(job: Job, progress: Progress, value: Tensor) -> None:
+def _refuse_nan(job: Job, progress: Progress, value: Tensor, pace: Pace) -> None:
     """Stop all ranks when a loss is no number. Asked every 100 steps and at the end, to spare waits for the device."""
     loss = value.item()
     if distributed.on_any_rank(not math.isfinite(loss), job.device):
-        kept = f"the checkpoint of epoch {progress.epoch} is kept" if progress.epoch else "no epoch was finished"
+        kept = f"the checkpoint of epoch {pace.epoch} is kept" if pace.epoch else "no epoch was finished"
         raise InputError(f"The training loss became {loss} in epoch {progress.epoch + 1}. Lower --lr; {kept}.")
 
 

@@ -1,6 +1,7 @@
 """Logs and tables of the published code, and `result.json` and `scores.npz` in the shared convention beside them."""
 
 import math
+import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import yaml
 from ood_shared import runs
 from ood_shared.devices import peak_memory
-from ood_shared.files import write_text
+from ood_shared.files import read_text, write_text
 from ood_shared.results.record import measure, write_result
 from torch import Tensor
 from torch import device as Device
@@ -21,6 +22,7 @@ from imood.passes import Validation
 from imood.scored import Scored, SetResult, Summary, arrays_of, group_auroc, predicted_groups
 
 TRAIN_LOG, VAL_LOG = "train_log.txt", "val_log.txt"
+_POSITION = re.compile(r" epoch (\d+)(?: batch (\d+))? ")  # of a line in either
 
 METHOD = "imood"
 PAPER = "Liu et al., Rethinking Out-of-Distribution Detection on Imbalanced Data Distribution, NeurIPS 2024"
@@ -55,6 +57,34 @@ def log_epoch(folder: Path, epoch: int, validation: Validation, seconds: float) 
         folder / VAL_LOG,
         f"epoch {epoch} (test): ACC {validation.accuracy:.4f} ({groups}) | F1 {validation.f1:.4f} | time {seconds:.1f}",
     )
+
+
+def cut_logs(folder: Path, epoch: int, step: int) -> None:
+    """Take from the ends of both logs what a run that goes on will write again.
+
+    Args:
+        folder: of the run.
+        epoch: that the run goes on in, counted from 0.
+        step: that it goes on with.
+    """
+    for name, first in ((TRAIN_LOG, step), (VAL_LOG, 0)):
+        path = folder / name
+        if not path.is_file():
+            continue
+        lines = read_text(path, "the log of a run").splitlines(keepends=True)
+        kept = list(lines)
+        while kept and _comes_again(kept[-1], epoch, first):
+            kept.pop()
+        if len(kept) < len(lines):
+            write_text(path, "".join(kept))
+
+
+def _comes_again(line: str, epoch: int, step: int) -> bool:
+    """Whether a line is of a step from then on, or was cut short."""
+    found = _POSITION.search(line)
+    if not line.endswith("\n"):
+        return True
+    return found is not None and (int(found[1]), int(found[2] or 0)) >= (epoch, step)
 
 
 def res_txt(summary: Summary, layout: str) -> str:

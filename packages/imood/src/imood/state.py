@@ -1,4 +1,4 @@
-"""Where a run stands: saved after every epoch and on SIGTERM, and gone on with.
+"""Where a run stands: saved at the pace of `ood_shared.training.Pace` and on SIGTERM, and gone on with.
 
 To the bit from the full checkpoint, or plainly from the published files.
 """

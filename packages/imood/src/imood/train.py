@@ -14,7 +14,7 @@ from ood_shared.runs import Run, read_metrics
 from ood_shared.training import Compute
 from torch import nn
 
-from imood import longtail
+from imood import longtail, run_files
 from imood.contrastive import class_weights
 from imood.data.batches import Feed
 from imood.data.tasks import SYNTHETIC, Task
@@ -123,6 +123,8 @@ def train(
         if on_start is not None:
             on_start()
         run = Run(folder, settings.record(), log_to=compute.log_to, last_step=progress.epoch)
+        if resume == folder and distributed.is_main():
+            run_files.cut_logs(folder, progress.epoch, progress.step)
         distributed.wait_for_all()
         try:
             fit(job, run, progress)
