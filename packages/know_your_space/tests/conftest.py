@@ -51,10 +51,13 @@ def runs() -> ModuleType:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, builders: ModuleType) -> Path:
-    """An empty folder with `data/tiny.npz`, three classes; the test runs in it, and without a GPU."""
-    builders.write_npz(tmp_path / "data" / "tiny.npz", n_classes=3, per_class={"train": 14, "val": 5, "test": 4})
+    """A folder with `data/tiny.npz`, three classes, in which the test runs: without a GPU, and without pictures of a
+    training, which take longer than a tiny one.
+    """
+    builders.write_tiny(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr("know_your_space.train._draw", lambda path, figure: None)
     return tmp_path
 
 

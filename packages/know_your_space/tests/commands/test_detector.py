@@ -1,13 +1,15 @@
 """The detector in Python: the scores of `ood_detection.py` to the bit, whatever stands beside an image."""
 
 import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import know_your_space
 import numpy as np
 import pytest
 import torch
-from know_your_space import cli
+from know_your_space import bench, cli, run_files, train
 from know_your_space.data.parts import load_part
 from know_your_space.transforms import as_rgb
 from ood_shared import checkpoints
@@ -19,16 +21,30 @@ from ood_shared.testing import commands
 from PIL import Image
 
 README = Path(__file__).parents[2] / "README.md"
+SHORT = replace(bench.SCHEDULES["smoke"], steps=48, batch_size=16, lr=1e-3)
 RUN = Path("ckpts/wrn/tiny/in_latent_out_pix")
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, runs, builders):
+    """A folder with a training of two epochs and its detection."""
+    with pytest.MonkeyPatch.context() as patch:
+        place = tmp_path_factory.mktemp("trained")
+        builders.write_tiny(place)
+        patch.chdir(place)
+        patch.setattr(train, "_draw", lambda path, figure: None)
+        patch.setattr(run_files, "write_page", lambda *_: None)
+        runs.trained("--device", "cpu")
+        words = ["--in_dataset", "data/tiny.npz", "--layers", "10", "--widen-factor", "1", "--device", "cpu"]
+        commands.succeed(cli.main, "detect", *words, "--out_test_dataset", "letters")
+    return place
+
+
 @pytest.fixture
-def tested(place, runs):
-    """A training of two epochs and its detection: the arrays of the result, and the ID images."""
-    runs.trained()
-    words = ["--in_dataset", "data/tiny.npz", "--layers", "10", "--widen-factor", "1", "--device", "cpu"]
-    words += ["--out_test_dataset", "letters,textures"]
-    commands.succeed(cli.main, "detect", *words)
+def tested(trained, tmp_path, monkeypatch):
+    """A copy of it, in which the test runs: the arrays of the result, and the ID images."""
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
     arrays = read_result("logs/wrn/tiny/in_latent_out_pix")[1]
     return arrays, load_part("data/tiny.npz", "val").images.permute(0, 2, 3, 1).numpy()
 
@@ -50,7 +66,7 @@ def test_scores_are_those_of_the_detection_to_the_bit(tested):
 
 
 def test_neither_batch_size_nor_order_nor_form_changes_a_bit(tested, tmp_path):
-    images = load("textures", "test").images[:60]
+    images = load("textures", "test").images[:30]
     detector = know_your_space.load(RUN, device="cpu")
     whole = detector.score(images)
     for size in (1, 7, 250):
@@ -121,12 +137,15 @@ def test_a_run_of_pathmnist_swaps_red_and_blue_as_the_original_does(tested, tmp_
 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
+    """A detector of three digits after 48 steps, its folder, and what it was trained on."""
     digits = load("digits", "train")
     kept = digits.labels < 3
     folder = tmp_path_factory.mktemp("fit")
-    images, labels = digits.images[kept][:120], digits.labels[kept][:120]
+    images, labels = digits.images[kept][:60], digits.labels[kept][:60]
     named = {"classes": ["0", "1", "2"], "backbone": "paper", "device": "cpu"}
-    return know_your_space.fit(images, labels, output_dir=folder, **named), folder, images, labels
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(bench.SCHEDULES, "smoke", SHORT)
+        return know_your_space.fit(images, labels, output_dir=folder, **named), folder, images, labels
 
 
 def test_a_fitted_detector_is_loaded_to_the_same_scores(fitted):

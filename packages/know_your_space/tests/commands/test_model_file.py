@@ -17,7 +17,9 @@ SMALL = Common(120, 500, 12, 24, "smallresnet10")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A bench of some steps, every test image of digits scored."""
-    return bench_digits(cli.main, tmp_path_factory.mktemp("bench"), SMALL)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("know_your_space.train._draw", lambda path, figure: None)
+        return bench_digits(cli.main, tmp_path_factory.mktemp("bench"), SMALL)
 
 
 def test_the_file_of_a_bench_gives_its_scores_to_the_bit(folder):

@@ -5,22 +5,34 @@ import re
 
 import pytest
 import torch
+from know_your_space import train
 from ood_shared import checkpoints
 from PIL import Image
 
+DRAW = train._draw  # which `place` takes away
 
-def test_the_documented_flags_leave_the_two_checkpoints_under_the_original_names(place, runs):
-    runs.trained()
-    folder = place / "ckpts" / "wrn" / "tiny" / "in_latent_out_pix"
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, runs, builders):
+    """A folder with a run of two epochs, and what was printed; not to be changed."""
+    with pytest.MonkeyPatch.context() as patch:
+        place = tmp_path_factory.mktemp("finished")
+        builders.write_tiny(place)
+        patch.chdir(place)
+        patch.setattr(train, "_draw", lambda path, figure: None)
+        return place, runs.trained("--device", "cpu", "--print-freq", "1", epochs=2).out
+
+
+def test_the_documented_flags_leave_the_two_checkpoints_under_the_original_names(finished):
+    folder = finished[0] / "ckpts" / "wrn" / "tiny" / "in_latent_out_pix"
     assert sorted(path.name for path in folder.glob("*.tar")) == [
         "in_latent_out_pix_m_in_-20.0-m_out_-7.0-T_1.0-ckpt.pth.tar",
         "in_latent_out_pix_m_in_-20.0-m_out_-7.0-T_1.0-ckpt_last.pth.tar",
     ]
 
 
-def test_a_checkpoint_has_the_original_three_keys_and_the_number_of_the_next_epoch(place, runs):
-    runs.trained(epochs=2)
-    state = checkpoints.load(runs.checkpoint())
+def test_a_checkpoint_has_the_original_three_keys_and_the_number_of_the_next_epoch(finished, runs):
+    state = checkpoints.load(runs.checkpoint(root=finished[0]))
     assert list(state) == ["epoch", "optimizer", "state_dict"]
     assert state["epoch"] == 3
     assert "fc.weight" in state["state_dict"]
@@ -34,8 +46,8 @@ def test_the_best_checkpoint_is_of_the_epoch_with_the_highest_balanced_validatio
     assert best == accuracies.index(max(accuracies)) + 1
 
 
-def test_the_lines_carry_the_original_fields(place, runs):
-    out = runs.trained("--print-freq", "1").out
+def test_the_lines_carry_the_original_fields(finished):
+    out = finished[1]
     batch = (
         r"Epoch: 1\tBatch: 1/3\tTime: \d+\.\d{3}\tLoss In: \d+\.\d{4}\tLoss Margin: \d+\.\d{4}\t"
         r"Loss Total: \d+\.\d{4}\tBal Acc: \d\.\d{3}"
@@ -180,15 +192,11 @@ def test_runs_with_other_margins_share_a_folder_without_mixing(place, runs):
     assert runs.checkpoint(T=2.0).is_file()
 
 
-def test_a_picture_of_the_samples_and_a_map_of_the_latent_space_are_left(place, runs):
-    runs.trained(epochs=2)
-    for name in ("samples.png", "latent_map.png"):
-        with Image.open(runs.run_folder() / name) as picture:
-            assert min(picture.size) > 200
-
-
-def test_drawing_pictures_does_not_change_what_is_trained(place, runs, monkeypatch):
-    runs.trained("--ckpt_name", "drawn", epochs=2)
-    monkeypatch.setattr("know_your_space.train._draw", lambda path, figure: None)
+def test_a_training_leaves_a_picture_and_a_map_and_is_not_changed_by_drawing_them(place, runs, monkeypatch):
     runs.trained("--ckpt_name", "plain", epochs=2)
+    monkeypatch.setattr(train, "_draw", DRAW)
+    runs.trained("--ckpt_name", "drawn", epochs=2)
     assert runs.same(runs.weights(name="drawn"), runs.weights(name="plain"))
+    for name in ("samples.png", "latent_map.png"):
+        with Image.open(runs.run_folder(name="drawn") / name) as picture:
+            assert min(picture.size) > 200
