@@ -10,7 +10,7 @@ from ood_shared.testing.crashes import Trainer
 def trainers(place: Path) -> dict[str, Trainer]:
     builders, runs = _beside("builders"), _beside("runs")
     builders.write_tiny(place)
-    words = ["train", "--in_dataset", str(place / "data/tiny.npz"), *runs.TINY, *runs.PAPER, "--epochs", "6"]
+    words = ["train", "--in_dataset", str(place / "data/tiny.npz"), *runs.TINY, *runs.PAPER, "--epochs", "3"]
     return {
         "know_your_space train": Trainer(
             cli.main,

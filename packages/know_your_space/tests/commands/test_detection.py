@@ -1,7 +1,6 @@
 """`ood_detection.py`: the documented command, its files and lines, and every flag."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,6 +22,8 @@ from know_your_space.transforms import evaluation_transform
 from ood_shared.checkpoints import load
 from ood_shared.metrics import evaluate
 from ood_shared.results.record import read_result
+from ood_shared.testing.commands import clean_environment, finish, start
+from ood_shared.testing.ranks import run_ranks
 
 SCRIPT = Path(__file__).parents[2] / "ood_detection.py"
 LOGS = Path("logs/wrn/bloodmnist/in_latent_out_pix")
@@ -66,20 +67,13 @@ def eight(tmp_path_factory: pytest.TempPathFactory, builders: ModuleType) -> Pat
     return at / LOGS
 
 
-def environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return kept | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "CUDA_VISIBLE_DEVICES": ""}
-
-
 def test_the_documented_command_scores_the_eight_sets(place: Path, builders: ModuleType) -> None:
     builders.write_checkpoint("bloodmnist", 6, depth=40)
     words = ["--in_dataset", "bloodmnist", "--model_type", "wrn", "--dir_name", "in_latent_out_pix"]
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), *words], cwd=place, env=environment(), capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
+    done = finish(start([str(SCRIPT), *words], place))
+    assert done.status == 0, done.err
     assert sorted(path.parent.name for path in (place / LOGS).glob("*/scores_energy_In.txt")) == sorted(EIGHT)
-    lines = done.stdout.splitlines()
+    lines = done.out.splitlines()
     rows = [line.split() for before, line in pairwise(lines) if before.split() == list(NAMES)]
     assert len(rows) == 8
     for name, row in zip(EIGHT, rows, strict=True):
@@ -274,17 +268,9 @@ def test_two_processes_give_the_scores_of_one(place: Path, run: Run) -> None:
     files = ("bloodmnist/scores_energy_Out.txt", "faces/scores_energy_In.txt", "faces/scores_energy_Out.txt")
     alone = {file: (LOGS / file).read_bytes() for file in files}
     before = json.loads((LOGS / "result.json").read_text())["metrics"]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*launcher, str(SCRIPT), *words, *SHORT],
-        cwd=place,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("method: energy") == 3
+    ranks = run_ranks([str(SCRIPT), *words, *SHORT], cwd=place)
+    assert [rank.status for rank in ranks] == [0, 0], ranks
+    assert "".join(rank.out for rank in ranks).count("method: energy") == 3
     for file, text in alone.items():
         found, expected = ([float(line) for line in words.split()] for words in ((LOGS / file).read_bytes(), text))
         np.testing.assert_allclose(found, expected, rtol=1e-6)  # other rows share a batch
@@ -299,7 +285,7 @@ def test_help_and_mistyped_flags_need_no_torch(tmp_path: Path) -> None:
     for words, status in ((["--help"], 0), (["--in_datset", "x"], 2), (["--checkpoint", "lst"], 2)):
         done = subprocess.run(
             [sys.executable, str(SCRIPT), *words],
-            env=environment() | {"PYTHONPATH": str(tmp_path)},
+            env=clean_environment(PYTHONPATH=str(tmp_path)),
             capture_output=True,
             text=True,
             timeout=60,

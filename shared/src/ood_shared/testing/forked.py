@@ -18,7 +18,11 @@ from typing import IO
 
 import torch
 
-PRELOADED = ("torch", "torchvision", "torchvision.transforms", "sklearn.metrics", "scipy.stats", "PIL.Image")
+PRELOADED = (
+    *("torch", "torchvision", "torchvision.transforms", "sklearn.metrics", "scipy.stats", "PIL.Image"),
+    *("jaxtyping", "yaml", "matplotlib.figure", "matplotlib.backends.backend_agg"),
+    *("ood_shared.datasets", "ood_shared.plots", "ood_shared.results.record", "ood_shared.runs"),
+)
 
 
 class Forked:
