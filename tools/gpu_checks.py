@@ -169,7 +169,7 @@ def _run(check: Check, out: Path, until: float) -> bool:
 def _trainings(options: argparse.Namespace, device: torch.device, until: float) -> int:
     """The documented commands, each for its share of the time; how many failed."""
     out = options.output
-    data, results = (write_data(out / "data", ROOT), out / "results") if options.rehearse else (options.data, None)
+    data, results = (write_data(out, ROOT), out / "results") if options.rehearse else (options.data, None)
     chosen = [training for training in ON_A_GPU if training.package in options.package]
     without = [training for training in chosen if training.needs and (data is None or training.lacking(data))]
     if without:

@@ -5,32 +5,39 @@ them is a result.
 """
 
 import importlib.util
-import struct
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-import numpy.typing as npt
 from ood_shared.datasets.medical import MEDICAL
+from ood_shared.files import write_json
+from PIL import Image
+from trainings import STATE
 
 TESTS = "packages/{}/tests/{}"
-MNISTS = ("MNIST", "FashionMNIST")
-PER_SPLIT = {"train": 600, "t10k": 300}  # images of an MNIST
+PREPARED = {"train": 60, "test": 10}  # images of a class
+OODGEN = "oodgen_gpu_mnist"
 
 
-def write_data(root: Path, checkout: Path) -> Path:
+def write_data(work: Path, checkout: Path) -> Path:
     """The folder that `--data` names, for all documented commands.
 
+    `oodgen prepare` takes the whole MNIST alone. Its two calls count as done, and what they leave is written here.
+
     Args:
-        root: made here, unless it is there.
+        work: folder of the trainings; the data go to a folder in it, unless they are there.
         checkout: of this project, with its tests.
     """
+    root = work / "data"
     if root.is_dir():
         return root
     new = root.with_suffix(".new")
-    for number, name in enumerate(MNISTS):
-        _write_mnist(new / name / "raw", np.random.default_rng(number))
-    _module(checkout / TESTS.format("imood", "conftest.py")).write_data(new)
+    for number, (name, word) in enumerate((("MNIST", "mnist"), ("FashionMNIST", "fmnist"))):
+        (new / name / "raw").mkdir(parents=True)
+        _write_prepared(work / OODGEN / "data" / word, np.random.default_rng(number))
+    write_json(work / OODGEN / STATE, {"done": [0.0, 0.0]})
+    tree = _module(checkout / TESTS.format("imood", "conftest.py"))
+    tree.write_data(new, per_class=200, n_aux=300)  # a batch has 256 of each
     _module(checkout / TESTS.format("ascood", "conftest.py")).write_benchmark(new, "cifar10", per_class=80)
     builders = _module(checkout / TESTS.format("know_your_space", "builders.py"))
     for name in MEDICAL:
@@ -49,17 +56,13 @@ def _module(path: Path) -> ModuleType:
     return module
 
 
-def _write_mnist(folder: Path, draws: np.random.Generator) -> None:
-    """Ten classes of noise with a bright bar whose place tells the class, in the files of MNIST."""
-    folder.mkdir(parents=True)
-    for split, count in PER_SPLIT.items():
-        labels = np.arange(count) % 10
-        images = draws.integers(0, 40, (count, 28, 28))
-        for image, label in zip(images, labels, strict=True):
-            image[2 * label : 2 * label + 4] += 200
-        _write_idx(folder / f"{split}-images-idx3-ubyte", images.astype(np.uint8))
-        _write_idx(folder / f"{split}-labels-idx1-ubyte", labels.astype(np.uint8))
-
-
-def _write_idx(path: Path, values: npt.NDArray[np.uint8]) -> None:
-    path.write_bytes(struct.pack(f">BBBB{values.ndim}I", 0, 0, 8, values.ndim, *values.shape) + values.tobytes())
+def _write_prepared(folder: Path, draws: np.random.Generator) -> None:
+    """`<split>/<class>/*.png`: ten classes of noise with a bright bar whose place tells the class."""
+    for split, count in PREPARED.items():
+        for label in range(10):
+            target = folder / split / str(label)
+            target.mkdir(parents=True)
+            for number in range(count):
+                pixels = draws.integers(0, 40, (28, 28), dtype=np.uint8)
+                pixels[2 * label : 2 * label + 4] += 200
+                Image.fromarray(pixels).save(target / f"{number:03d}.png")

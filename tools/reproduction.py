@@ -45,7 +45,7 @@ uv run nox -s "reproduce(package='oodgen')" -- --data DIR       # or with OOD_TE
 uv run python tools/trainings.py run --data DIR --only NAME …   # single trainings
 uv run python tools/trainings.py list                           # what is finished, what is under way
 uv run python tools/trainings.py run --data DIR --gpu --stop-after 540   # the papers' networks, in slices
-uv run nox -s gpu -- --data DIR                                 # the same after the checks of a GPU, how far it got kept
+uv run nox -s gpu -- --data DIR   # the checks of a GPU, then the same
 ```
 
 It says beforehand how long it will take. DIR holds `MNIST/raw`, `FashionMNIST/raw`, `medmnist/pneumoniamnist.npz` and
