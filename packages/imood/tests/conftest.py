@@ -14,6 +14,7 @@ from ood_shared.files import write_text
 from ood_shared.testing import commands
 from ood_shared.testing.commands import Outcome
 from ood_shared.testing.forked import Forked
+from ood_shared.testing.pictures import blank_pictures, drawn  # noqa: F401
 from PIL import Image
 
 PACKAGE = Path(__file__).parents[1]

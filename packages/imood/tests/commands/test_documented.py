@@ -48,7 +48,7 @@ def test_the_documented_scripts_train_and_test(place, script):
     assert len((at / "res.csv").read_text().splitlines()) == 12
 
 
-def test_a_documented_test_leaves_the_shared_result(place, done, trained):
+def test_a_documented_test_leaves_the_shared_result(place, done, trained, drawn):
     shutil.copytree(trained, place / "run")
     done("test", "--gpu", "cpu", "--ds", "cifar10", "--ood_metric", "bin_disc", "--ckpt_path", "run", "--rho", "0.1")
     record, arrays = read_result(place / "run")

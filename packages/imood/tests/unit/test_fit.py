@@ -21,13 +21,6 @@ from ood_shared.training import Compute
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(autouse=True)
-def _no_curves(request, monkeypatch):
-    """Drawing takes longer than the training of these tests."""
-    if "curves" not in request.node.name:
-        monkeypatch.setattr("imood.figures.draw_curves", lambda *parts: None)
-
-
 @pytest.fixture
 def task(data):
     return open_task(Source("cifar10", data, 0.1, "ResNet18", CPU), training=True)
@@ -80,7 +73,7 @@ def test_the_pool_is_fed_with_first_views_of_id_images(task, tmp_path, monkeypat
         assert torch.equal(labels[:16], labels[16:])
 
 
-def test_an_epoch_leaves_the_published_files_and_curves(task, tmp_path):
+def test_an_epoch_leaves_the_published_files_and_curves(task, tmp_path, drawn):
     chosen = settings(task, ood_metric="maha", aux_ood_loss="pascl", save_epochs=1)
     train(task, chosen, tmp_path, Compute(CPU))
     latest = load_value(tmp_path / "latest.pth")
