@@ -106,8 +106,28 @@ def make_scaler(device: torch.device, precision: str) -> torch.amp.GradScaler:
 
 
 def maybe_compile(function: Callable[..., Any], enabled: bool) -> Callable[..., Any]:
-    """`torch.compile` of a function or module when `--compile` asks for it."""
-    return torch.compile(function) if enabled else function
+    """`torch.compile` of a network's trunk when `--compile` asks for it; without, the function as it is.
+
+    The number of images may change from call to call, as in a last batch or with outliers beside ID images: it is told
+    to be dynamic, so that one graph serves all sizes from 2 on. What stays for a graph each is the mode (training or
+    evaluation), and whether gradients of weights, of the images or of nothing are wanted.
+
+    Args:
+        function: a module or a method, from images (n, …) and perhaps more tensors of n rows to tensors. Losses, draws
+            and whatever has shapes that depend on values stay outside.
+        enabled: whether to compile.
+    """
+    if not enabled:
+        return function
+    compiled = torch.compile(function)
+    mark: Callable[[torch.Tensor, int], None] = torch._dynamo.maybe_mark_dynamic
+
+    def call(*rows: torch.Tensor) -> Any:
+        for part in rows:
+            mark(part, 0)
+        return compiled(*rows)
+
+    return call
 
 
 def seed_everything(seed: int | None) -> int:

@@ -110,7 +110,9 @@ class Trainer:
         self.loss.set_stage(stage.kind, stage.resolution)
         parameters = [p for p in self.nets.parameters() if p.requires_grad]
         self.adam = optimizers.make(torch.optim.Adam, parameters, **self.settings.adam_kwargs)
-        self.forward = maybe_compile(self._forward, self.compute.compile)
+        if self.compute.compile:
+            torch.compiler.reset()  # the graphs of the stage before count towards a limit
+        self.rebuild = maybe_compile(nn.Sequential(self.encoder, self.decoder), self.compute.compile)
         self._bad = torch.zeros((), dtype=torch.bool, device=device)
         self._entered = True
 
@@ -186,7 +188,7 @@ class Trainer:
     def step(self, images: Tensor) -> Tensor:
         """One update; returns the loss of this rank's images, on the device."""
         images = self._mixed(images)
-        value = self.forward(images)
+        value = self._forward(images)
         update(self.nets, self.adam, self.scaler, value)
         value = value.detach()
         self._bad |= ~(value <= DIVERGED)  # also true for NaN
@@ -194,7 +196,7 @@ class Trainer:
 
     def _forward(self, images: Tensor) -> Tensor:
         with autocast(self.compute.device, self.compute.precision):
-            return self.loss(images, self.decoder(self.encoder(images)))
+            return self.loss(images, self.rebuild(images))
 
     def _mixed(self, images: Tensor) -> Tensor:
         return images_of_stage(images, self.settings.max_image_res, self.stage, self.progress)
@@ -258,7 +260,7 @@ class Trainer:
 
     def _reconstruct(self, images: Tensor) -> Tensor:
         with autocast(self.compute.device, self.compute.precision):
-            rebuilt: Tensor = self.decoder(self.encoder(images))
+            rebuilt: Tensor = self.rebuild(images)
         return rebuilt.float()
 
     # -- files ----------------------------------------------------------------------------------------------------

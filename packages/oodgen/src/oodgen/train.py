@@ -22,7 +22,7 @@ from oodgen.loop import fit
 from oodgen.paper import PaperBatches
 from oodgen.settings import ClassifierSettings, VaeSettings
 from oodgen.state import History, Job, Outcome, restore
-from oodgen.vae import ConditionalVAE, build_vae, elbo_loss, mse_loss
+from oodgen.vae import ConditionalVAE, build_vae, elbo_loss, latent_noise, mse_loss
 
 EVALUATION_BATCH = 1000
 MAY_DIFFER = ("epochs", "save_every", "data_crc32")  # on --resume; the last has a message of its own
@@ -88,8 +88,9 @@ def train_vae(
     def outcome(batch: tuple[Tensor, Tensor, Tensor]) -> Outcome:
         images, labels, _ = batch
         x = to_float(images, *scale)
+        eps = latent_noise(x.new_empty(len(x), settings.latent_dim), noise)
         with autocast(device, compute.precision):
-            recon, mu, logvar, _ = forward(x, conditions[labels], generator=noise)
+            recon, mu, logvar, _ = forward(x, conditions[labels], eps)
         loss = elbo_loss(recon, x, mu, logvar) if settings.loss == "elbo" else mse_loss(recon, x)
         return Outcome(loss, len(labels))
 

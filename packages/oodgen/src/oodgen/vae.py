@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Integer
+from ood_shared.devices import send
 from ood_shared.errors import InputError, unknown
 from torch import Tensor, nn
 
@@ -267,7 +268,7 @@ def one_hot(labels: Integer[Tensor, " batch"], n_classes: int) -> Float[Tensor, 
 def latent_noise(like: Float[Tensor, "batch latent"], generator: torch.Generator | None) -> Tensor:
     """Standard normal noise of the shape of `like`, drawn on the CPU and moved to its device."""
     dtype = torch.promote_types(like.dtype, torch.float32)
-    return torch.randn(like.shape, generator=generator, dtype=dtype).to(like.device)
+    return send(torch.randn(like.shape, generator=generator, dtype=dtype), like.device)
 
 
 def elbo_loss(
