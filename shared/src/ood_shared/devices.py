@@ -65,6 +65,14 @@ def tuned_convolutions(wanted: bool = True) -> Iterator[None]:
         torch.backends.cudnn.benchmark = before
 
 
+def channels_last_on(device: torch.device) -> bool:
+    """Whether networks and images are laid out channels last without being asked: on CUDA, whose tensor cores want it.
+
+    The result differs by rounding. On a CPU a package decides, since its published numbers may depend on it.
+    """
+    return device.type == "cuda"
+
+
 def send(values: torch.Tensor, device: torch.device) -> torch.Tensor:
     """What was made on the CPU, on the device; nothing waits: a GPU fetches it from pinned memory in its turn."""
     if device.type == "cuda" and values.device.type == "cpu":

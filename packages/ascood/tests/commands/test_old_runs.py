@@ -112,7 +112,7 @@ def test_its_epochs_are_those_of_the_version_that_began_it(observed, expected):
     an image have the largest gradients, and so the third digit after 25 steps.
     """
     for row, wanted in zip(observed["records"], expected["records"], strict=True):
-        assert row.keys() == wanted.keys()
+        assert row.keys() - {"images"} == wanted.keys()  # that version did not count them
         for name, value in wanted.items():
             tolerance = {"abs": 0.07} if re.search("acc|auc|f1", name) else {"rel": 5e-3, "abs": 1e-4}
             assert row[name] == pytest.approx(value, **tolerance), (row["epoch"], name)

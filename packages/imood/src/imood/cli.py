@@ -217,4 +217,6 @@ def _launch_flags(group: "argparse._ArgumentGroup") -> None:
 
 
 def _channels_last_flag(parser: Parser) -> None:
-    parser.add_argument("--channels_last", action="store_true", help="keep images and weights channels-last")
+    parser.add_argument(
+        "--channels_last", action="store_true", help="keep images and weights channels-last, as on CUDA in any case"
+    )

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from ood_shared import distributed
-from ood_shared.devices import maybe_compile
+from ood_shared.devices import channels_last_on, maybe_compile
 from ood_shared.errors import InputError, MissingFileError
 from ood_shared.run_model import keep_bench
 from ood_shared.training import Compute, settings_from
@@ -193,10 +193,11 @@ def _test(options: argparse.Namespace, device: torch.device) -> None:
 
 
 def _passing(options: argparse.Namespace, network: Network, task: Task, device: torch.device) -> Pass:
-    if options.channels_last:
+    last = options.channels_last or channels_last_on(device)
+    if last:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     forward: Any = maybe_compile(network, options.compile)
-    return Pass(forward, task.test_views, options.test_batch_size, device, options.precision, options.channels_last)
+    return Pass(forward, task.test_views, options.test_batch_size, device, options.precision, last)
 
 
 def _say_about_test(notes: list[str], balanced: bool, taus: list[float]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from ood_shared import distributed, optimizers
-from ood_shared.devices import make_scaler, maybe_compile, seed_everything
+from ood_shared.devices import channels_last_on, make_scaler, maybe_compile, seed_everything
 from ood_shared.locks import claimed
 from ood_shared.runs import Run, read_metrics
 from ood_shared.training import Compute
@@ -72,7 +72,8 @@ def train(
     """
     device, objective = compute.device, _objective(settings)
     network = make_network(settings).to(device)
-    if settings.channels_last:
+    last = settings.channels_last or channels_last_on(device)
+    if last:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     distributed.broadcast(network)
     if settings.aux_ood_loss == "pascl":
@@ -88,9 +89,7 @@ def train(
         pool = FeaturePool(capacities, network.classifier.in_features, device)
     aux = task.aux() if task.aux is not None else None
     feed = Feed(task.train(), aux, task.views, settings.batch_size, settings.seed, device)
-    passing = Pass(
-        forward, task.test_views, settings.test_batch_size, device, settings.precision, settings.channels_last
-    )
+    passing = Pass(forward, task.test_views, settings.test_batch_size, device, settings.precision, last)
     val = task.val()
     job = Job(
         folder=folder,
@@ -110,7 +109,7 @@ def train(
         epochs=settings.epochs,
         save_epochs=settings.save_epochs,
         precision=settings.precision,
-        channels_last=settings.channels_last,
+        channels_last=last,
         seed=settings.seed,
         show_groups=min(settings.counts) < max(settings.counts),
         inputs=task.inputs,

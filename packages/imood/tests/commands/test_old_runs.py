@@ -83,7 +83,7 @@ def test_it_goes_on_where_it_was(observed, expected):
 def test_its_epochs_are_those_of_the_version_that_began_it(observed, expected):
     """Equal on the machine that wrote it; sums in another order differ in the 7th digit, and grow over 40 steps."""
     for row, wanted in zip(observed["records"], expected["records"], strict=True):
-        assert row.keys() == wanted.keys()
+        assert row.keys() - {"images"} == wanted.keys()  # that version did not count them
         for name, value in wanted.items():
             tolerance = {"abs": 0.02} if re.search("acc|auc|f1", name) else {"rel": 1e-3, "abs": 1e-4}
             assert row[name] == pytest.approx(value, **tolerance), (row["epoch"], name)
