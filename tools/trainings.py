@@ -24,7 +24,7 @@ from pathlib import Path
 
 from ood_shared.cli import Parser, run_command
 from ood_shared.errors import InputError, unknown
-from ood_shared.files import read_json, write_json
+from ood_shared.files import read_json, write_json, write_text
 from ood_shared.flags import positive, positive_int
 from ood_shared.locks import held
 from ood_shared.runs import read_metrics
@@ -125,7 +125,7 @@ def _run(training: Training, options: argparse.Namespace, until: float) -> bool:
     if training.keep is not None:
         target = kept_in(options.results, training)
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(own / training.result, target)
+        write_text(target, _without_places((own / training.result).read_text(encoding="utf-8"), own, words["data"]))
         print(f"{training.name}: finished, {target} written", flush=True)
     return True
 
@@ -134,6 +134,12 @@ def kept_in(results: Path | None, training: Training) -> Path:
     """The file of a finished training's numbers: of its package, or below a folder for all packages."""
     folder = ROOT / "packages" / training.package / "results" if results is None else results / training.package
     return folder / str(training.keep)
+
+
+def _without_places(text: str, own: Path, data: Path | None) -> str:
+    """A result without the folders of the machine that it was made on."""
+    text = text.replace(f"{own}/", "")
+    return text if data is None else text.replace(str(data), "data")
 
 
 def _call(command: Sequence[str], source: Path, training: Training, own: Path, threads: int, until: float) -> bool:
