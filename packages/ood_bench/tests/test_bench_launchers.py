@@ -8,13 +8,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from ood_bench import command, launchers, slurm_queue
+from ood_bench.settings import Comparison
 from ood_bench.slurm_queue import State, read_options
 from ood_shared.testing.commands import clean_environment, is_alive, wait_until
 
 from .fakes import install
 
-# Ends well only when another of its kind runs at the same time; with one thread.
+# Ends well only when another of its kind runs at the same time; says how many threads it has.
 TOGETHER = """
 import os, pathlib, sys, time
 here = pathlib.Path(__file__).parent.parent
@@ -26,8 +28,7 @@ for _ in range(600):
     time.sleep(0.05)
 else:
     sys.exit("alone")
-if os.environ["OMP_NUM_THREADS"] != "1":
-    sys.exit(os.environ["OMP_NUM_THREADS"])
+(here / "threads.txt").write_text(os.environ["OMP_NUM_THREADS"])
 for name in ("scores.npz", "result.json"):
     (out / name).write_bytes((pathlib.Path(__file__).parent / "stash-0" / name).read_bytes())
 """
@@ -149,17 +150,45 @@ def test_nothing_is_written_where_the_cluster_is_missing(site, capsys, monkeypat
     assert not (tmp_path / "out").exists()
 
 
-def test_runs_go_side_by_side_when_asked_and_the_report_says_so(site, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("flags", "given", "cores", "threads"),
+    [
+        ((), None, 2, "1"),
+        ((), "3", 6, "3"),
+        (("--jobs", "2"), None, 1, "1"),
+        (("--jobs", "2", "--threads", "4"), "3", 2, "4"),
+    ],
+)
+def test_runs_go_side_by_side_with_threads_that_do_not_depend_on_the_cores(
+    site, monkeypatch, capsys, flags, given, cores, threads
+):
     for name in ("fake_b", "fake_c"):
         install(site, name, bench=TOGETHER)
-    monkeypatch.setattr(launchers, "cpu_count", lambda: 2)
+    monkeypatch.setattr(launchers, "cpu_count", lambda: cores)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if given is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
     monkeypatch.setenv("PYTHONPATH", str(site))
-    words = ["--methods", "fake_b,fake_c", "--ood", "gaussian", "--output-dir", "out", "--jobs", "2"]
-    assert command.main(words) == 0, capsys.readouterr().err
+    words = ["--methods", "fake_b,fake_c", "--ood", "gaussian", "--output-dir", "out", "--device", "cpu"]
+    assert command.main([*words, *flags]) == 0, capsys.readouterr().err
     report = json.loads(Path("out/results.json").read_text())
     assert [run["method"] for run in report["runs"]] == ["fake_b", "fake_c"]
     assert "2 runs went at a time: the times of the methods do not compare." in report["settings"]["notes"]
+    assert (report["settings"]["jobs"], report["settings"]["threads"]) == (2, int(threads))
+    assert (site / "threads.txt").read_text() == threads
+
+
+@pytest.mark.parametrize(
+    ("device", "cores", "runs", "expected"),
+    [("cpu", 64, 9, 4), ("cpu", 64, 2, 2), ("cpu", 1, 9, 1), ("cuda", 64, 9, 1)],
+)
+def test_as_many_runs_at_a_time_as_there_is_room_for(monkeypatch, device, cores, runs, expected):
+    monkeypatch.setattr(launchers, "cpu_count", lambda: cores)
+    monkeypatch.setattr(launchers, "resolve_device", torch.device)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    asked = Comparison.from_options(command._parser().parse_args(["--device", device]))
+    found = launchers.settled(asked, runs)
+    assert (found.jobs, found.threads) == (expected, 1 if device == "cpu" else None)
 
 
 def test_all_that_go_side_by_side_end_with_the_program(site, monkeypatch):
@@ -179,4 +208,4 @@ def test_all_that_go_side_by_side_end_with_the_program(site, monkeypatch):
 
 
 def test_a_cluster_takes_no_number_of_jobs(site, capsys):
-    assert "--jobs is for --launcher local" in one_line(capsys, "--jobs", "2")
+    assert "--jobs is for --launcher local" in one_line(capsys, "--jobs", "1")

@@ -2,11 +2,13 @@
 
 import csv
 import tarfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from ood_bench import detect_command
 from ood_bench.id_images import read_id_images
+from ood_shared import contract
 from ood_shared.datasets import load
 from ood_shared.testing.medical import write_dicom, write_nifti
 from PIL import Image
@@ -33,18 +35,10 @@ def made(tmp_path_factory):
         for part in range(4):
             where = at / "scans" / name / f"1.2.{number}.{part}"
             write_dicom(where, frames[25 * part : 25 * part + 25], WindowCenter=2048, WindowWidth=4096)
-    words = [
-        "fit",
-        at / "scans",
-        "--output",
-        at / "model.ood",
-        "--budget",
-        "smoke",
-        "--alarm-rate",
-        "0.1",
-        "--no-check",
-    ]
-    assert run(*words, "--device", "cpu") == 0
+    words = ["fit", at / "scans", "--output", at / "model.ood", "--budget", "smoke", "--alarm-rate", "0.1"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(contract.COMMON, "smoke", replace(contract.COMMON["smoke"], steps=80))
+        assert run(*words, "--no-check", "--device", "cpu") == 0
     return at
 
 

@@ -1,10 +1,13 @@
 """`ood-detect explain`, and the places that it shows."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from ood_bench import detect_command
 from ood_bench.places import fit_places
+from ood_shared import contract
 from ood_shared.datasets import load
 from PIL import Image
 
@@ -29,17 +32,10 @@ def made(tmp_path_factory):
     for number in range(300):
         (at / "own" / str(images.labels[number])).mkdir(parents=True, exist_ok=True)
         Image.fromarray(images.images[number, ..., 0]).save(at / "own" / str(images.labels[number]) / f"{number}.png")
-    words = [
-        "fit",
-        str(at / "own"),
-        "--output",
-        str(at / "model.ood"),
-        "--budget",
-        "smoke",
-        "--keep-images",
-        "--no-check",
-    ]
-    assert detect_command.main([*words, "--device", "cpu"]) == 0
+    words = ["fit", str(at / "own"), "--output", str(at / "model.ood"), "--budget", "smoke", "--device", "cpu"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(contract.COMMON, "smoke", replace(contract.COMMON["smoke"], steps=20))
+        assert detect_command.main([*words, "--keep-images", "--no-check"]) == 0
     return at
 
 

@@ -3,10 +3,9 @@
     ood-bench                                           # all methods on embedded data
     ood-bench --methods oodgen --id ./my_scans --ood ./other_site,gaussian --seeds 3 --budget quick
 
-Each method runs as a process, `python -m <package>.bench`, one after the other, so that their times compare, several
-at a time (`--jobs`), or as jobs of a cluster (`launchers`). A method
-that fails does not stop the others; the exit status is then 1. Here are the flags; `comparison` does the work and
-brings torch.
+Each method runs as a process, `python -m <package>.bench`, one for every core, one after the other so that their times
+compare (`--jobs 1`), or as jobs of a cluster (`launchers`). A method that fails does not stop the others; the exit
+status is then 1. Here are the flags; `comparison` does the work and brings torch.
 """
 
 import argparse
@@ -75,16 +74,21 @@ def _add_launcher_flags(parser: argparse.ArgumentParser) -> None:
         "--launcher",
         choices=LAUNCHERS,
         default=LAUNCHERS[0],
-        help="local: one method after the other, so that their times compare; slurm: every method with every seed as "
-        "a job of a SLURM cluster, whose nodes see this folder (default: local)",
+        help="local: on this machine; slurm: every method with every seed as a job of a SLURM cluster, whose nodes see "
+        "this folder (default: local)",
     )
     group.add_argument(
         "--jobs",
         type=positive_int,
-        default=1,
         metavar="N",
-        help="runs at a time on this machine, each with its share of the cores; with more than one the times of the "
-        "methods do not compare (default: 1)",
+        help="runs at a time on this machine; with more than one the times of the methods do not compare (default: one "
+        "for each core, at most 4; one on a GPU)",
+    )
+    group.add_argument(
+        "--threads",
+        type=positive_int,
+        metavar="N",
+        help="of each run on a CPU; networks, and so all numbers, depend on it (default: 1, or OMP_NUM_THREADS)",
     )
     group.add_argument(
         "--slurm",

@@ -9,7 +9,7 @@ from ood_shared.errors import one_line
 from ood_bench import methods
 from ood_bench.conclusion import conclude
 from ood_bench.jobs import Run, say
-from ood_bench.launchers import choose_launcher, retries
+from ood_bench.launchers import choose_launcher, retries, settled
 from ood_bench.looked_at import look_at
 from ood_bench.settings import Comparison
 
@@ -40,13 +40,14 @@ def compare(command_line: str, asked: Comparison) -> int:
         say(f"note: {one_line(note)}")
     for method, reason in left_out.items():
         say(f"left out: {method}: {reason}")
+    asked = settled(asked, len(chosen) * len(asked.seeds))
     runs = _plan(chosen, asked)
     launch = choose_launcher(asked, chosen)
     with locks.held(asked.output_dir, LOCK_SECONDS):
         say(f"{len(runs)} run(s): {'; '.join(map(str, runs))}")
         ended = launch(runs, asked.resume)
         settings = asked.record([method for source in chosen for method in source.methods]) | retries(asked, ended)
-        beside = [SIDE_BY_SIDE.format(asked.jobs)] if asked.jobs > 1 else []
+        beside = [SIDE_BY_SIDE.format(asked.jobs)] if asked.jobs is not None and asked.jobs > 1 else []
         settings |= {"left_out": left_out, "notes": [*looked.notes, *beside]}
         return conclude(ended, asked.output_dir, command_line, settings)
 
@@ -59,6 +60,7 @@ def _plan(chosen: Sequence[methods.Source], asked: Comparison) -> list[Run]:
             seed,
             asked.output_dir / source.name / f"seed-{seed}",
             (*asked.arguments(), "--seed", str(seed), *source.arguments),
+            asked.threads,
         )
         for source in chosen
         for seed in asked.seeds

@@ -31,12 +31,21 @@ PATIENCE_SECONDS = GRACE_SECONDS + 5  # for the method of an ood-bench that was 
 
 @dataclass(frozen=True)
 class Run:
-    """One process with one seed: what is started, and where its files go."""
+    """One process with one seed.
+
+    Attributes:
+        source: what is started.
+        seed: of it.
+        folder: where its files go.
+        arguments: of the command line.
+        threads: of its computations on a CPU; None leaves that to torch.
+    """
 
     source: Source
     seed: int
     folder: Path
     arguments: tuple[str, ...]
+    threads: int | None = None
 
     def __str__(self) -> str:
         return f"{self.source.name}, seed {self.seed}"
@@ -73,14 +82,6 @@ class Interpreter:
     without: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Beside:
-    """Runs at the same time: what ends all of them, and how many threads each may use on a CPU."""
-
-    stop: threading.Event
-    threads: int
-
-
 class NoInterpreterError(Exception):
     """The environment of a package could not be made: the reason, and in `log` what the attempt said."""
 
@@ -98,7 +99,7 @@ def this_interpreter(run: Run) -> Interpreter:
 
 
 def perform(
-    run: Run, place: str, resume: bool, find: FindInterpreter = this_interpreter, beside: "Beside | None" = None
+    run: Run, place: str, resume: bool, find: FindInterpreter = this_interpreter, stop: threading.Event | None = None
 ) -> Ended:
     """Run it here, or with --resume take the result that the same request has left.
 
@@ -107,7 +108,7 @@ def perform(
         place: its place among all runs, for people.
         resume: keep what is finished.
         find: names the Python that the run needs.
-        beside: when others run at the same time.
+        stop: when others run at the same time, what ends all of them.
     """
     try:
         with locks.held(run.folder, PATIENCE_SECONDS) as lock:
@@ -117,8 +118,8 @@ def perform(
                 return kept
             interpreter = find(run)
             say(f"{place} {run}: running, log in {run.folder / processes.LOG}")
-            alone = beside is None and sys.stderr.isatty()
-            outcome = execute(run, interpreter, lock, tick if alone else None, beside)
+            alone = stop is None and sys.stderr.isatty()
+            outcome = execute(run, interpreter, lock, tick if alone else None, stop)
             return conclude(run, place, outcome)
     except (locks.Busy, NoInterpreterError) as error:
         return refuse(run, place, error)
@@ -168,7 +169,7 @@ def execute(
     interpreter: Interpreter,
     lock: int,
     tick: Callable[[float], None] | None,
-    beside: "Beside | None" = None,
+    stop: threading.Event | None = None,
 ) -> Outcome:
     """Start the method's process in a folder that is prepared, and wait for its end."""
     log = run.folder / processes.LOG
@@ -177,9 +178,9 @@ def execute(
     arguments = [*run.arguments, "--output-dir", str(run.folder), *again]
     command = [interpreter.python, "-m", run.source.module, *arguments]
     environment = {name: value for name, value in os.environ.items() if name not in interpreter.without}
-    if beside is not None:
-        environment.setdefault("OMP_NUM_THREADS", str(beside.threads))
-    outcome = processes.run(command, log, environment, tick, [lock], None if beside is None else beside.stop)
+    if run.threads is not None:
+        environment["OMP_NUM_THREADS"] = str(run.threads)
+    outcome = processes.run(command, log, environment, tick, [lock], stop)
     files.write_json(run.folder / OUTCOME, {"status": outcome.status, "seconds": outcome.seconds})
     return outcome
 
@@ -228,7 +229,7 @@ def tick(seconds: float) -> None:
 def say(*lines: str) -> None:
     """Print a line on standard error, over the running seconds, and what belongs to it indented below."""
     start = "\r" if sys.stderr.isatty() else ""
-    print(start + "\n    ".join(lines), file=sys.stderr, flush=True)
+    print(start + "\n    ".join(lines) + "\n", end="", file=sys.stderr, flush=True)  # at once: runs are side by side
 
 
 def _results_of(run: Run, seconds: float | None, attempts: int = 1) -> Ended:

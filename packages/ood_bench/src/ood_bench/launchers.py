@@ -1,29 +1,57 @@
 """How `ood-bench` starts its runs: one after the other or several at a time here, or as jobs of a cluster (`slurm`)."""
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from importlib import util
 from typing import Any
 
-from ood_shared.devices import cpu_count
+from ood_shared.devices import cpu_count, resolve_device
 from ood_shared.errors import InputError
 
 from ood_bench import slurm_queue
 from ood_bench.isolated import own_interpreters
-from ood_bench.jobs import Beside, Ended, FindInterpreter, Interpreter, Run, perform, this_interpreter
+from ood_bench.jobs import Ended, FindInterpreter, Interpreter, Run, perform, this_interpreter
 from ood_bench.methods import Source
 from ood_bench.settings import Comparison
 
 Launch = Callable[[Sequence[Run], bool], list[Ended]]
+MOST_JOBS = 4  # unless asked for: at the budget `quick` a run may need 2.6 GiB
+THREADS = "OMP_NUM_THREADS"
+
+
+def settled(asked: Comparison, runs: int) -> Comparison:
+    """The same with numbers of runs at a time and of threads, where the flags leave them open.
+
+    On the CPU of this machine a run has one thread, whatever the number of cores: sums in another order end in another
+    network, and so the same command prints the same on a larger machine. A GPU has one run at a time.
+
+    Args:
+        asked: by the flags.
+        runs: methods times seeds.
+
+    Raises:
+        InputError: `--jobs` for a cluster, or a device that is not there.
+    """
+    if asked.launcher != "local":
+        if asked.jobs is not None:
+            raise InputError("--jobs is for --launcher local; a cluster runs as many at a time as it has room for.")
+        return replace(asked, jobs=1)
+    if resolve_device(asked.device).type != "cpu":
+        return replace(asked, jobs=asked.jobs or 1)
+    given = os.environ.get(THREADS, "")
+    threads = asked.threads or (int(given) if given.isdecimal() and int(given) else 1)
+    return replace(asked, jobs=asked.jobs or max(1, min(MOST_JOBS, cpu_count() // threads, runs)), threads=threads)
 
 
 def choose_launcher(asked: Comparison, chosen: Sequence[Source]) -> Launch:
     """What starts the runs: takes them and whether to resume, returns how each ended.
 
     Args:
-        asked: by the flags.
+        asked: by the flags, `settled`.
         chosen: the methods that will run.
 
     Raises:
@@ -33,11 +61,9 @@ def choose_launcher(asked: Comparison, chosen: Sequence[Source]) -> Launch:
     if asked.launcher == "local":
         if asked.slurm:
             raise InputError(f"--slurm {asked.slurm[0]} is for --launcher slurm, but the launcher is local.")
-        if asked.jobs > 1:
+        if asked.jobs is not None and asked.jobs > 1:
             return partial(side_by_side, jobs=asked.jobs, find=find)
         return partial(one_after_the_other, find=find)
-    if asked.jobs > 1:
-        raise InputError("--jobs is for --launcher local; a cluster runs as many jobs at a time as it has room for.")
     parameters = slurm_queue.read_options(asked.slurm, asked.budget)
     if util.find_spec("submitit") is None:
         raise InputError("--launcher slurm needs submitit. Install it: pip install 'ood-bench[slurm]'")
@@ -69,18 +95,17 @@ def side_by_side(runs: Sequence[Run], resume: bool, jobs: int, find: FindInterpr
         jobs: runs at a time.
         find: names the Python that a run needs; asked by one run at a time.
     """
-    beside, one = Beside(threading.Event(), max(1, cpu_count() // jobs)), threading.Lock()
+    stop, one = threading.Event(), threading.Lock()
 
     def found(run: Run) -> Interpreter:
         with one:
             return find(run)
 
-    with ThreadPoolExecutor(jobs) as pool:
-        places = [f"[{number}/{len(runs)}]" for number in range(1, len(runs) + 1)]
-        due = [pool.submit(perform, *entry, resume, found, beside) for entry in zip(runs, places, strict=True)]
-        try:
-            return [future.result() for future in due]
-        except BaseException:
-            beside.stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    pool, due = ThreadPoolExecutor(jobs), []
+    try:
+        for number, run in enumerate(runs, 1):
+            due.append(pool.submit(perform, run, f"[{number}/{len(runs)}]", resume, found, stop))
+        return [future.result() for future in due]
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)

@@ -16,7 +16,7 @@ REPORT, RESULTS, LEADERBOARD = "report.html", "results.json", "leaderboard"
 UNSAID = {"backbone": BACKBONES[0], "mirror": MIRRORS[0], "device": "auto", "precision": "fp32"}  # defaults of a method
 RECORDED = (
     *("novel_classes", "budget", "backbone", "mirror", "device", "precision", "compile", "data_dir"),
-    *("group", "one_class", "value_range", "launcher", "jobs", "slurm", "isolated"),
+    *("group", "one_class", "value_range", "launcher", "jobs", "threads", "slurm", "isolated"),
 )  # in `results.json`, under the names of the flags
 
 
@@ -35,7 +35,8 @@ class Comparison:
         seeds: of the runs.
         output_dir: of all files.
         launcher: a name in `LAUNCHERS`.
-        jobs: how many runs of this machine go at a time.
+        jobs: how many runs of this machine go at a time; None: as many as it has room for.
+        threads: of a run on a CPU; None: one, or what `OMP_NUM_THREADS` says; of a cluster's jobs, what they have.
         slurm: options of sbatch.
         isolated: whether each package runs in an environment of its own.
         device: of the methods.
@@ -59,7 +60,8 @@ class Comparison:
     seeds: tuple[int, ...]
     output_dir: Path
     launcher: str
-    jobs: int
+    jobs: int | None
+    threads: int | None
     slurm: tuple[str, ...]
     isolated: bool
     device: str
