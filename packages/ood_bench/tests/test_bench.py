@@ -234,8 +234,11 @@ def test_from_one_training_no_p_is_told_and_no_interval_but_over_images_only(sit
         assert (re.search(r"\[\d", board) is not None) is there
 
 
-def test_the_verdict_ends_the_run_and_stands_in_the_results_and_first_in_the_report(site, tmp_path, capsys, drawn):
+def test_the_verdict_ends_the_run_and_stands_in_the_results_and_first_in_the_report(
+    site, tmp_path, capsys, drawn, monkeypatch
+):
     package = install(site, "fake_a")
+    monkeypatch.delenv("UV", raising=False)
     (package / "stash-0" / MODEL).write_bytes(b"a detector")
     assert bench("--methods", "fake_a") == 0
     last = capsys.readouterr().out.splitlines()[-1]

@@ -97,9 +97,12 @@ def test_too_few_id_images_are_said_instead_of_a_share():
     assert "near" in caught([(record, few)], 0.2)
 
 
-def test_the_file_is_named_with_a_command_that_a_shell_takes():
+def test_the_file_is_named_with_a_command_that_a_shell_takes(monkeypatch):
     found = verdict({"fused": 1.0}, files={"fused": Path("my runs/fused/seed-0/model.ood")})
+    monkeypatch.delenv("UV", raising=False)
     assert found.command == "ood-detect score 'my runs/fused/seed-0/model.ood' ./new_images --csv out.csv"
+    monkeypatch.setenv("UV", "/home/me/bin/uv")
+    assert found.command == "uv run ood-detect score 'my runs/fused/seed-0/model.ood' ./new_images --csv out.csv"
     assert found.record(Path("my runs"))["file"] == "fused/seed-0/model.ood"
 
 

@@ -5,6 +5,7 @@ that is left is the first of the leaderboard, and the verdict says that this cho
 judged by. Whoever is clearly ahead of the detector named is named too.
 """
 
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -53,10 +54,11 @@ class Verdict:
 
     @property
     def command(self) -> str | None:
-        """How to use the file."""
+        """How to use the file; with `uv run`, where this was started so."""
         if self.file is None:
             return None
-        return f"ood-detect score {shlex.quote(str(self.file))} ./new_images --csv out.csv"
+        start = "uv run " if "UV" in os.environ else ""  # uv tells the programs that it runs where it lies itself
+        return f"{start}ood-detect score {shlex.quote(str(self.file))} ./new_images --csv out.csv"
 
     def record(self, folder: Path) -> dict[str, Any]:
         """For `results.json` in a folder, from where the file is named; shares in [0, 1]."""
