@@ -202,7 +202,7 @@ def _slice(
     if finished(own, training):
         partial.unlink(missing_ok=True)
         return True
-    record = partial_record(training, watch, device, len(read_state(own)["done"]))
+    record = partial_record(training, watch, device, read_state(own))
     partial.parent.mkdir(parents=True, exist_ok=True)
     write_json(partial, record)
     print(f"{training.name}: {record['commands_done']} commands, {record['runs']}; {partial}", flush=True)

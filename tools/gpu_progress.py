@@ -75,14 +75,14 @@ def device_memory() -> int | None:
     return int(found) * 2**20 if found.isdecimal() else None
 
 
-def partial_record(training: Training, watch: Watch, device: torch.device, done: int) -> dict[str, Any]:
+def partial_record(training: Training, watch: Watch, device: torch.device, state: dict[str, Any]) -> dict[str, Any]:
     """What to keep of a training that was stopped.
 
     Args:
         training: which.
         watch: that has seen the slice.
         device: of the training.
-        done: its finished commands.
+        state: of `trainings.read_state`: its finished commands, and the commit that it runs from.
     """
     found = {}
     for run in sorted({path.parent for path in watch.folder.rglob(runs.METRICS)}):
@@ -98,9 +98,9 @@ def partial_record(training: Training, watch: Watch, device: torch.device, done:
         "partial": True,
         "note": f"stopped before its end and no result; {training.paper} are wanted",
         "training": training.name,
-        "commands_done": f"{done} of {len(training.commands)}",
+        "commands_done": f"{len(state['done'])} of {len(training.commands)}",
         "runs": found,
         "peak_memory_of_device_bytes": watch.memory,
         "hardware": runs.hardware(device),
-        "versions": runs.versions(),
+        "versions": {**runs.versions(), "commit": state.get("commit")},
     }

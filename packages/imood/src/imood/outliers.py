@@ -7,6 +7,7 @@ constants as in the published code of ImOOD. Distances are brute force, no searc
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from ood_shared.devices import send
 from ood_shared.errors import unknown
 from torch import Tensor
 
@@ -36,16 +37,18 @@ class Outliers:
             raise ValueError("synthetic outliers need the feature pool")
         dim = pool.rows.shape[1]
         if not pool.ready:
-            return torch.randn(PER_CLASS * pool.n_classes, dim, generator=generator).to(pool.rows)
-        size = int(pool.capacities.max())
+            drawn = torch.randn(PER_CLASS * pool.n_classes, dim, generator=generator)
+            return send(drawn, pool.rows.device).to(pool.rows)
+        size = pool.largest
         factor = torch.linalg.cholesky(_noise_covariance(pool)).to(pool.rows)
         if self.kind == "VOS":
             noise = _noise(factor, PER_CLASS * size, generator)
             rare = (noise @ torch.linalg.inv(factor).T).square().sum(1)  # the larger, the lower the density
             noise = noise[rare.topk(max(PER_CLASS, size // 5)).indices]
             means = (pool.sums / pool.counters.unsqueeze(1)).to(noise)
-            drawn = [torch.randperm(len(noise), generator=generator)[:PER_CLASS] for _ in means]
-            return torch.cat([mean + noise[rows.to(noise.device)] for mean, rows in zip(means, drawn, strict=True)])
+            order = [torch.randperm(len(noise), generator=generator)[:PER_CLASS] for _ in means]
+            chosen = noise[send(torch.stack(order), noise.device)]  # (C, rows, D)
+            return (means.unsqueeze(1) + chosen).flatten(0, 1)
         return self._npos(pool, _noise(factor, 2 * size, generator), size, generator)
 
     def _npos(self, pool: FeaturePool, noise: Tensor, size: int, generator: torch.Generator) -> Tensor:
@@ -69,5 +72,5 @@ def _noise_covariance(pool: FeaturePool) -> Tensor:
 
 
 def _noise(factor: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    drawn = torch.randn(count, len(factor), generator=generator).to(factor)
+    drawn = send(torch.randn(count, len(factor), generator=generator), factor.device).to(factor)
     return NOISE_SCALE * (drawn @ factor.T)

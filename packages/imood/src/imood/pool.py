@@ -53,6 +53,11 @@ class FeaturePool:
         return len(self.capacities)
 
     @property
+    def largest(self) -> int:
+        """The largest capacity."""
+        return self._largest
+
+    @property
     def ready(self) -> bool:
         """Whether every class is full. The device is asked only from when it may be so until it is so."""
         if not self._ready and self._most >= self._largest:

@@ -17,6 +17,7 @@ from functools import lru_cache
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
+from ood_shared.devices import send
 from ood_shared.errors import InputError
 from torch import Tensor
 
@@ -104,7 +105,7 @@ def draw_latent(
     noise = extreme_noise(n_classes, dim, select, sample_from, generator, tail)
     means = class_means(queue)
     factor, jittered = covariance_factor(pooled_covariance(queue, means))
-    return latent_samples(means, factor, noise.to(queue.device)).flatten(0, 1), jittered
+    return latent_samples(means, factor, send(noise, queue.device)).flatten(0, 1), jittered
 
 
 def extreme_noise(

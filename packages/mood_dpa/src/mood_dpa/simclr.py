@@ -10,10 +10,12 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from ood_shared.devices import send
 from torch import Tensor, nn
 
 from mood_dpa.standalone import unknown
 
+DRAWS = 11  # uniform numbers that a view of a slice takes
 Draw = Callable[..., Tensor]  # one uniform number per slice, between two bounds
 BASES = ("vgg19", "resnet18", "resnet50")
 HIDDEN = 2048  # of the projection head over VGG19
@@ -87,10 +89,10 @@ def view(
         generator: on the CPU; every slice has draws of its own.
         strength: of brightness and contrast, 1 in the paper.
     """
-    n, device = len(slices), slices.device
+    rows = iter(send(torch.rand(DRAWS, len(slices), generator=generator), slices.device))
 
     def uniform(low: float = 0.0, high: float = 1.0) -> Tensor:
-        return (torch.rand(n, generator=generator) * (high - low) + low).to(device)
+        return next(rows) * (high - low) + low
 
     images = _crop(slices, size, uniform)
     images = torch.where((uniform() < FLIP_PROBABILITY).view(-1, 1, 1, 1), images.flip(-1), images)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from ood_shared.devices import send
 from torch import Tensor
 
 from oodgen.data.folders import Pixels
@@ -90,9 +91,10 @@ class PaperBatches:
         n_classes = len(self._train.classes)
         outlier_labels = torch.full((2 * OUTLIERS_PER_TYPE,), n_classes, dtype=torch.int64, device=self._device)
         for step in range(len(self)):
-            picked = torch.randint(len(self._train), (OUTLIERS_PER_TYPE,), generator=self._generator).to(self._device)
+            drawn = torch.randint(len(self._train), (OUTLIERS_PER_TYPE,), generator=self._generator)
             if step < skip:
                 continue
+            picked = send(drawn, self._device)
             rows = slice(step * self._batch_size, (step + 1) * self._batch_size)
             images = torch.cat([self._images[rows], self._type1[picked], type2[picked]])
             labels = torch.cat([self._labels[rows], outlier_labels])

@@ -14,7 +14,7 @@ from ood_shared import distributed
 from ood_shared.errors import InputError
 from torch import Tensor
 
-from imood.data.images import Images
+from imood.data.images import Images, sent_at_once
 from imood.data.views import Views
 
 ID_ORDER, OOD_ORDER, ID_FILES, OOD_FILES, PIXELS, FEATURES = range(6)  # what a stream of random numbers is for
@@ -91,12 +91,13 @@ class Feed:
         if self.aux is not None:
             ood_orders = self._orders(self.aux, OOD_ORDER, epoch)[first:]
             ood_batches = self.aux.train_batches(ood_orders, self._seeds(OOD_FILES, epoch, steps), 1)
-        for step, order in zip(steps, orders, strict=True):
+        sent = sent_at_once(orders, self.train.labels.device)
+        for step, order in zip(steps, sent, strict=True):
             images = next(id_batches)
             if ood_batches is not None:
                 images = torch.cat([images, next(ood_batches)])
             pixels = self.views.train(images, generator(self.seed, PIXELS, rank, epoch, step))
-            yield Batch(pixels, self.train.labels[order.to(self.train.labels.device)], step)
+            yield Batch(pixels, self.train.labels.index_select(0, order), step)
 
     def _orders(self, images: Images, purpose: int, epoch: int) -> list[Tensor]:
         """Indices of each step of this rank."""

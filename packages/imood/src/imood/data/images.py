@@ -16,6 +16,7 @@ from ood_shared.augment import crop_box
 from ood_shared.datasets.decode import EXTENSIONS, is_image, read_image
 from ood_shared.datasets.formats import left_out
 from ood_shared.datasets.tree import FolderTree, visible
+from ood_shared.devices import send
 from ood_shared.errors import InputError, MissingFileError
 from ood_shared.notes import say
 from PIL import Image
@@ -42,6 +43,11 @@ class Images(Protocol):
         """uint8 (n, 3, side, side) of the indices in order."""
 
 
+def sent_at_once(orders: Sequence[Tensor], device: torch.device) -> Sequence[Tensor]:
+    """Index tensors on a device, by one transfer."""
+    return send(torch.cat(list(orders)), device).split([len(order) for order in orders]) if orders else ()
+
+
 class Resident:
     """A set that lies on the device as one uint8 tensor.
 
@@ -61,8 +67,8 @@ class Resident:
 
     def train_batches(self, orders: Sequence[Tensor], seeds: Sequence[int], views: int) -> Iterator[Tensor]:
         """See `Images`; the seeds do not matter here."""
-        for order in orders:
-            chosen = self.images.index_select(0, order.to(self.images.device))
+        for order in sent_at_once(orders, self.images.device):
+            chosen = self.images.index_select(0, order)
             yield chosen if views == 1 else chosen.repeat(views, 1, 1, 1)
 
     def test_batches(self, indices: Tensor, batch_size: int) -> Iterator[Tensor]:

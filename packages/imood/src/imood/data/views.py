@@ -11,6 +11,7 @@ Every view of an image has draws of its own. Small images are not normalised, as
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float, UInt8
@@ -59,7 +60,7 @@ class Views:
     def _normalised(self, floats: Tensor) -> Tensor:
         if not self.large:
             return floats
-        mean, std = (torch.tensor(v, device=floats.device).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+        mean, std = _channel_scale(floats.device)
         return floats.sub_(mean).div_(std)
 
 
@@ -83,3 +84,11 @@ class CommonViews(Views):
 SMALL = Views()
 LARGE = Views(224, large=True)
 LARGE_FILES = Views(224, large=True, cropped=True)
+
+
+@lru_cache(maxsize=16)
+def _channel_scale(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of ImageNet's channels; made once on each device, not to be changed."""
+    with torch.inference_mode(mode=False):
+        mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    return mean, std

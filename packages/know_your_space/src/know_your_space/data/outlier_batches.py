@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
+from ood_shared.devices import send
 from ood_shared.distributed import shard, world_size
 from torch import Tensor
 
@@ -93,5 +94,5 @@ class OutlierStream:
         self._before = self._draws.get_state()
         first = self._position - self._position % BATCHES_PER_CALL
         rows = self._order[first * self.batch_size : (first + BATCHES_PER_CALL) * self.batch_size]
-        made = self.make(self.images.index_select(0, rows.to(self.images.device)), self._draws)
+        made = self.make(self.images.index_select(0, send(rows, self.images.device)), self._draws)
         self._made = list(made.split(self.batch_size))

@@ -122,7 +122,7 @@ class Images:
             pool: threads that read files.
         """
         if self._cache is not None:
-            return self._cache[index].to(device, non_blocking=True)
+            return send(self._cache[index], device)
         arrays = list(pool.map(self.raw, index) if pool else map(self.raw, index))
         return self.prepare(arrays, device)
 
@@ -151,19 +151,19 @@ class Images:
     def prepare(self, arrays: list[npt.NDArray[np.floating]], device: torch.device) -> Tensor:
         """Arrays as a batch."""
         if self.volumes:
-            cubes = [torch.from_numpy(np.asarray(a, np.float32)).to(device)[None, None] for a in arrays]
+            cubes = [send(torch.from_numpy(np.asarray(a, np.float32)), device)[None, None] for a in arrays]
             if self.size is not None:
                 cubes = [area_resize(volume, [self.size] * 3) for volume in cubes]
             batch = torch.cat(cubes)
             return normalise(batch) if self.normalised else batch
         if self.channels3:
-            return torch.stack([prepare_array(a, self.size, self.normalised, True) for a in arrays]).to(device)
+            return send(torch.stack([prepare_array(a, self.size, self.normalised, True) for a in arrays]), device)
         if len({a.shape for a in arrays}) == 1:
             return prepare_slices(send(torch.from_numpy(np.stack(arrays)), device), self.size, self.normalised)
         if self.size is None:
             raise InputError(f"{self.root} holds slices of several sizes; set transform_kwargs.resize.")
         return torch.cat(
-            [prepare_slices(torch.from_numpy(a)[None].to(device), self.size, self.normalised) for a in arrays]
+            [prepare_slices(send(torch.from_numpy(a)[None], device), self.size, self.normalised) for a in arrays]
         )
 
     def mask(self, position: int) -> npt.NDArray[np.floating]:
