@@ -9,7 +9,7 @@ from ood_shared.checkpoints import load_value
 from ood_shared.files import write_text
 from PIL import Image
 
-COUNTS = (3, 2, 1)
+COUNTS = (2, 1, 1)
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +30,9 @@ def tree(tmp_path_factory):
             picture(root / "data/imagenet" / relative, 80 * label)
             lines.append(f"{relative} {label}")
         picture(root / f"data/imagenet/val/n{label:02d}/0.JPEG", 80 * label)
-    for name in ("ImageNet_LT_train.txt", "ImageNet_LT_val.txt"):
-        write_text(root / "data/imagenet" / name, "\n".join(lines) + "\n")
-    for folder, count in (("extra_1k", 4), ("ood_test_1k", 3)):
+    write_text(root / "data/imagenet/ImageNet_LT_train.txt", "\n".join(lines) + "\n")
+    write_text(root / "data/imagenet/ImageNet_LT_val.txt", "\n".join(lines[1:]) + "\n")
+    for folder, count in (("extra_1k", 3), ("ood_test_1k", 2)):
         for number in range(count):
             picture(root / f"data/imagenet/{folder}/n99/{number}.JPEG", 200)
     return root

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from imood import cli
 from ood_shared import checkpoints
 from ood_shared.checkpoints import load_value
 from ood_shared.testing.ranks import run_ranks
@@ -57,53 +58,70 @@ def test_test_on_two_ranks_gives_the_numbers_of_one(data, trained, tmp_path):
         assert two["published"]["sets"][name]["auroc"] == pytest.approx(cells["auroc"], abs=1e-9)
 
 
-def test_ddp_starts_its_own_processes_and_writes_once(place, script):
-    words = [*SMALL, "--ds", "cifar10", "-e", "1", "--ddp", "--nproc", "2", "--ood_metric", "ada_maha"]
-    found = script("train.py", *words, "--output-dir", "run", cwd=place)
-    assert found.status == 0, found.err
-    assert len((place / "run/train_log.txt").read_text().splitlines()) == 1
-    assert len((place / "run/val_log.txt").read_text().splitlines()) == 1
-    assert not any(key.startswith("module.") for key in load_value(place / "run/latest.pth")["model"])
-    assert load_value(place / "run/id_feats.pth").shape[0] == 10
+def test_an_error_is_one_line_of_each(place):
+    """What a run prints that starts its own processes is `test_launch`'s."""
+    ranks = run_ranks(["-m", "imood", "train", *SMALL, "--ds", "cifar10", "--ddp", "-b", "200"], 2, place, HERE)
+    assert all("fewer than one batch" in rank.error for rank in ranks)
 
 
-def test_an_error_in_all_processes_is_one_line(place, script):
-    found = script("train.py", *SMALL, "--ds", "cifar10", "--ddp", "--nproc", "2", "-b", "200", cwd=place)
-    assert "fewer than one batch" in found.error
+OWN = (*SMALL, "--ds", "cifar10", "-e", "3", "--ddp", "-b", "8", "--ood_metric", "ada_maha")
 
 
-def test_a_run_of_two_processes_that_is_terminated_goes_on_where_it_was(place, start):
-    words = [*SMALL, "--ds", "cifar10", "-e", "3", "--ddp", "-b", "8"]
-    process = start("train.py", *words, "--nproc", "2", "--output-dir", "cut", cwd=place)
-    for line in process.stdout:
-        if "epoch 1 batch 0" in line:
-            process.send_signal(signal.SIGTERM)
-            break
-    process.communicate(timeout=120)
-    assert process.returncode == 143
-    assert train(place, *words, "--output-dir", "cut", "--resume").status == 0
-    assert train(place, *words, "--output-dir", "whole").status == 0
-    one, other = (load_value(place / name / "latest.pth") for name in ("whole", "cut"))
-    assert all(torch.equal(value, other["model"][key]) for key, value in one["model"].items())
-    assert one["training_losses"] == other["training_losses"]
+@pytest.fixture(scope="module")
+def both(data, tmp_path_factory):
+    """The folder of a run of two processes; not to be changed."""
+    place = tmp_path_factory.mktemp("both")
+    assert train(place, *OWN, "--drp", str(data), "--output-dir", "run").status == 0
+    return place / "run"
+
+
+def test_two_processes_write_once(both):
+    assert len((both / "train_log.txt").read_text().splitlines()) == 3
+    assert len((both / "val_log.txt").read_text().splitlines()) == 3
+    assert not any(key.startswith("module.") for key in load_value(both / "latest.pth")["model"])
+    assert load_value(both / "id_feats.pth").shape[0] == 10
+
+
+def test_a_run_that_starts_its_processes_and_is_terminated_goes_on_where_it_was(both, place, start):
+    cut_at(start("train.py", *OWN, "--nproc", "2", "--output-dir", "cut", cwd=place), 1, signal.SIGTERM)
+    assert len((place / "cut/val_log.txt").read_text().splitlines()) == 1
+    assert train(place, *OWN, "--output-dir", "cut", "--resume").status == 0
+    assert_same(both, place / "cut")
+
+
+ALONE = ("train", *SMALL, "--ds", "cifar10", "-e", "3", "--ood_metric", "ada_maha")
+
+
+@pytest.fixture(scope="module")
+def alone(data, tmp_path_factory):
+    """The folder of a run of one process that was not stopped; not to be changed."""
+    folder = tmp_path_factory.mktemp("alone") / "run"
+    assert cli.main([*ALONE, "--drp", str(data), "--output-dir", str(folder)]) == 0
+    return folder
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL], ids=["terminated", "killed"])
-def test_a_process_that_is_stopped_and_resumed_has_the_weights_of_one_that_was_not(place, start, script, sent):
-    words = [*SMALL, "--ds", "cifar10", "-e", "4", "--ood_metric", "ada_maha"]
-    process = start("train.py", *words, "--output-dir", "cut", cwd=place)
+def test_a_process_that_is_stopped_and_resumed_has_the_weights_of_one_that_was_not(alone, place, start, done, sent):
+    cut_at(start("train.py", *ALONE[1:], "--output-dir", "cut", cwd=place), 2, sent)
+    done(*ALONE, "--output-dir", "cut", "--resume")
+    assert_same(alone, place / "cut")
+
+
+def cut_at(process, epoch, sent):
+    """Send a signal when an epoch, counted from 0, has begun, and wait for the end."""
     for line in process.stdout:
-        if "epoch 2 batch 0" in line:
+        if f"epoch {epoch} batch 0" in line:
             process.send_signal(sent)
             break
     process.communicate(timeout=120)
     assert process.returncode == (143 if sent == signal.SIGTERM else -9)
-    assert script("train.py", *words, "--output-dir", "cut", "--resume", cwd=place).status == 0
-    assert script("train.py", *words, "--output-dir", "whole", cwd=place).status == 0
-    one, other = (load_value(place / name / "latest.pth") for name in ("whole", "cut"))
+
+
+def assert_same(whole, cut):
+    one, other = (load_value(folder / "latest.pth") for folder in (whole, cut))
     assert all(torch.equal(value, other["model"][key]) for key, value in one["model"].items())
     assert one["training_losses"] == other["training_losses"]
-    assert (place / "cut/id_feats.pth").read_bytes() == (place / "whole/id_feats.pth").read_bytes()
+    assert (cut / "id_feats.pth").read_bytes() == (whole / "id_feats.pth").read_bytes()
 
 
 @pytest.mark.parametrize(

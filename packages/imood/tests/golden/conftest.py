@@ -18,9 +18,12 @@ GOLDEN = Golden(golden_dir("imood", Path(__file__).parent))
 
 def hash_u(name, shape):
     """Numbers in [-1, 1) from a name, by the rule of the README."""
-    h = (zlib.crc32(name.encode()) + 0x9E3779B9 * np.arange(1, prod(shape) + 1, dtype=np.uint64)) % 2**32
+    h = np.arange(1, prod(shape) + 1, dtype=np.uint32)  # whose sums and products are modulo 2**32, as in the rule
+    h *= np.uint32(0x9E3779B9)
+    h += np.uint32(zlib.crc32(name.encode()))
     for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
-        h = ((h ^ (h >> np.uint64(shift))) * np.uint64(factor)) % 2**32
+        h ^= h >> np.uint32(shift)
+        h *= np.uint32(factor)
     return (h / 2.0**31 - 1).reshape(shape)
 
 

@@ -119,12 +119,19 @@ def test_the_same_seed_gives_the_same_weights_and_another_one_others(task, tmp_p
     assert not same(weights(tmp_path / "a"), weights(tmp_path / "c"))
 
 
-@pytest.mark.parametrize("metric", ["ada_bin_disc", "ada_maha"])
+@pytest.fixture(scope="module", params=["ada_bin_disc", "ada_maha"])
+def whole(request, data, tmp_path_factory):
+    """Settings and folder of a run of three epochs that was not stopped."""
+    task = open_task(Source("cifar10", data, 0.1, "ResNet18", CPU), training=True)
+    chosen = settings(task, ood_metric=request.param, aux_ood_loss="pascl", epochs=3, batch_size=32)
+    folder = tmp_path_factory.mktemp("whole")
+    train(task, chosen, folder, Compute(CPU))
+    return chosen, folder
+
+
 @pytest.mark.parametrize("stop_at", [1, 3, 5])
-def test_a_run_stopped_at_any_step_and_resumed_is_the_run_that_was_not(task, tmp_path, monkeypatch, metric, stop_at):
-    chosen = settings(task, ood_metric=metric, aux_ood_loss="pascl", epochs=3, batch_size=32)
-    train(task, chosen, tmp_path / "whole", Compute(CPU))
-    count = 0
+def test_a_run_stopped_at_any_step_and_resumed_is_the_run_that_was_not(whole, task, tmp_path, monkeypatch, stop_at):
+    chosen, count = whole[0], 0
     original = fitting._stopping
 
     def stopping(stop, step, device):
@@ -138,10 +145,10 @@ def test_a_run_stopped_at_any_step_and_resumed_is_the_run_that_was_not(task, tmp
     with pytest.raises(Terminated):
         train(task, chosen, tmp_path / "cut", Compute(CPU))
     train(task, chosen, tmp_path / "cut", Compute(CPU), tmp_path / "cut")
-    one, other = (checkpoints.load(tmp_path / name / "checkpoint.pt") for name in ("whole", "cut"))
+    one, other = (checkpoints.load(folder / "checkpoint.pt") for folder in (whole[1], tmp_path / "cut"))
     assert same(one["network"], other["network"])
     assert one["progress"]["histories"]["training_losses"] == other["progress"]["histories"]["training_losses"]
-    if metric == "ada_maha":
+    if chosen.ood_metric == "ada_maha":
         assert torch.equal(one["pool"]["rows"], other["pool"]["rows"])
         assert torch.equal(one["pool"]["counters"], other["pool"]["counters"])
     for key, state in one["optimizer"]["state"].items():

@@ -86,6 +86,18 @@ def test_a_process_that_fails_ends_the_others(monkeypatch):
     assert waiting.returncode is not None
 
 
+@pytest.mark.parametrize(
+    ("status", "told"), [("0", ["line of 0"]), ("2", ["line of 0"]), ("2 * rank", ["line of 0", "line of 1"])]
+)
+def test_an_error_in_all_processes_is_one_line(monkeypatch, capfd, status, told):
+    """Of the first process; another one's is told where it ended otherwise."""
+    code = "import os, sys; rank = int(os.environ['RANK']); print('line of', rank, file=sys.stderr); "
+    real, program = subprocess.Popen, [sys.executable, "-c", f"{code}sys.exit({status})"]
+    monkeypatch.setattr(subprocess, "Popen", lambda command, **kwargs: real(program, **kwargs))
+    found = launch.launch([], options("--gpu", "cpu", "--ddp", "--nproc", "2"), 2, [])
+    assert (found, capfd.readouterr().err.splitlines()) == (0 if status == "0" else 2, told)
+
+
 def test_the_meeting_place_is_the_given_one_or_a_free_port():
     assert launch._meeting_place(options("--dist_url", "tcp://host:1234")) == ("host", 1234)
     host, port = launch._meeting_place(options())
