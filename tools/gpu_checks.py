@@ -4,9 +4,10 @@
     python tools/gpu_checks.py --data DIR --only trainings --package imood
     python tools/gpu_checks.py --rehearse              # all of it on a CPU, with tiny data, to know that it works
 
-In this order: `tests` marked gpu; `bench`, the bench contract in both precisions; `speed` of hot paths; `detector`,
-whose file must say the same on the GPU and on the CPU; `trainings`, the documented commands with the papers' networks
-(`training_list.ON_A_GPU`), which share what is left of the time. What is finished is not repeated at the same commit.
+In this order: `tests` marked gpu; `bench`, the bench contract in both precisions; `speed` of hot paths; `waits` of the
+host in the training loops (`gpu_waits.py`); `detector`, whose file must say the same on the GPU and on the CPU;
+`trainings`, the documented commands with the papers' networks (`training_list.ON_A_GPU`), which share what is left of
+the time. What is finished is not repeated at the same commit.
 Numbers of a finished training go to `packages/<package>/results/gpu-*.json`. Of an unfinished one
 `gpu-*-partial.json` says how far it got, and nothing that could be taken for a result.
 """
@@ -37,7 +38,7 @@ from ood_shared.flags import positive  # noqa: E402
 from training_list import ON_A_GPU, Training  # noqa: E402
 from trainings import finished, kept_in, read_state  # noqa: E402
 
-PARTS = ("tests", "bench", "speed", "detector", "trainings")
+PARTS = ("tests", "bench", "speed", "waits", "detector", "trainings")
 FLAGS = {"fp32": ("--precision", "fp32"), "bf16": ("--precision", "bf16", "--compile", "--backbone", "paper")}
 OOD = "textures,faces,photos,letters,gaussian,uniform"
 OWN_SCORE = {"ascood": ("--postprocessor", "ebo")}  # the default asks for pytorch-ood
@@ -111,6 +112,11 @@ def checks(options: argparse.Namespace, device: str) -> list[Check]:
             words = ("--device", device, *more.split(), flag, str(out / f"{package}-speed.json"))
             if package in options.package:
                 found.append(Check(f"speed of {package}", ((sys.executable, path, *words),)))
+    if "waits" in options.only:
+        for package in options.package[:1] if small else options.package:
+            path, output = str(ROOT / "tools" / "gpu_waits.py"), str(out / f"{package}-waits.json")
+            words = ("--package", package, "--device", device, "--output", output)
+            found.append(Check(f"waits of {package}", ((sys.executable, path, *words),)))
     if "detector" in options.only:
         model, detect = str(out / "digits.ood"), (*python, "ood_bench.detect_command")
         tables = [out / f"scores-{number}-{kind}.csv" for number, kind in enumerate((device, "cpu"))]

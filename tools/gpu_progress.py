@@ -28,12 +28,15 @@ class Watch:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.seen: dict[Path, list[tuple[float, int]]] = {}  # by run: when it had how many records
+        self.seen: dict[Path, list[tuple[float, int]]] = {}  # by run: when it got a record, and how many it had then
+        self._counts: dict[Path, int] = {}
         self.memory: int | None = None  # bytes at most
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
 
     def __enter__(self) -> "Watch":
+        for path in self.folder.rglob(runs.METRICS):
+            self._counts[path.parent] = _records(path)
         self._thread.start()
         return self
 
@@ -46,10 +49,12 @@ class Watch:
         while True:
             now = time.monotonic()
             for path in sorted(self.folder.rglob(runs.METRICS)):
-                count = path.read_bytes().count(b"\n")
-                known = self.seen.setdefault(path.parent, [])
-                if not known or known[-1][1] != count:
-                    known.append((now, count))
+                count, before = _records(path), self._counts.get(path.parent, 0)
+                if count > before:
+                    self.seen.setdefault(path.parent, []).append((now, count))
+                elif count < before:
+                    self.seen.pop(path.parent, None)  # begun anew, or cut to where it goes on
+                self._counts[path.parent] = count
             if looks % LOOKS_PER_MEMORY == 0:
                 held = device_memory()
                 self.memory = held if self.memory is None else max(self.memory, held or 0)
@@ -58,11 +63,17 @@ class Watch:
                 return
 
     def seconds_per_record(self, run: Path) -> float | None:
-        """Mean wall-clock of an epoch in this slice, validation and saving included; None with fewer than two."""
-        known = [(when, count) for when, count in self.seen.get(run, []) if count]
-        if len(known) < 2 or known[-1][1] == known[0][1]:
+        """Mean wall-clock of an epoch in this slice, validation and saving included; the first one, with the start of
+        the program in it, does not count. None with fewer than two.
+        """
+        known = self.seen.get(run, [])
+        if len(known) < 2:
             return None
         return (known[-1][0] - known[0][0]) / (known[-1][1] - known[0][1])
+
+
+def _records(path: Path) -> int:
+    return path.read_bytes().count(b"\n")
 
 
 def device_memory() -> int | None:

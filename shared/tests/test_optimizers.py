@@ -102,9 +102,28 @@ def test_a_state_of_another_network_is_still_refused() -> None:
         optimizers.make(ADAM, one.parameters()).load_state_dict(ADAM(groups).state_dict())
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("kind", [ADAM, SGD, RMSPROP, ADADELTA])
+def test_a_run_that_changes_its_device_twice_is_the_run_that_did_not(kind: Any) -> None:
+    whole = nn.Linear(3, 2)
+    moving, settings = deepcopy(whole), SETTINGS.get(kind, {})
+    first = optimizers.make(kind, whole.parameters(), lr=0.1, **settings)
+    state = None
+    for device in ("cpu", "cuda", "cpu"):
+        moving = moving.to(device)
+        now = optimizers.make(kind, moving.parameters(), lr=0.1, **settings)
+        if state is not None:
+            now.load_state_dict(state)
+        _steps(moving, now)
+        _steps(whole, first)
+        state = deepcopy(now.state_dict())
+    torch.testing.assert_close(moving.weight, whole.weight)
+
+
 def _steps(network: nn.Linear, optimizer: torch.optim.Optimizer) -> None:
     for step in range(3):
         optimizer.zero_grad()
-        images: Tensor = torch.arange(6.0).reshape(2, 3) + step
+        images: Tensor = torch.arange(6.0, device=network.weight.device).reshape(2, 3) + step
         network(images).square().sum().backward()
         optimizer.step()
