@@ -1,6 +1,7 @@
 """Two processes on the CPU: the weights, the metrics and the pools of one."""
 
 import json
+import re
 import signal
 import sys
 from pathlib import Path
@@ -84,7 +85,8 @@ def test_two_processes_write_once(both):
 
 def test_a_run_that_starts_its_processes_and_is_terminated_goes_on_where_it_was(both, place, start):
     cut_at(start("train.py", *OWN, "--nproc", "2", "--output-dir", "cut", cwd=place), 1, signal.SIGTERM)
-    assert len((place / "cut/val_log.txt").read_text().splitlines()) == 1
+    epochs = re.findall(r"epoch (\d)", (place / "cut/val_log.txt").read_text())
+    assert epochs in (["0"], ["0", "1"])  # one process writes; it may end the epoch
     assert train(place, *OWN, "--output-dir", "cut", "--resume").status == 0
     assert_same(both, place / "cut")
 
