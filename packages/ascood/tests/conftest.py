@@ -15,6 +15,7 @@ from ascood.data import openood
 from ood_shared.testing import commands
 from ood_shared.testing.commands import Outcome
 from ood_shared.testing.forked import Forked
+from ood_shared.testing.pictures import blank_pictures, drawn  # noqa: F401
 from PIL import Image
 
 PACKAGE = Path(__file__).parents[1]

@@ -13,5 +13,5 @@ def trainers(place: Path) -> dict[str, Trainer]:
     spec.loader.exec_module(tree)
     data = tree.write_folder(place / "mine")
     words = ["train", "--id-data", f"folder:{data}", "--network.backbone.name", "lenet", "--optimizer.lr", "0.05"]
-    words += [*tree.QUICK, "--optimizer.num_epochs", "20", "--device", "cpu", "--output-dir", "{out}"]
+    words += [*tree.QUICK, "--optimizer.num_epochs", "8", "--device", "cpu", "--output-dir", "{out}"]
     return {"ascood train": Trainer(cli.main, words, ["--resume"], ".", "last_epoch*.ckpt")}

@@ -7,6 +7,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from ood_shared.testing.pictures import blank_pictures, drawn  # noqa: F401
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ import torch
 from ascood import imagenet
 from ascood.data import openood
 from ascood.networks import make_backbone
-from ood_shared import checkpoints
+from ood_shared import blocks, checkpoints
 from ood_shared.contract import COMMON
 from torchvision.models import resnet18, resnet50
 
@@ -57,24 +57,25 @@ def everything(tmp_path_factory, make_benchmark):
 
 @pytest.fixture
 def here(everything, monkeypatch):
-    """The folder; images of 224 and 448 pixels become 64, which a processor does in seconds."""
+    """The folder; images of 224 and 448 pixels become 32, and are scored in blocks of 2 for sets of one or two."""
     monkeypatch.chdir(everything)
+    monkeypatch.setattr(blocks, "BLOCK", 2)
     for name, facts in openood.ID.items():
-        if facts.image_size > 64:
-            monkeypatch.setitem(openood.ID, name, facts._replace(pre_size=72, image_size=64))
+        if facts.image_size > 32:
+            monkeypatch.setitem(openood.ID, name, facts._replace(pre_size=36, image_size=32))
     real = imagenet.torchvision_network
 
     def small(*arguments):
         network, chain = real(*arguments)
-        return network, replace(chain, pre_size=72, image_size=64)
+        return network, replace(chain, pre_size=36, image_size=32)
 
     monkeypatch.setattr(imagenet, "torchvision_network", small)
     return everything
 
 
 def test_the_lines_at_the_head_of_the_readme_run(place, monkeypatch, capsys):
-    """The very lines, with a quarter of the steps; the page shows the output of all of them."""
-    monkeypatch.setitem(COMMON, "smoke", replace(COMMON["smoke"], train_images=None, steps=70))
+    """The very lines, with a seventh of the steps; the page shows the output of all of them."""
+    monkeypatch.setitem(COMMON, "smoke", replace(COMMON["smoke"], train_images=600, steps=40))
     code, shown = re.search(
         r"```python\n(.*?)```.*?```\n(.*?)```", (PACKAGE / "README.md").read_text(), re.DOTALL
     ).groups()
@@ -88,7 +89,7 @@ def test_the_lines_at_the_head_of_the_readme_run(place, monkeypatch, capsys):
 
 def small_images(name):
     """Overrides for the training of data sets whose images are large."""
-    return [] if "cifar" in name else ["--dataset.pre_size", "72", "--dataset.image_size", "64"]
+    return [] if "cifar" in name else ["--dataset.pre_size", "36", "--dataset.image_size", "32"]
 
 
 def epochs_1(folder):

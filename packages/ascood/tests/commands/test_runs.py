@@ -38,7 +38,7 @@ def equal(first, second):
     return all(torch.equal(value, second[key]) for key, value in first.items())
 
 
-def test_a_run_folder_holds_the_files_of_the_original_and_ours(own, done):
+def test_a_run_folder_holds_the_files_of_the_original_and_ours(own, done, drawn):
     found = done("train", *OWN, "--optimizer.num_epochs", "2", "--recorder.save_all_models", "True")
     folder = Path("results") / NAME.format(2, "gradient") / "s0"
     names = {path.name.split("_acc")[0] for path in folder.iterdir()}
@@ -123,7 +123,7 @@ def test_a_run_that_was_stopped_between_two_batches_ends_with_the_same_weights(o
 
 
 def test_a_terminated_process_saves_and_resumes_to_the_same_weights(own, start, process):
-    words = ["python", "-m", "ascood", "train", *OWN, "--optimizer.num_epochs", "30"]
+    words = ["python", "-m", "ascood", "train", *OWN, "--optimizer.num_epochs", "12"]
     started = start(*words, "--output-dir", "cut", cwd=own)
     for line in started.stdout:
         if line.startswith("Epoch 003"):
@@ -206,9 +206,6 @@ def test_all_scores_come_from_one_pass_over_each_set(own, own_run, done, monkeyp
     assert Path("run/ood/report.html").is_file()
 
 
-TORCHRUN = ["python", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-
-
 def two_ranks(*words):
     """What two processes in the working folder leave, as `torchrun` would start them; the first that failed, if any."""
     ranks = run_ranks(words, cwd=Path.cwd())
@@ -248,12 +245,12 @@ sys.exit(cli.main(sys.argv[1:]))
 """
 
 
-def test_two_processes_train_and_judge_as_one(own, own_run, process, done):
+def test_two_processes_train_and_judge_as_one(own, own_run, done):
     Path("each.py").write_text(EACH_RANK)
     words = ["train", *OWN, "--optimizer.num_epochs", "2"]
-    found = process(*TORCHRUN, "each.py", *words, "--output-dir", "two", cwd=own)
-    assert found.status == 0, found.err
-    assert found.out.count("Epoch 001") == 1
+    ranks = run_ranks(["each.py", *words, "--output-dir", "two"], cwd=own)
+    assert [rank.status for rank in ranks] == [0, 0], ranks
+    assert "".join(rank.out for rank in ranks).count("Epoch 001") == 1
     states = [torch.load(f"rank{rank}.pt") for rank in (0, 1)]
     assert equal(states[0], states[1])
     assert equal(states[0], checkpoints.load(Path("two/checkpoint.pt"))["network"])
@@ -348,7 +345,7 @@ def test_lists_made_from_a_folder_train_and_test(own, done):
     ]  # fmt: skip
 
 
-def test_the_picture_shows_every_type(own, own_run, done):
+def test_the_picture_shows_every_type(own, own_run, done, drawn):
     words = ["--root", str(own_run / "run" / "s0"), "--id-data", "folder:mine", "--images", "2", "--device", "cpu"]
     done("picture", *words, "--output", "out/picture.png")
     assert Path("out/picture.png").read_bytes().startswith(b"\x89PNG")

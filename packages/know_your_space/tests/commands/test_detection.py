@@ -59,7 +59,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture(scope="module")
 def eight(tmp_path_factory: pytest.TempPathFactory, builders: ModuleType) -> Path:
-    """The log folder of a run over the eight sets; not to be changed."""
+    """The log folder of a run over the eight sets, without pictures; not to be changed."""
     at = tmp_path_factory.mktemp("eight")
     builders.write_eight(at / "data")
     builders.write_checkpoint("bloodmnist", 6, root=at)

@@ -192,7 +192,7 @@ def test_runs_with_other_margins_share_a_folder_without_mixing(place, runs):
     assert runs.checkpoint(T=2.0).is_file()
 
 
-def test_a_training_leaves_a_picture_and_a_map_and_is_not_changed_by_drawing_them(place, runs, monkeypatch):
+def test_a_training_leaves_pictures_and_is_not_changed_by_drawing_them(place, runs, monkeypatch, drawn):
     runs.trained("--ckpt_name", "plain", epochs=2)
     monkeypatch.setattr(train, "_draw", DRAW)
     runs.trained("--ckpt_name", "drawn", epochs=2)
