@@ -79,9 +79,9 @@ def answer(options: argparse.Namespace) -> int:
     out.mkdir(parents=True, exist_ok=True)
     device = torch.device("cpu" if options.rehearse else "cuda")
     print(runs.hardware(device).get("accelerator", "rehearsal on a CPU"), flush=True)
-    failed = 0
+    failed, state = 0, _state(out)
     for check in checks(options, str(device)):
-        failed += not _run(check, out, until)
+        failed += not _run(check, state, out, until)
     if "trainings" in options.only:
         failed += _trainings(options, device, until)
     return 1 if failed else 0
@@ -147,9 +147,8 @@ def _has_gpu_tests(path: Path) -> bool:
     return "mark.gpu" in path.read_text(encoding="utf-8")
 
 
-def _run(check: Check, out: Path, until: float) -> bool:
+def _run(check: Check, state: dict, out: Path, until: float) -> bool:
     """Run a check unless it is done or the time is over; False when it failed."""
-    state = _state(out)
     if check.name in state["done"]:
         return True
     started = time.monotonic()
