@@ -10,6 +10,7 @@ import pytest
 import torch
 from imood.data.cifar import read_cifar
 from imood.data.scood import read_list
+from ood_shared import datasets
 from ood_shared.adapters import as_sklearn
 from ood_shared.contract import COMMON, Common
 from ood_shared.datasets import load as load_set
@@ -243,11 +244,19 @@ def test_a_run_of_an_earlier_version_is_loaded(place, trained, tested, pixels):
     np.testing.assert_array_equal(imood.load("old", device="cpu").score(pixels), tested(trained)["cifar10"][0])
 
 
-def test_the_first_lines_of_the_readme_run(short, capsys):
-    """With a budget of four steps; what is printed has the form of what is pasted there."""
+def test_the_first_lines_of_the_readme_run(short, capsys, monkeypatch):
+    """On 100 digits; what is printed has the form of what is pasted there."""
+    monkeypatch.setattr(datasets, "load", first_of)
     text = (PACKAGE / "README.md").read_text(encoding="utf-8")
     code, pasted = re.search(r"```python\n(.*?)```.*?```\n(.*?)```", text, re.DOTALL).groups()
+    assert "from ood_shared.datasets import load\n" in code
     exec(code, {})
     form = r"\[ *-?\d+\.\d* +-?\d+\.\d* *\] \[\d\]\n"
     assert re.fullmatch(form, pasted)
     assert re.search(form + r"\Z", capsys.readouterr().out)
+
+
+def first_of(name, split):
+    """The first images of a set."""
+    found = load_set(name, split)
+    return replace(found, images=found.images[:100], labels=found.labels[:100])

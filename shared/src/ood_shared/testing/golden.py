@@ -127,11 +127,12 @@ def hashed_uniform(key: str, shape: tuple[int, ...], salt: int) -> npt.NDArray[A
     """
     if key.endswith("num_batches_tracked"):
         return np.zeros(shape, dtype=np.int64)
-    h = np.arange(prod(shape), dtype=np.uint64) * 0x9E3779B1 + (zlib.crc32(key.encode()) + salt) % 2**32
-    mask = np.uint64(0xFFFFFFFF)  # 32-bit arithmetic in 64-bit numbers, whose products do not overflow
-    h &= mask
+    h = np.arange(prod(shape), dtype=np.uint32)  # whose sums and products are modulo 2**32, as those of the rule
+    h *= np.uint32(0x9E3779B1)
+    h += np.uint32((zlib.crc32(key.encode()) + salt) % 2**32)
     for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
-        h = ((h ^ (h >> np.uint64(shift))) * np.uint64(factor)) & mask
+        h ^= h >> np.uint32(shift)
+        h *= np.uint32(factor)
     u = (h / 2.0**32).reshape(shape)
     if key.endswith("running_var"):
         return np.asarray(0.5 + u)
