@@ -72,9 +72,16 @@ def sync(session: nox.Session, package: str, *groups: str) -> None:
 
 
 def pytest(session: nox.Session, package: str, *arguments: str) -> None:
-    """Pytest with a process for each core, at most four; a file's tests stay in one, as they share what they train."""
+    """Pytest with a process for each core, at most four; a file's tests stay in one, as they share what they train.
+
+    Files go to them as they stand in the folder: those of `commands`, which take longest, before those of `unit`. By
+    the number of tests, as else, the slowest file may come last, and one process waits for the other. The packages
+    without such folders keep that.
+    """
     session.chdir(folder(package))
-    workers = ("-n", str(min(4, os.cpu_count() or 1)), "--dist", "loadfile")
+    workers = ["-n", str(min(4, os.cpu_count() or 1)), "--dist", "loadfile"]
+    if (folder(package) / "tests" / "commands").is_dir():
+        workers.append("--no-loadscope-reorder")
     session.run("python", "-m", "pytest", *workers, *arguments, *session.posargs, env={"OMP_NUM_THREADS": "1"})
 
 
