@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -135,23 +136,21 @@ def test_wrong_meeting_places_are_refused(place, run, flags, word):
 
 
 @pytest.mark.parametrize(("wrote", "now"), [(1, 2), (2, 1)])
-def test_another_number_of_processes_than_wrote_the_checkpoint_is_refused(place, wrote, now):
+def test_another_number_of_processes_than_wrote_the_checkpoint_is_refused(alone, both, place, wrote, now):
     """Their draws follow from their number: it would be another run."""
-    words = [*SMALL, "--ds", "cifar10", "-e", "1", "--ddp", "--output-dir", "run"]
-    assert train(place, *words, count=wrote).status == 0
-    found = train(place, *words, "--resume", count=now)
+    folder, words = (alone, ALONE[1:]) if wrote == 1 else (both, OWN)
+    shutil.copytree(folder, place / "run")
+    found = train(place, *words, "--ddp", "--output-dir", "run", "--resume", count=now)
     assert f"written by {wrote} process" in found.error
 
 
-def test_two_processes_go_on_with_what_two_of_an_earlier_version_left(place):
+def test_two_processes_go_on_with_what_two_of_an_earlier_version_left(both, place):
     """It did not say how many they were."""
-    words = [*SMALL, "--ds", "cifar10", "-e", "2", "--ddp"]
-    first = train(place, *words, "--output-dir", "run")
-    assert first.status == 0, first.err
     path = place / "run/checkpoint.pt"
+    shutil.copytree(both, path.parent)
     state = checkpoints.load(path)
     own = state.pop("ranks")[0]
     del state["detector"]
     checkpoints.save(path, state | own)
-    again = train(place, *words, "--output-dir", "run", "--resume")
+    again = train(place, *OWN, "--output-dir", "run", "--resume")
     assert again.status == 0, again.err
