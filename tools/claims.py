@@ -114,8 +114,8 @@ CLAIMS = (
             ("mnist", "fmnist", "MNIST from Fashion-MNIST", "99.98"),
         )
         for name, how, differs in (
-            ("uniform", "uniform directions", "uniform in the null space; last epoch, where the authors chose one of 482 by hand"),
-            ("rref", "the authors' directions", "last epoch; the authors chose among 482"),
+            ("uniform", "uniform directions", "last epoch; the authors chose one of 482 by hand"),
+            ("rref", "the authors' directions", "last epoch; the authors chose one of 482 by hand"),
             ("rref_recon", "the authors' directions, reconstructions as ID", "reconstructions are ours"),
         )
     ),
