@@ -3,6 +3,7 @@
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from ood_shared import optimizers
 from ood_shared.augment import common_views
 from ood_shared.backbone import SmallResNet, build_common
 from ood_shared.blocks import map_rows
@@ -35,7 +36,7 @@ def train(
     network = build_common(schedule.network, len(benchmark.classes), CHANNELS).to(device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     forward = maybe_compile(network, compute.compile)
-    optimizer = torch.optim.Adam(network.parameters(), lr=LR)
+    optimizer = optimizers.make(torch.optim.Adam, network.parameters(), lr=LR)
     epochs = schedule.epochs(len(benchmark.train))
     batches = DeviceLoader(
         benchmark.train.to(device),
