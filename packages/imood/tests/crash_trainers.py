@@ -12,7 +12,20 @@ def trainers(place: Path) -> dict[str, Trainer]:
     tree = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tree)
     data = tree.write_data(place / "data")
-    words = ["train", *tree.SMALL, "--ds", "cifar10", "--drp", str(data), "-e", "3", "--ood_metric", "ada_maha"]
+    words = [
+        "train",
+        *tree.SMALL,
+        "--ds",
+        "cifar10",
+        "--drp",
+        str(data),
+        "-e",
+        "3",
+        "-b",
+        "32",
+        "--ood_metric",
+        "ada_maha",
+    ]
     return {
         "imood train": Trainer(cli.main, [*words, "--output-dir", "{out}"], ["--resume"], ".", "latest.pth"),
     }

@@ -116,8 +116,8 @@ def cut_at(process, epoch, sent):
         if f"epoch {epoch} batch 0" in line:
             process.send_signal(sent)
             break
-    process.communicate(timeout=120)
-    assert process.returncode == (143 if sent == signal.SIGTERM else -9)
+    said = process.communicate(timeout=120)[1]
+    assert process.returncode == (143 if sent == signal.SIGTERM else -9), said
 
 
 def assert_same(whole, cut):

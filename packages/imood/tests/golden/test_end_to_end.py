@@ -11,7 +11,7 @@ from imood.data.images import as_tensor, centre, squeezed
 from imood.data.views import LARGE, SMALL
 from imood.metrics import n_outputs_of
 from imood.settings import Settings, learning_rate_factor
-from ood_shared import checkpoints
+from ood_shared import blocks, checkpoints
 from PIL import Image
 
 from ..conftest import write_cifar, write_scood
@@ -90,7 +90,15 @@ def trained_for(metric, folder):
 
 
 @pytest.fixture(scope="module")
-def results(tree, tmp_path_factory):
+def few_rows():
+    """Sets are filled up to blocks of rows: small ones for small sets."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "BLOCK", 4)
+        yield
+
+
+@pytest.fixture(scope="module")
+def results(tree, tmp_path_factory, few_rows):
     """Result folders of every metric: one pass for each network and sign."""
     folder = tmp_path_factory.mktemp("results")
     found = {}

@@ -92,9 +92,10 @@ def test_a_process_that_fails_ends_the_others(monkeypatch):
 def test_an_error_in_all_processes_is_one_line(monkeypatch, capfd, status, told):
     """Of the first process; another one's is told where it ended otherwise."""
     code = "import os, sys; rank = int(os.environ['RANK']); print('line of', rank, file=sys.stderr); "
-    real, program = subprocess.Popen, [sys.executable, "-c", f"{code}sys.exit({status})"]
-    monkeypatch.setattr(subprocess, "Popen", lambda command, **kwargs: real(program, **kwargs))
-    found = launch.launch([], options("--gpu", "cpu", "--ddp", "--nproc", "2"), 2, [])
+    real, program, started = subprocess.Popen, [sys.executable, "-c", f"{code}sys.exit({status})"], []
+    monkeypatch.setattr(subprocess, "Popen", lambda command, **kw: started.append(command) or real(program, **kw))
+    found = launch.launch(["-e", "1"], options("--gpu", "cpu", "--ddp", "--nproc", "2"), 2, [])
+    assert started == [[sys.executable, "-m", "imood", "train", "-e", "1"]] * 2
     assert (found, capfd.readouterr().err.splitlines()) == (0 if status == "0" else 2, told)
 
 
