@@ -14,6 +14,7 @@ from mood_dpa.data.volumes import write_volume
 from ood_shared.files import write_text
 from ood_shared.testing import commands
 from ood_shared.testing.commands import Outcome
+from ood_shared.testing.pictures import blank_pictures, drawn  # noqa: F401
 
 PACKAGE = Path(__file__).parents[1]
 SIDE, RES = 24, 8

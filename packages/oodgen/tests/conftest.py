@@ -13,6 +13,7 @@ import torch
 from ood_shared.testing import commands
 from ood_shared.testing.commands import Outcome, clean_environment
 from ood_shared.testing.forked import Forked
+from ood_shared.testing.pictures import blank_pictures, drawn  # noqa: F401
 from oodgen import cli
 from PIL import Image
 

@@ -13,6 +13,7 @@ from ood_shared.adapters import as_sklearn
 from ood_shared.datasets import load
 from ood_shared.errors import InputError, MissingFileError
 from ood_shared.results.record import read_result
+from oodgen import fitting
 from oodgen.data.folders import read_id
 from PIL import Image
 
@@ -114,7 +115,11 @@ def fitted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fit")
     images, labels = digits.images[kept][:150], digits.labels[kept][:150]
     named = {"classes": ["0", "1", "2"], "backbone": "paper", "device": "cpu"}
-    return oodgen.fit(images, labels, output_dir=folder, **named), folder, images, labels
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(
+            fitting.SCHEDULES, "smoke", replace(fitting.SCHEDULES["smoke"], vae_steps=100, classifier_steps=60)
+        )
+        return oodgen.fit(images, labels, output_dir=folder, **named), folder, images, labels
 
 
 def test_a_fitted_detector_knows_its_classes_and_is_loaded_to_the_same_scores(fitted):
