@@ -7,6 +7,7 @@ python benchmarks/tables.py results/mnist.json                   # its table in 
 import argparse
 import json
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from ood_bench.settings import LEADERBOARD, RESULTS
@@ -29,11 +30,11 @@ def main() -> None:
 def condensed(folder: Path) -> dict[str, Any]:
     """Leaderboard, costs and circumstances of a run."""
     found = files.read_json(folder / RESULTS)
-    records: dict[str, Any] = {}
+    records: dict[str, list[dict[str, Any]]] = {}
     for run in found["runs"]:
         for record in run["results"]:
-            records.setdefault(record["method"], record)
-    first = next(iter(records.values()))
+            records.setdefault(record["method"], []).append(record)
+    first = next(iter(records.values()))[0]
     return {
         "command_line": found["command_line"],
         "finished": found["finished"],
@@ -47,13 +48,20 @@ def condensed(folder: Path) -> dict[str, Any]:
     }
 
 
-def _costs(record: dict[str, Any]) -> dict[str, Any]:
-    accuracy = record["id_accuracy"]
+def _costs(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of a method: means over its seeds, the largest peak of memory, and what all seeds have in common."""
+    accuracies = [record["id_accuracy"]["value"] for record in records if record["id_accuracy"] is not None]
+    timings = {
+        name: mean(values)
+        for name in records[0]["timings"]
+        if None not in (values := [record["timings"][name] for record in records])
+    }
     return {
-        "id_accuracy": None if accuracy is None else accuracy["value"],
-        "timings": record["timings"],
-        "peak_memory_bytes": record["peak_memory_bytes"],
-        **{name: record["config"].get(name) for name in USED},
+        "id_accuracy": mean(accuracies) if accuracies else None,
+        "id_accuracies": accuracies,
+        "timings": timings,
+        "peak_memory_bytes": max(record["peak_memory_bytes"] for record in records),
+        **{name: records[0]["config"].get(name) for name in USED},
     }
 
 
