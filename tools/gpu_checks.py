@@ -71,6 +71,8 @@ def main() -> int:
 def answer(options: argparse.Namespace) -> int:
     """Run what is left, as far as the time goes; 1 when something failed."""
     until = time.monotonic() + 60 * options.minutes
+    if options.data is not None and (options.rehearse or not options.data.is_dir()):
+        raise InputError(f"--data {options.data} is no folder, or stands beside --rehearse, which makes its own.")
     if options.rehearse:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     elif not torch.cuda.is_available():

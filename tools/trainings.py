@@ -161,7 +161,7 @@ def _call(command: Sequence[str], source: Path, training: Training, own: Path, t
             process.wait()
             raise
     if status:
-        raise InputError(f"{training.name}: status {status}; see {own / 'log.txt'}. Run again to go on.")
+        raise InputError(f"{training.name}: status {status}; {own / 'log.txt'} says why. Mend that, then run again.")
     return True
 
 

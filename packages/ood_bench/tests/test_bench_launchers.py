@@ -156,7 +156,8 @@ def test_nothing_is_written_where_the_cluster_is_missing(site, capsys, monkeypat
         ((), None, 2, "1"),
         ((), "3", 6, "3"),
         (("--jobs", "2"), None, 1, "1"),
-        (("--jobs", "2", "--threads", "4"), "3", 2, "4"),
+        (("--jobs", "2", "--threads", "4"), "3", 4, "4"),
+        (("--jobs", "2"), " 8,2", 2, "2"),
     ],
 )
 def test_runs_go_side_by_side_with_threads_that_do_not_depend_on_the_cores(
@@ -173,9 +174,44 @@ def test_runs_go_side_by_side_with_threads_that_do_not_depend_on_the_cores(
     assert command.main([*words, *flags]) == 0, capsys.readouterr().err
     report = json.loads(Path("out/results.json").read_text())
     assert [run["method"] for run in report["runs"]] == ["fake_b", "fake_c"]
-    assert "2 runs went at a time: the times of the methods do not compare." in report["settings"]["notes"]
+    assert "Runs went side by side: the times of the methods do not compare." in report["settings"]["notes"]
     assert (report["settings"]["jobs"], report["settings"]["threads"]) == (2, int(threads))
     assert (site / "threads.txt").read_text() == threads
+
+
+@pytest.mark.parametrize(
+    ("flags", "given", "said"),
+    [
+        ((), "abc", "OMP_NUM_THREADS is `abc`; expected a number from 1"),
+        ((), "0", "OMP_NUM_THREADS is `0`"),
+        (("--threads", "3"), "1", "--threads 3: this process has 2 core(s). Pass at most 2."),
+    ],
+)
+def test_threads_that_cannot_be_are_one_line_before_anything_runs(site, monkeypatch, capsys, flags, given, said):
+    monkeypatch.setattr(launchers, "cpu_count", lambda: 2)
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    words = ["--methods", "fake_a", "--ood", "gaussian", "--output-dir", "out", "--device", "cpu", *flags]
+    assert command.main(words) == 2
+    assert said in capsys.readouterr().err
+    assert not Path("out").exists()
+
+
+def test_a_run_with_other_threads_is_not_kept_and_a_note_on_times_is(site, monkeypatch, capsys):
+    install(site, "fake_b")
+    monkeypatch.setattr(launchers, "cpu_count", lambda: 2)
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    words = ["--methods", "fake_a,fake_b", "--ood", "gaussian", "--output-dir", "out", "--device", "cpu"]
+    assert command.main([*words, "--threads", "1"]) == 0
+    capsys.readouterr()
+    assert command.main([*words, "--threads", "1", "--jobs", "1", "--resume"]) == 0
+    assert capsys.readouterr().err.count("finished before, kept") == 2
+    notes = json.loads(Path("out/results.json").read_text())["settings"]["notes"]
+    assert "Runs went side by side: the times of the methods do not compare." in notes
+    assert command.main([*words, "--threads", "2", "--resume"]) == 0
+    assert "kept" not in capsys.readouterr().err
+    report = json.loads(Path("out/results.json").read_text())["settings"]
+    assert (report["threads"], report["jobs"]) == (2, 1)
+    assert not [note for note in report["notes"] if "side by side" in note]
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ from ood_shared.errors import one_line
 
 from ood_bench import methods
 from ood_bench.conclusion import conclude
-from ood_bench.jobs import Run, say
+from ood_bench.jobs import Run, ran_beside_others, say
 from ood_bench.launchers import choose_launcher, retries, settled
 from ood_bench.looked_at import look_at
 from ood_bench.settings import Comparison
 
-SIDE_BY_SIDE = "{} runs went at a time: the times of the methods do not compare."
+SIDE_BY_SIDE = "Runs went side by side: the times of the methods do not compare."
 LOCK_SECONDS = 1.0  # for an ood-bench that is just ending
 
 
@@ -47,7 +47,7 @@ def compare(command_line: str, asked: Comparison) -> int:
         say(f"{len(runs)} run(s): {'; '.join(map(str, runs))}")
         ended = launch(runs, asked.resume)
         settings = asked.record([method for source in chosen for method in source.methods]) | retries(asked, ended)
-        beside = [SIDE_BY_SIDE.format(asked.jobs)] if asked.jobs is not None and asked.jobs > 1 else []
+        beside = [SIDE_BY_SIDE] if any(ran_beside_others(run) for run in runs) else []
         settings |= {"left_out": left_out, "notes": [*looked.notes, *beside]}
         return conclude(ended, asked.output_dir, command_line, settings)
 

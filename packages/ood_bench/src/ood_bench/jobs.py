@@ -164,6 +164,12 @@ def read_outcome(run: Run) -> Outcome:
     return Outcome(0, outcome.get("seconds") if outcome.get("status") == 0 else None)
 
 
+def ran_beside_others(run: Run) -> bool:
+    """Whether the run that left the results went at the same time as others."""
+    path = run.folder / OUTCOME
+    return path.is_file() and bool(files.read_json(path).get("beside_others"))
+
+
 def execute(
     run: Run,
     interpreter: Interpreter,
@@ -181,7 +187,8 @@ def execute(
     if run.threads is not None:
         environment["OMP_NUM_THREADS"] = str(run.threads)
     outcome = processes.run(command, log, environment, tick, [lock], stop)
-    files.write_json(run.folder / OUTCOME, {"status": outcome.status, "seconds": outcome.seconds})
+    about = {"status": outcome.status, "seconds": outcome.seconds, "beside_others": stop is not None}
+    files.write_json(run.folder / OUTCOME, about)
     return outcome
 
 
@@ -250,7 +257,7 @@ def _results_of(run: Run, seconds: float | None, attempts: int = 1) -> Ended:
 
 
 def _request(run: Run) -> dict[str, Any]:
-    return {"module": run.source.module, "arguments": list(run.arguments)}
+    return {"module": run.source.module, "arguments": list(run.arguments), "threads": run.threads}
 
 
 def _read_request(folder: Path) -> Any:

@@ -1,16 +1,18 @@
 """How `ood-bench` starts its runs: one after the other or several at a time here, or as jobs of a cluster (`slurm`)."""
 
 import os
+import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from importlib import util
 from typing import Any
 
 from ood_shared.devices import cpu_count, resolve_device
-from ood_shared.errors import InputError
+from ood_shared.errors import InputError, one_line
 
 from ood_bench import slurm_queue
 from ood_bench.isolated import own_interpreters
@@ -34,7 +36,8 @@ def settled(asked: Comparison, runs: int) -> Comparison:
         runs: methods times seeds.
 
     Raises:
-        InputError: `--jobs` for a cluster, or a device that is not there.
+        InputError: `--jobs` for a cluster, more threads than cores, a variable that is no number, a device that is not
+            there.
     """
     if asked.launcher != "local":
         if asked.jobs is not None:
@@ -42,9 +45,19 @@ def settled(asked: Comparison, runs: int) -> Comparison:
         return replace(asked, jobs=1)
     if resolve_device(asked.device).type != "cpu":
         return replace(asked, jobs=asked.jobs or 1)
-    given = os.environ.get(THREADS, "")
-    threads = asked.threads or (int(given) if given.isdecimal() and int(given) else 1)
-    return replace(asked, jobs=asked.jobs or max(1, min(MOST_JOBS, cpu_count() // threads, runs)), threads=threads)
+    cores = cpu_count()
+    if asked.threads is not None and asked.threads > cores:
+        raise InputError(f"--threads {asked.threads}: this process has {cores} core(s). Pass at most {cores}.")
+    threads = asked.threads or min(_given_threads(), cores)
+    return replace(asked, jobs=asked.jobs or max(1, min(MOST_JOBS, cores // threads, runs)), threads=threads)
+
+
+def _given_threads() -> int:
+    """What `OMP_NUM_THREADS` says, of the outermost level; 1 where it is not set."""
+    word = os.environ.get(THREADS, "").split(",")[0].strip() or "1"
+    if not (word.isascii() and word.isdecimal() and int(word)):
+        raise InputError(f"{THREADS} is `{one_line(word, 40)}`; expected a number from 1. Unset it, or pass --threads.")
+    return int(word)
 
 
 def choose_launcher(asked: Comparison, chosen: Sequence[Source]) -> Launch:
@@ -108,4 +121,19 @@ def side_by_side(runs: Sequence[Run], resume: bool, jobs: int, find: FindInterpr
         return [future.result() for future in due]
     finally:
         stop.set()
-        pool.shutdown(cancel_futures=True)
+        with _undisturbed():
+            pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Inside the block a further Ctrl-C or SIGTERM is not heard: what runs is being ended, which takes seconds."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
