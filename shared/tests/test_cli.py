@@ -143,7 +143,7 @@ def test_sigterm_ends_a_command_with_143(capsys):
     assert "--resume continues from what was saved before, if" in capsys.readouterr().err  # the command saved nothing
 
 
-@pytest.mark.parametrize("kind", [SystemError, ImportError])
+@pytest.mark.parametrize("kind", [SystemError, ImportError, RuntimeError])
 def test_a_signal_that_comes_out_as_the_cause_of_another_error_ends_a_command_all_the_same(capsys, kind):
     def command(options):
         try:

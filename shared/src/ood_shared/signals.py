@@ -75,7 +75,8 @@ def raise_on_sigterm() -> Iterator[None]:
     """Inside the block SIGTERM raises `Terminated` where the program is.
 
     A signal that strikes inside a compiled function or module may come out as the cause of a `SystemError` (NumPy's
-    generators do that) or an `ImportError`; the block raises the signal's own exception.
+    generators do that) or an `ImportError`, and one that strikes where a class is made, as in an import, as that of a
+    `RuntimeError` (Python 3.11); the block raises the signal's own exception.
     """
 
     def handler(signum: int, frame: FrameType | None) -> NoReturn:
@@ -84,8 +85,8 @@ def raise_on_sigterm() -> Iterator[None]:
     with _handler(handler):
         try:
             yield
-        except (SystemError, ImportError) as error:
-            stop = error.__cause__ or error.__context__
+        except (SystemError, ImportError, RuntimeError) as error:
+            stop = error.__cause__ or (None if isinstance(error, RuntimeError) else error.__context__)
             if isinstance(stop, Terminated | KeyboardInterrupt):
                 raise stop from None
             raise
