@@ -66,7 +66,7 @@ def test_every_method_runs_in_an_environment_with_its_package_alone(checkout, tm
     for name in ("fake_a", "fake_b"):
         install(checkout, name)
     assert bench("--methods", "fake_a,fake_b") == 0
-    for (arguments, place, leaks), name in zip(syncs(), ("fake-a", "fake-b"), strict=True):
+    for (arguments, place, leaks), name in zip(sorted(syncs()), ("fake-a", "fake-b"), strict=True):
         root = tmp_path / "checkout"
         assert arguments[:3] == ["sync", "--project", str(root)]
         assert arguments[-4:] == ["--exact", "--no-default-groups", "--package", name]
