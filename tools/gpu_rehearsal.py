@@ -4,13 +4,12 @@ Images are noise and colours, made by the same functions as those of the package
 them is a result.
 """
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 from ood_shared.datasets.medical import MEDICAL
 from ood_shared.files import write_json
+from ood_shared.testing.modules import module_of
 from PIL import Image
 from trainings import STATE
 
@@ -36,24 +35,14 @@ def write_data(work: Path, checkout: Path) -> Path:
         (new / name / "raw").mkdir(parents=True)
         _write_prepared(work / OODGEN / "data" / word, np.random.default_rng(number))
     write_json(work / OODGEN / STATE, {"done": [0.0, 0.0]})
-    tree = _module(checkout / TESTS.format("imood", "conftest.py"))
+    tree = module_of(checkout / TESTS.format("imood", "conftest.py"))
     tree.write_data(new, per_class=200, n_aux=300)  # a batch has 256 of each
-    _module(checkout / TESTS.format("ascood", "conftest.py")).write_benchmark(new, "cifar10", per_class=80)
-    builders = _module(checkout / TESTS.format("know_your_space", "builders.py"))
+    module_of(checkout / TESTS.format("ascood", "conftest.py")).write_benchmark(new, "cifar10", per_class=80)
+    builders = module_of(checkout / TESTS.format("know_your_space", "builders.py"))
     for name in MEDICAL:
         builders.write_medmnist(new, name, per_class={"train": 20, "val": 4, "test": 4})
     new.rename(root)
     return root
-
-
-def _module(path: Path) -> ModuleType:
-    """A file of the tests, which are no package."""
-    spec = importlib.util.spec_from_file_location(f"rehearsal_{path.parts[-3]}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def _write_prepared(folder: Path, draws: np.random.Generator) -> None:

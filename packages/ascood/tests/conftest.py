@@ -12,6 +12,7 @@ import pytest
 import torch
 from ascood import cli
 from ascood.data import openood
+from ood_shared import checkpoints
 from ood_shared.testing import commands
 from ood_shared.testing.commands import Outcome
 from ood_shared.testing.forked import Forked
@@ -163,6 +164,25 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 OWN = ["--id-data", "folder:mine", "--network.backbone.name", "lenet", "--optimizer.lr", "0.05", *QUICK]
+EVAL = ["--id-data", "folder:mine", "--wrapper-net", "ASCOODNet", "--device", "cpu", "--num-workers", "0"]
+
+
+@pytest.fixture
+def own(place: Path) -> Path:
+    """The folder of the test, with own images in `mine`."""
+    write_folder(place / "mine")
+    return place
+
+
+def weights_of(folder: Path | str) -> dict[str, torch.Tensor]:
+    """The last weights of a run."""
+    found: dict[str, torch.Tensor] = checkpoints.load(next(Path(folder).glob("last_epoch*.ckpt")))
+    return found
+
+
+def equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    """Whether the weights are bit-equal."""
+    return all(torch.equal(value, second[key]) for key, value in first.items())
 
 
 @pytest.fixture(scope="session")

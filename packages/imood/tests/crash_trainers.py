@@ -1,16 +1,14 @@
 """A short long-tailed training with a feature pool, for `ood_shared.testing.crashes`."""
 
-import importlib.util
 from pathlib import Path
 
 from imood import cli
 from ood_shared.testing.crashes import Trainer
+from ood_shared.testing.modules import module_of
 
 
 def trainers(place: Path) -> dict[str, Trainer]:
-    spec = importlib.util.spec_from_file_location("tree", Path(__file__).with_name("conftest.py"))
-    tree = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tree)
+    tree = module_of(Path(__file__).with_name("conftest.py"))
     data = tree.write_data(place / "data")
     words = [
         "train",

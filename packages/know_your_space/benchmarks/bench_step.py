@@ -13,9 +13,7 @@ The literal ways are those that the tests compare with. The network has random w
 import argparse
 import sys
 import time
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -31,6 +29,7 @@ from know_your_space.transforms import evaluation_transform
 from ood_shared import files, runs
 from ood_shared.cli import Parser, run_command
 from ood_shared.devices import autocast, resolve_device
+from ood_shared.testing.modules import module_of
 from ood_shared.testing.timing import Timing, measure_in_turns, synchronise
 from ood_shared.training import Compute
 from PIL import Image
@@ -85,7 +84,7 @@ def bench(options: argparse.Namespace) -> int:
 
 def sampling(repeats: int, device: torch.device) -> dict[str, Timing]:
     """(a) of one step: 64 of 10,000 draws for each of six classes in 128 dimensions."""
-    literal = _from_tests("literal_sampling").literal_latent_samples
+    literal = module_of(TESTS / "literal_sampling.py").literal_latent_samples
     queue = torch.randn(CLASSES, 250, 128, generator=_generator()).to(device)
     on_cpu, generator = queue.cpu(), _generator()
     return measure_in_turns(
@@ -100,7 +99,7 @@ def sampling(repeats: int, device: torch.device) -> dict[str, Timing]:
 
 def outliers(repeats: int, device: torch.device) -> dict[str, Timing]:
     """(b) of 512 images: AugMix and tile shuffle, on one CPU thread when the device is the CPU."""
-    literal, generator = _from_tests("literal_augmix"), _generator()
+    literal, generator = module_of(TESTS / "literal_augmix.py"), _generator()
     pixels = torch.randint(0, 256, (IMAGES, 3, 28, 28), generator=generator, dtype=torch.uint8)
     pictures = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in pixels]
     random, move = np.random.RandomState(0), RandomAffine(15, translate=(0.05, 0.05))
@@ -247,15 +246,6 @@ def _ratio(found: dict[str, Timing]) -> dict[str, Any]:
 
 def _generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
-
-
-def _from_tests(name: str) -> ModuleType:
-    spec = spec_from_file_location(name, TESTS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 if __name__ == "__main__":

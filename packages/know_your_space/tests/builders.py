@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from know_your_space.data import layout, paths
 from know_your_space.data.sets import EIGHT, RULES
@@ -50,6 +51,13 @@ def write_npz(
 def write_tiny(place: Path) -> Path:
     """`data/tiny.npz` in a folder: three classes, 42 images to train on."""
     return write_npz(place / "data" / "tiny.npz", n_classes=3, per_class={"train": 14, "val": 5, "test": 4})
+
+
+def enter_tiny(place: Path, patch: pytest.MonkeyPatch) -> None:
+    """Go to a folder with `data/tiny.npz`, where trainings draw no pictures, which take longer than a tiny one."""
+    write_tiny(place)
+    patch.chdir(place)
+    patch.setattr("know_your_space.train._draw", lambda path, figure: None)
 
 
 def write_medmnist(root: Path, name: str, **kwargs: Any) -> Path:

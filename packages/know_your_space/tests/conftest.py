@@ -1,12 +1,12 @@
 """Nothing random leaks from one test to the next."""
 
 from collections.abc import Iterator
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
+from ood_shared.testing.modules import module_of
 from ood_shared.testing.pictures import blank_pictures, drawn  # noqa: F401
 
 
@@ -22,12 +22,7 @@ def generator() -> torch.Generator:
 
 def _module(name: str) -> ModuleType:
     """A module of this folder; tests cannot import each other under importlib mode."""
-    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_of(Path(__file__).with_name(f"{name}.py"))
 
 
 @pytest.fixture(scope="session")
@@ -55,10 +50,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, builders: ModuleType)
     """A folder with `data/tiny.npz`, three classes, in which the test runs: without a GPU, and without pictures of a
     training, which take longer than a tiny one.
     """
-    builders.write_tiny(tmp_path)
-    monkeypatch.chdir(tmp_path)
+    builders.enter_tiny(tmp_path, monkeypatch)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr("know_your_space.train._draw", lambda path, figure: None)
     return tmp_path
 
 

@@ -1,14 +1,14 @@
 """A short training with latent inliers and pixel outliers, for `ood_shared.testing.crashes`."""
 
-import importlib.util
 from pathlib import Path
 
 from know_your_space import cli
 from ood_shared.testing.crashes import Trainer
+from ood_shared.testing.modules import module_of
 
 
 def trainers(place: Path) -> dict[str, Trainer]:
-    builders, runs = _beside("builders"), _beside("runs")
+    builders, runs = (module_of(Path(__file__).with_name(name)) for name in ("builders.py", "runs.py"))
     builders.write_tiny(place)
     words = ["train", "--in_dataset", str(place / "data/tiny.npz"), *runs.TINY, *runs.PAPER, "--epochs", "3"]
     return {
@@ -20,10 +20,3 @@ def trainers(place: Path) -> dict[str, Trainer]:
             "ckpts/**/*last*.pth.tar",
         )
     }
-
-
-def _beside(name: str):
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

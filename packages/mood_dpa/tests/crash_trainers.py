@@ -1,6 +1,5 @@
 """Short trainings of both stages, for `ood_shared.testing.crashes`."""
 
-import importlib.util
 from pathlib import Path
 
 from mood_dpa import cli
@@ -8,12 +7,11 @@ from mood_dpa.configuration import read_config, write_config
 from mood_dpa.data.folds import folds_text
 from ood_shared.files import write_text
 from ood_shared.testing.crashes import Trainer
+from ood_shared.testing.modules import module_of
 
 
 def trainers(place: Path) -> dict[str, Trainer]:
-    spec = importlib.util.spec_from_file_location("small", Path(__file__).with_name("conftest.py"))
-    small = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(small)
+    small = module_of(Path(__file__).with_name("conftest.py"))
     small.write_phantoms(place / "volumes", 4)
     write_text(place / "folds.csv", folds_text([(f"{n:05d}.nii.gz", int(n > 1)) for n in range(4)]))
     assert cli.main(["save-2d", "-i", str(place / "volumes"), "-o", str(place / "2d_axis_0"), "-a", "0"]) == 0

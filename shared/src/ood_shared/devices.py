@@ -73,6 +73,14 @@ def channels_last_on(device: torch.device) -> bool:
     return device.type == "cuda"
 
 
+def lay_out(network: torch.nn.Module, device: torch.device, wanted: bool = False) -> bool:
+    """Lay the weights of a network channels last where that is wanted, or on its device in any case; whether it was."""
+    last = wanted or channels_last_on(device)
+    if last:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return last
+
+
 def send(values: torch.Tensor, device: torch.device) -> torch.Tensor:
     """What was made on the CPU, on the device; nothing waits: a GPU fetches it from pinned memory in its turn."""
     if device.type == "cuda" and values.device.type == "cpu":

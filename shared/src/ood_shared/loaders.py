@@ -170,12 +170,12 @@ def to_float(
         )
     if shifts == [0.0] and scales == [1.0]:
         return scaled
-    shift, scale = (_column(tuple(values), images.device) for values in (shifts, scales))
+    shift, scale = (channel_column(tuple(values), images.device) for values in (shifts, scales))
     return scaled.sub_(shift).div_(scale)
 
 
 @lru_cache(maxsize=64)
-def _column(values: tuple[float, ...], device: torch.device) -> Tensor:
+def channel_column(values: tuple[float, ...], device: torch.device) -> Tensor:
     """Numbers of the channels, to be used with batches of images; made once on each device."""
     with torch.inference_mode(mode=False):
         return torch.tensor(values, dtype=torch.float32, device=device).view(1, -1, 1, 1)

@@ -82,7 +82,7 @@ def raise_on_sigterm() -> Iterator[None]:
     def handler(signum: int, frame: FrameType | None) -> NoReturn:
         raise Terminated(saved=False)
 
-    with _handler(handler):
+    with _handler(handler, signal.SIGTERM):
         try:
             yield
         except (SystemError, ImportError, RuntimeError) as error:
@@ -100,17 +100,27 @@ def deferred_sigterm() -> Iterator[StopRequest]:
     def handler(signum: int, frame: FrameType | None) -> None:
         stop.tell()
 
-    with _handler(handler):
+    with _handler(handler, signal.SIGTERM):
         yield stop
 
 
 @contextmanager
-def _handler(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+def undisturbed() -> Iterator[None]:
+    """Inside the block a further Ctrl-C or SIGTERM is not heard: what runs is being ended, which takes seconds."""
+    with _handler(signal.SIG_IGN, signal.SIGINT, signal.SIGTERM):
+        yield
+
+
+@contextmanager
+def _handler(
+    handler: Callable[[int, FrameType | None], None] | signal.Handlers, *numbers: signal.Signals
+) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # Python sets handlers in the main thread only
         yield
         return
-    previous = signal.signal(signal.SIGTERM, handler)
+    previous = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, before in previous.items():
+            signal.signal(number, before)

@@ -20,7 +20,8 @@ from ood_shared.errors import InputError, MissingFileError
 from ood_shared.results.record import read_result
 from PIL import Image
 
-EVAL = ["--id-data", "folder:mine", "--wrapper-net", "ASCOODNet", "--device", "cpu", "--num-workers", "0"]
+from ..conftest import EVAL
+
 NAMES = [name for name in SCORES if name != "t2fnorm"]
 QUICK = Common(60, 40, 4, 20, "smallresnet10")
 

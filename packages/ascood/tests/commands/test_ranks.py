@@ -4,29 +4,14 @@ import json
 import shutil
 from pathlib import Path
 
-import pytest
 import torch
 from ood_shared import checkpoints
 from ood_shared.testing.ranks import run_ranks
 
+from ..conftest import EVAL, equal, weights_of
 from ..conftest import OWN as WORDS
 
 OWN = [*WORDS, "--device", "cpu"]
-EVAL = ["--id-data", "folder:mine", "--wrapper-net", "ASCOODNet", "--device", "cpu", "--num-workers", "0"]
-
-
-@pytest.fixture
-def own(place, make_folder):
-    make_folder(place / "mine")
-    return place
-
-
-def weights_of(folder):
-    return checkpoints.load(next(Path(folder).glob("last_epoch*.ckpt")))
-
-
-def equal(first, second):
-    return all(torch.equal(value, second[key]) for key, value in first.items())
 
 
 def two_ranks(*words):

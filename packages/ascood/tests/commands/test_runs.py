@@ -17,24 +17,11 @@ from ood_shared.contract import COMMON, Common
 from ood_shared.results.record import read_result
 from ood_shared.results.thumbnails import read_pictures
 
+from ..conftest import EVAL, equal, weights_of
+
 QUICK = ["--num_workers", "0", "--merge_option", "merge", "--num_gpus", "0", "--device", "cpu"]
 OWN = ["--id-data", "folder:mine", "--network.backbone.name", "lenet", "--optimizer.lr", "0.05", *QUICK]
-EVAL = ["--id-data", "folder:mine", "--wrapper-net", "ASCOODNet", "--device", "cpu", "--num-workers", "0"]
 NAME = "mine_ascood_net_ascood_e{}_lr0.05_w1.0_p0.1_otype_{}_nmg_30.0_300.0_default"
-
-
-@pytest.fixture
-def own(place, make_folder):
-    make_folder(place / "mine")
-    return place
-
-
-def weights_of(folder):
-    return checkpoints.load(next(Path(folder).glob("last_epoch*.ckpt")))
-
-
-def equal(first, second):
-    return all(torch.equal(value, second[key]) for key, value in first.items())
 
 
 def test_a_run_folder_holds_the_files_of_the_original_and_ours(own, done, drawn):

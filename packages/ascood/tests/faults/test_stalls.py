@@ -8,7 +8,7 @@ from ood_shared.testing.stalls import stalls_of
 
 TRAINERS = Path(__file__).parents[1] / "crash_trainers.py"
 RIGHT = {
-    "tensor in loaders.py, _column": "once",
+    "tensor in loaders.py, channel_column": "once",
 }
 
 

@@ -9,8 +9,7 @@ pytestmark = pytest.mark.slow
 TRAINERS = Path(__file__).parents[1] / "crash_trainers.py"
 
 
-def test_one_graph_attributes_and_one_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_one_graph_attributes_and_one_trains(tmp_path: Path) -> None:
     found = graphs_of(
         TRAINERS, "ascood train", tmp_path, "--dataset.train.batch_size", "5", "--optimizer.num_epochs", "1"
     )

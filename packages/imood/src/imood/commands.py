@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from ood_shared import distributed
-from ood_shared.devices import channels_last_on, maybe_compile
+from ood_shared.devices import lay_out, maybe_compile
 from ood_shared.errors import InputError, MissingFileError
 from ood_shared.run_model import keep_bench
 from ood_shared.training import Compute, settings_from
@@ -193,9 +193,7 @@ def _test(options: argparse.Namespace, device: torch.device) -> None:
 
 
 def _passing(options: argparse.Namespace, network: Network, task: Task, device: torch.device) -> Pass:
-    last = options.channels_last or channels_last_on(device)
-    if last:
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    last = lay_out(network, device, options.channels_last)
     forward: Any = maybe_compile(network, options.compile)
     return Pass(forward, task.test_views, options.test_batch_size, device, options.precision, last)
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Int64
 from ood_shared import checkpoints, files
 from ood_shared.checkpoints import kept_generators
-from ood_shared.devices import channels_last_on, resolve_device
+from ood_shared.devices import lay_out, resolve_device
 from ood_shared.errors import InputError, MissingFileError
 from ood_shared.images import Images, image_batches
 from ood_shared.results.schema import RESULT
@@ -125,9 +125,7 @@ def load(
     precision, last = (stored.run.precision, stored.run.channels_last) if bench else ("fp32", False)
     target = resolve_device(device)
     network.to(target)
-    last = last or channels_last_on(target)
-    if last:
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    last = lay_out(network, target, last)
     trained_tau = (stored.run.logit_adjust or 0.0) if posterior == "consistent" else 0.0
     rule = Rule(metric, tuple(counts or [1] * len(names)), tau, maha_sign, trained_tau)
     detector = ImoodDetector(network, rule, inputs, names, None, threshold, precision, last)

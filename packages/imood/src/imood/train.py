@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from ood_shared import distributed, optimizers
-from ood_shared.devices import channels_last_on, make_scaler, maybe_compile, seed_everything
+from ood_shared.devices import lay_out, make_scaler, maybe_compile, seed_everything
 from ood_shared.locks import claimed
 from ood_shared.runs import Run, read_metrics
 from ood_shared.training import Compute
@@ -72,9 +72,7 @@ def train(
     """
     device, objective = compute.device, _objective(settings)
     network = make_network(settings).to(device)
-    last = settings.channels_last or channels_last_on(device)
-    if last:
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    last = lay_out(network, device, settings.channels_last)
     distributed.broadcast(network)
     if settings.aux_ood_loss == "pascl":
         weights = class_weights(len(settings.counts), settings.k).to(device)

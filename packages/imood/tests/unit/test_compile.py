@@ -9,7 +9,6 @@ pytestmark = pytest.mark.slow
 TRAINERS = Path(__file__).parents[1] / "crash_trainers.py"
 
 
-def test_one_graph_trains_and_one_validates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_one_graph_trains_and_one_validates(tmp_path: Path) -> None:
     found = graphs_of(TRAINERS, "imood train", tmp_path, "-e", "1")
     assert (len(found), found.breaks) == (2, [])

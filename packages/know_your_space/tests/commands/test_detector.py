@@ -9,7 +9,7 @@ import know_your_space
 import numpy as np
 import pytest
 import torch
-from know_your_space import bench, cli, run_files, train
+from know_your_space import bench, cli, run_files
 from know_your_space.data.parts import load_part
 from know_your_space.transforms import as_rgb
 from ood_shared import checkpoints
@@ -30,9 +30,7 @@ def trained(tmp_path_factory, runs, builders):
     """A folder with a training of two epochs and its detection."""
     with pytest.MonkeyPatch.context() as patch:
         place = tmp_path_factory.mktemp("trained")
-        builders.write_tiny(place)
-        patch.chdir(place)
-        patch.setattr(train, "_draw", lambda path, figure: None)
+        builders.enter_tiny(place, patch)
         patch.setattr(run_files, "write_page", lambda *_: None)
         runs.trained("--device", "cpu")
         words = ["--in_dataset", "data/tiny.npz", "--layers", "10", "--widen-factor", "1", "--device", "cpu"]

@@ -17,9 +17,7 @@ def finished(tmp_path_factory, runs, builders):
     """A folder with a run of two epochs, and what was printed; not to be changed."""
     with pytest.MonkeyPatch.context() as patch:
         place = tmp_path_factory.mktemp("finished")
-        builders.write_tiny(place)
-        patch.chdir(place)
-        patch.setattr(train, "_draw", lambda path, figure: None)
+        builders.enter_tiny(place, patch)
         return place, runs.trained("--device", "cpu", "--print-freq", "1", epochs=2).out
 
 

@@ -21,7 +21,7 @@ RIGHT = {
     "nonzero in outliers.py, pixel_outliers": "draws, on the host",
     "tensor in augmix.py, _run_chains": "draws, on the host",
     "tensor in inliers.py, _jitters": "once",
-    "tensor in loaders.py, _column": "once",
+    "tensor in loaders.py, channel_column": "once",
     "tensor in operators.py, _by_shear_or_translation": "draws, on the host",
     "tensor in operators.py, apply_operators": "draws, on the host",
     "tensor in transforms.py, <genexpr>": "once",

@@ -9,7 +9,6 @@ pytestmark = pytest.mark.slow
 TRAINERS = Path(__file__).parents[1] / "crash_trainers.py"
 
 
-def test_one_graph_serves_all_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_one_graph_serves_all_batches(tmp_path: Path) -> None:
     found = graphs_of(TRAINERS, "know_your_space train", tmp_path, "--epochs", "2")
     assert (len(found), found.breaks) == (1, [])

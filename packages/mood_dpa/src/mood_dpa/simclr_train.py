@@ -10,7 +10,7 @@ import torch
 from ood_shared import checkpoints, distributed, optimizers
 from ood_shared.devices import (
     autocast,
-    channels_last_on,
+    lay_out,
     make_scaler,
     maybe_compile,
     seed_everything,
@@ -100,8 +100,7 @@ def _train(settings: SimclrSettings, folder: Path, compute: Compute, seed: int, 
     size, rank, world = settings.size, distributed.rank(), distributed.world_size()
     batch = min(settings.batch_size, len(train))
     network = SimCLR(settings.base_model, settings.out_dim).to(device)
-    if channels_last_on(device):  # on a CPU 512 channels of 2 x 2 pixels are slower so
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    lay_out(network, device)  # on a CPU 512 channels of 2 x 2 pixels are slower channels last
     best_path = folder / "checkpoints" / MODEL
     if settings.fine_tune_from:
         source = folder.parent / settings.fine_tune_from / "checkpoints" / MODEL

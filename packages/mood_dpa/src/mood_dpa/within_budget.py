@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from ood_shared import checkpoints, optimizers
-from ood_shared.devices import autocast, channels_last_on, make_scaler
+from ood_shared.devices import autocast, lay_out, make_scaler
 from ood_shared.errors import InputError
 from ood_shared.training import Compute, update
 from torch import Tensor
@@ -156,8 +156,7 @@ def pretrained(
         print("note: this budget leaves out SimCLR, which needs more steps; the features are random.", file=sys.stderr)
         return load_features(quiet=True)
     network = SimCLR().to(compute.device).train()
-    if channels_last_on(compute.device):
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    lay_out(network, compute.device)
     optimizer = optimizers.make(torch.optim.Adam, network.parameters(), lr=SIMCLR_RATE, weight_decay=1e-5)
     scaler = make_scaler(compute.device, compute.precision)
     source = Tensors(slices, generator, compute.device)

@@ -9,9 +9,6 @@ pytestmark = pytest.mark.slow
 TRAINERS = Path(__file__).parents[1] / "crash_trainers.py"
 
 
-def test_each_of_three_stages_has_a_graph_for_training_and_one_for_validation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_each_of_three_stages_has_a_graph_for_training_and_one_for_validation(tmp_path: Path) -> None:
     found = graphs_of(TRAINERS, "mood-dpa train", tmp_path)
     assert (len(found), found.breaks) == (6, [])

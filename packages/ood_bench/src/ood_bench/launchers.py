@@ -1,11 +1,9 @@
 """How `ood-bench` starts its runs: one after the other or several at a time here, or as jobs of a cluster (`slurm`)."""
 
 import os
-import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from importlib import util
@@ -13,6 +11,7 @@ from typing import Any
 
 from ood_shared.devices import cpu_count, resolve_device
 from ood_shared.errors import InputError, one_line
+from ood_shared.signals import undisturbed
 
 from ood_bench import slurm_queue
 from ood_bench.isolated import own_interpreters
@@ -121,19 +120,5 @@ def side_by_side(runs: Sequence[Run], resume: bool, jobs: int, find: FindInterpr
         return [future.result() for future in due]
     finally:
         stop.set()
-        with _undisturbed():
+        with undisturbed():
             pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Inside the block a further Ctrl-C or SIGTERM is not heard: what runs is being ended, which takes seconds."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

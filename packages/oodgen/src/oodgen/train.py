@@ -8,14 +8,7 @@ from typing import Any
 import torch
 from ood_shared import optimizers
 from ood_shared.augment import common_views
-from ood_shared.devices import (
-    autocast,
-    channels_last_on,
-    make_scaler,
-    maybe_compile,
-    module_device,
-    seed_everything,
-)
+from ood_shared.devices import autocast, lay_out, make_scaler, maybe_compile, seed_everything
 from ood_shared.errors import InputError
 from ood_shared.loaders import DeviceLoader, to_float
 from ood_shared.locks import claimed
@@ -87,7 +80,7 @@ def train_vae(
     device = compute.device
     seed_everything(settings.seed)
     network = build_vae(settings.architecture, settings.n_classes, settings.latent_dim).to(device)
-    _lay_out(network)
+    lay_out(network, device)  # its images have one channel; what follows takes the order of the weights
     forward = maybe_compile(network, compute.compile)
     conditions = torch.eye(settings.n_classes, device=device)
     noise = torch.Generator().manual_seed(settings.seed + 1)
@@ -146,7 +139,7 @@ def train_classifier(
     device = compute.device
     seed_everything(settings.seed)
     network = build_classifier(settings.architecture, settings.n_classes).to(device)
-    _lay_out(network)
+    lay_out(network, device)
     logits_of = maybe_compile(network.logits, compute.compile)
     draws = torch.Generator().manual_seed(settings.seed + 1)
 
@@ -224,12 +217,6 @@ def _refuse_other_run(folder: Path, record: dict[str, Any]) -> None:
             f"--resume: the run in {folder} was trained on other images or outliers than are there now. "
             "Restore them, or start anew without --resume."
         )
-
-
-def _lay_out(network: nn.Module) -> None:
-    """Channels last on CUDA. Images of one channel need no such order; what follows takes that of the weights."""
-    if channels_last_on(module_device(network)):
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _scaled(images: Tensor, mean: float, std: float) -> Tensor:

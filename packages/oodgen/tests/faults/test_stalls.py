@@ -12,7 +12,7 @@ FIRST = {
 }
 SECOND = {
     "item in run_files.py, sum": "every 10 steps, for the line",
-    "tensor in loaders.py, _column": "once",
+    "tensor in loaders.py, channel_column": "once",
 }
 
 

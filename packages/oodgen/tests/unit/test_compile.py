@@ -9,17 +9,7 @@ pytestmark = pytest.mark.slow
 TRAINERS = Path(__file__).parents[1] / "crash_trainers.py"
 
 
-def test_the_vae_has_a_graph_for_training_and_one_for_validation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    found = graphs_of(TRAINERS, "oodgen train_vae", tmp_path, "--epochs", "1")
-    assert (len(found), found.breaks) == (2, [])
-
-
-def test_the_classifier_has_a_graph_for_training_and_one_for_validation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    found = graphs_of(TRAINERS, "oodgen train_classi", tmp_path, "--epochs", "1")
+@pytest.mark.parametrize("trainer", ["oodgen train_vae", "oodgen train_classi"])
+def test_there_is_a_graph_for_training_and_one_for_validation(tmp_path: Path, trainer: str) -> None:
+    found = graphs_of(TRAINERS, trainer, tmp_path, "--epochs", "1")
     assert (len(found), found.breaks) == (2, [])

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from oodgen import train
+from ood_shared import devices
 from oodgen.classifier import build_classifier
 from oodgen.vae import build_vae
 from torch import Tensor, nn
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 def laid_out(network: nn.Module, monkeypatch: pytest.MonkeyPatch) -> nn.Module:
     """As on CUDA."""
-    monkeypatch.setattr(train, "channels_last_on", lambda device: True)
-    train._lay_out(network)
+    monkeypatch.setattr(devices, "channels_last_on", lambda device: True)
+    devices.lay_out(network, torch.device("cpu"))
     assert any(
         p.ndim == 4 and p.is_contiguous(memory_format=torch.channels_last) and not p.is_contiguous()
         for p in network.parameters()

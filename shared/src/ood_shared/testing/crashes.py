@@ -10,7 +10,6 @@ every attempt anew. On a system with `fork` only.
 import argparse
 import contextlib
 import importlib
-import importlib.util
 import json
 import os
 import random
@@ -32,6 +31,7 @@ from ood_shared.errors import InputError
 from ood_shared.files import LEFTOVER
 from ood_shared.locks import RUN_LOCK
 from ood_shared.testing.commands import finish, rows_without_time, start
+from ood_shared.testing.modules import module_of
 
 MOST_SECONDS = 300.0  # of an attempt
 EARLIEST = 0.05  # a kill comes after at least this share of an undisturbed run
@@ -76,12 +76,7 @@ class Attempt:
 
 def trainers_of(file: Path, place: Path) -> dict[str, Trainer]:
     """What a file that defines `trainers(place)` gives; its data lies in the folder `place` then."""
-    spec = importlib.util.spec_from_file_location("crash_trainers", file.resolve())
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found: dict[str, Trainer] = module.trainers(place)
+    found: dict[str, Trainer] = module_of(file).trainers(place)
     return found
 
 

@@ -1,7 +1,7 @@
 """How many graphs `--compile` makes in a run, counted without compiling anything: each is run as it was traced."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from functools import partial
 from pathlib import Path
 from unittest import mock
@@ -53,11 +53,11 @@ def graphs_of(file: Path, name: str, place: Path, *more: str) -> Graphs:
     Args:
         file: defines `trainers(place)`, see `ood_shared.testing.crashes`.
         name: of the trainer.
-        place: folder for the data and the run, the working folder.
+        place: folder for the data and the run.
         more: flags.
     """
-    trainer = trainers_of(file, place)[name]
-    with counted_graphs() as found:
+    with chdir(place), counted_graphs() as found:
+        trainer = trainers_of(file, place)[name]
         status = trainer.main([*trainer.words("out"), "--compile", *more])
     assert status == 0
     return found

@@ -11,13 +11,12 @@ Every view of an image has draws of its own. Small images are not normalised, as
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from jaxtyping import Float, UInt8
 from ood_shared import augment
 from ood_shared.augment import common_views
-from ood_shared.loaders import to_float
+from ood_shared.loaders import channel_column, to_float
 from torch import Tensor
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -60,7 +59,7 @@ class Views:
     def _normalised(self, floats: Tensor) -> Tensor:
         if not self.large:
             return floats
-        mean, std = _channel_scale(floats.device)
+        mean, std = (channel_column(values, floats.device) for values in (IMAGENET_MEAN, IMAGENET_STD))
         return floats.sub_(mean).div_(std)
 
 
@@ -84,11 +83,3 @@ class CommonViews(Views):
 SMALL = Views()
 LARGE = Views(224, large=True)
 LARGE_FILES = Views(224, large=True, cropped=True)
-
-
-@lru_cache(maxsize=16)
-def _channel_scale(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of ImageNet's channels; made once on each device, not to be changed."""
-    with torch.inference_mode(mode=False):
-        mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
-    return mean, std
