@@ -22,7 +22,7 @@ def test_views_of_a_batch_wait_for_draws_on_the_host_only():
 def test_constants_of_the_normalisation_are_made_once():
     pixels = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
     loaders.channel_column.cache_clear()
-    assert found_in(lambda: loaders.to_float(pixels, 0.25, 0.5)) == {"tensor in loaders.py, _column"}
+    assert found_in(lambda: loaders.to_float(pixels, 0.25, 0.5)) == {"tensor in loaders.py, channel_column"}
     assert not found_in(lambda: loaders.to_float(pixels, 0.25, 0.5))
 
 
