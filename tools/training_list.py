@@ -11,6 +11,10 @@ from pathlib import Path
 VAE = "--epochs 100 --batch_size 128 --opt rmsprop --lr 0.001 --momentum 0.0 --gpu_id 0 --seed False"
 CLASSIFIER = "--epochs 200 --batch_size 256 --opt ada --lr 0.05 --momentum 0.0 --gpu_id 0 --seed 1"
 RESULT = "result.json"
+MNISTS = ("MNIST/raw", "FashionMNIST/raw")
+PNEUMONIA = "pneumoniamnist/pneumoniamnist.npz|medmnist/pneumoniamnist.npz|pneumoniamnist.npz"
+CIFAR = ("cifar10_imagefolder.tar.gz", *(f"ood32_{name}.tar.gz" for name in ("tinyimagenet", "textures", "scenes")))
+RADIOGRAPHS = ("chest_xray224.tar", "mednist64.tar.gz")
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ def _oodgen(family: str, other: str) -> list[Training]:
             f"-m oodgen train_vae --in_data {{own}}/data/{family} --save_path {{own}}/result {VAE}",
         ),
         "result/vae/configuration.json",
+        needs=(MNISTS[family == "fmnist"],),
     )
     found = [decoder]
     for name, direction, more, what, hours in (
@@ -101,6 +106,7 @@ def _oodgen(family: str, other: str) -> list[Training]:
                 "result/result.json",
                 f"oodgen_{family}_{name}.json",
                 decoder.name,
+                needs=MNISTS,
             )
         )
     return found
@@ -118,6 +124,7 @@ TRAININGS = (
         4.0,
         ("benchmarks/decoder_directions.py --data-dir {data} --work {own}/runs --output {own}/result.json",),
         keep="decoder_directions.json",
+        needs=MNISTS,
     ),
     Training(
         "mood_dpa_hard_subjects",
@@ -151,6 +158,7 @@ TRAININGS = (
             "--output {own}/result.json",
         ),
         keep="ascood_cifar10.json",
+        needs=CIFAR,
     ),
     Training(
         "imood_cifar10_lt",
@@ -161,6 +169,7 @@ TRAININGS = (
         4.2,
         ("benchmarks/real_cifar.py {data} --work {own}/runs --epochs 60 --precision fp32 --out {own}/result.json",),
         keep="imood_cifar10_lt.json",
+        needs=(*CIFAR, "aux_tinyimagenet32.tar.gz"),
     ),
     Training(
         "know_your_space_ablation",
@@ -171,6 +180,7 @@ TRAININGS = (
         0.6,
         ("benchmarks/ablation.py --data {data} --work {own}/runs --output {own}/result.json",),
         keep="ablation.json",
+        needs=(PNEUMONIA, *RADIOGRAPHS, "ood32_textures.tar.gz"),
     ),
     Training(
         "know_your_space_contrast",
@@ -181,6 +191,7 @@ TRAININGS = (
         0.6,
         ("benchmarks/contrast.py --data {data} --work {own}/runs --output {own}/result.json",),
         keep="contrast.json",
+        needs=(PNEUMONIA, *RADIOGRAPHS),
     ),
     Training(
         "know_your_space_pneumoniamnist",
@@ -194,6 +205,7 @@ TRAININGS = (
             "--layers 40 --precision fp32",
         ),
         keep="know_your_space_pneumoniamnist.json",
+        needs=(PNEUMONIA, *RADIOGRAPHS, "ood32_textures.tar.gz", MNISTS[0]),
     ),
 )
 

@@ -64,16 +64,11 @@ def answer(options: argparse.Namespace) -> int:
         for training in chosen:
             print(f"{training.name:<32} {_standing(options.work / training.name, training)}")
         return 0
-    if any(training.needs_data for training in chosen):
-        if options.data is None:
-            raise InputError("--data is missing: the folder of the data sets.")
-        if not options.data.is_dir():
-            raise InputError(f"--data {options.data} is not a folder. Pass the folder of the data sets.")
-        for training in chosen:
-            if lacking := training.lacking(options.data):
-                raise InputError(f"{training.name} needs {', '.join(lacking)} in --data {options.data}.")
     left = [training for training in chosen if not finished(options.work / training.name, training)]
+    _check_data(left, options.data)
     print(_forecast(left), flush=True)
+    if not left:
+        return 0
     until = math.inf if options.seconds is None else time.monotonic() + options.seconds
     with held(options.work, 0.0):
         for training in left:
@@ -83,6 +78,22 @@ def answer(options: argparse.Namespace) -> int:
                 print(f"stopped after {options.seconds:g} s, saved; run again to go on.")
                 break
     return 0
+
+
+def _check_data(left: Sequence[Training], data: Path | None) -> None:
+    """Refuse a folder that does not hold what these trainings read, before the first begins."""
+    if not any(training.needs_data for training in left):
+        return
+    if data is None:
+        raise InputError("--data is missing: the folder of the data sets.")
+    if not data.is_dir():
+        raise InputError(f"--data {data} is not a folder. Pass the folder of the data sets.")
+    lacking = {training.name: found for training in left if (found := training.lacking(data))}
+    words = dict.fromkeys(" or ".join(word.split("|")) for found in lacking.values() for word in found)
+    if words:
+        first, *more = lacking
+        names = f"{first} and {len(more)} more need them" if more else f"{first} needs them"
+        raise InputError(f"--data {data} lacks {', '.join(words)}. {names}: put them there, or choose with --only.")
 
 
 def _forecast(left: Sequence[Training]) -> str:
