@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ood_bench.isolated import project
 from ood_bench.leaderboard import leaderboard
 from ood_bench.operating import RATE, RATES, caught, table
 from ood_bench.verdict import OPTIMISTIC, decide
@@ -101,9 +102,33 @@ def test_the_file_is_named_with_a_command_that_a_shell_takes(monkeypatch):
     found = verdict({"fused": 1.0}, files={"fused": Path("my runs/fused/seed-0/model.ood")})
     monkeypatch.delenv("UV", raising=False)
     assert found.command == "ood-detect score 'my runs/fused/seed-0/model.ood' ./new_images --csv out.csv"
-    monkeypatch.setenv("UV", "/home/me/bin/uv")
-    assert found.command == "uv run ood-detect score 'my runs/fused/seed-0/model.ood' ./new_images --csv out.csv"
     assert found.record(Path("my runs"))["file"] == "fused/seed-0/model.ood"
+
+
+def test_the_command_runs_where_it_was_started_by_uv_inside_the_project_and_outside(tmp_path, monkeypatch):
+    found = verdict({"fused": 1.0}, files={"fused": Path("out/model.ood")})
+    home, other = tmp_path / "my project", tmp_path / "other"
+    for folder in (home / "below", other):
+        folder.mkdir(parents=True)
+    (home / "pyproject.toml").touch()
+    monkeypatch.setenv("UV", "/home/me/bin/uv")
+    monkeypatch.setattr("sys.prefix", str(home / ".venv"))
+    rest = "ood-detect score out/model.ood ./new_images --csv out.csv"
+    for folder, start in ((home, "uv run"), (home / "below", "uv run"), (other, f"uv run --project '{home}'")):
+        monkeypatch.chdir(folder)
+        assert found.command == f"{start} {rest}"
+
+
+def test_an_environment_elsewhere_belongs_to_the_checkout_or_to_no_project(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.prefix", str(tmp_path / "environment"))
+    root = tmp_path / "checkout"
+    module = root / "packages" / "ood_bench" / "src" / "isolated.py"
+    monkeypatch.setattr("ood_bench.isolated.__file__", str(module))
+    assert project() is None
+    (root / "shared").mkdir(parents=True)
+    (root / "pyproject.toml").write_text('[tool.uv.workspace]\nmembers = ["shared"]\n')
+    (root / "shared" / "pyproject.toml").write_text('[project]\nname = "ood-shared"\n')
+    assert project() == root
 
 
 def test_the_table_holds_every_rate_and_shows_five_percent():

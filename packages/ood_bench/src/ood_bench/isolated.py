@@ -51,6 +51,20 @@ def own_interpreters(chosen: Sequence[Source]) -> FindInterpreter:
     return find
 
 
+def project() -> Path | None:
+    """The folder of the project whose environment this is: around the environment, else the checkout; None for neither.
+
+    `uv run --project` does not say it; an environment may lie elsewhere (`UV_PROJECT_ENVIRONMENT`).
+    """
+    around = Path(sys.prefix).resolve().parent
+    if (around / "pyproject.toml").is_file():
+        return around
+    try:
+        return _workspace(Path(__file__))[0]
+    except InputError:
+        return None
+
+
 def _make(run: Run, uv: str, root: Path, request: Sequence[str]) -> Interpreter | NoInterpreterError:
     """Let uv make the environment, or bring the one that is there up to date."""
     place = root / FOLDER / request[0]

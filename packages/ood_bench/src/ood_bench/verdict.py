@@ -15,6 +15,7 @@ from typing import Any
 from ood_shared.contract import PRETRAINED
 
 from ood_bench import fused_bench
+from ood_bench.isolated import project
 from ood_bench.leaderboard import Entry, Share
 from ood_bench.operating import RATE, Caught, Result, caught, words_of
 
@@ -24,6 +25,16 @@ OPTIMISTIC = (
     "the first on these OOD sets, which is an optimistic choice: the leaderboard ranks on the very sets that are named "
     "here. With the fused detector among --methods, the choice is made without them"
 )
+
+
+def started_by() -> str:
+    """What stands before a command of this environment, as it was started: nothing, or words of uv with a space."""
+    if "UV" not in os.environ:  # uv tells the programs that it runs where it lies itself
+        return ""
+    folder = project()
+    if folder is None or Path.cwd().is_relative_to(folder):
+        return "uv run "
+    return f"uv run --project {shlex.quote(str(folder))} "
 
 
 @dataclass(frozen=True)
@@ -54,11 +65,10 @@ class Verdict:
 
     @property
     def command(self) -> str | None:
-        """How to use the file; with `uv run`, where this was started so."""
+        """How to use the file, from the folder and in the way in which this was started."""
         if self.file is None:
             return None
-        start = "uv run " if "UV" in os.environ else ""  # uv tells the programs that it runs where it lies itself
-        return f"{start}ood-detect score {shlex.quote(str(self.file))} ./new_images --csv out.csv"
+        return f"{started_by()}ood-detect score {shlex.quote(str(self.file))} ./new_images --csv out.csv"
 
     def record(self, folder: Path) -> dict[str, Any]:
         """For `results.json` in a folder, from where the file is named; shares in [0, 1]."""
