@@ -70,7 +70,7 @@ def answer(options: argparse.Namespace) -> int:
     if not left:
         return 0
     until = math.inf if options.seconds is None else time.monotonic() + options.seconds
-    with held(options.work, 0.0):
+    with held(options.work, 0.0, who="another trainings.py"):
         for training in left:
             if training.after is not None and not finished(options.work / training.after, by_name[training.after]):
                 raise InputError(f"{training.name} needs the files of {training.after}. Run that one first.")
