@@ -95,7 +95,7 @@ def _page(path: str, anchor: str) -> tuple[str | None, str]:
     if path in WHOLE:
         return WHOLE[path], anchor
     if path == "README.md":
-        return "index.md", ""
+        return (EQUATIONS, "") if anchor == "find-the-equation" else ("index.md", "")
     if path.startswith("docs/"):
         return path.removeprefix("docs/"), anchor
     if path.endswith(".png"):
