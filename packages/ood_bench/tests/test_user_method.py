@@ -1,6 +1,8 @@
 """`ood-bench --methods FILE.py:CLASS`: a method that is one file."""
 
+import importlib
 import re
+import sys
 import textwrap
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from ood_shared.errors import InputError, MissingFileError
 from ood_shared.results.record import read_result
 
 CONTRIBUTING = Path(__file__).parents[3] / "CONTRIBUTING.md"
+PAGE = CONTRIBUTING.parent / "docs" / "add-a-method.md"
 BRIGHTNESS = """
 import random
 
@@ -46,6 +49,27 @@ def test_the_file_of_contributing_is_short_and_runs(folder, capsys) -> None:
     assert record["metrics"]["gaussian"]["auroc"]["value"] > 0.99
     assert arrays["names"].tolist() == ["digits", "novel", "letters", "gaussian"]
     assert "nearest.Nearest" in (folder / "out/report.html").read_text()
+
+
+@pytest.mark.skipif(not PAGE.is_file(), reason="the package stands here without the pages of docs")
+def test_the_package_of_the_page_is_found_and_leaves_a_result(folder, monkeypatch, capsys) -> None:
+    files = re.findall(r'```python\n("""(my_method/\w+\.py).*?)```', PAGE.read_text(), re.S)
+    (points,) = re.findall(r"```toml\n\[project\.entry-points\.(.*?)```", PAGE.read_text(), re.S)
+    (folder / "my_method").mkdir()
+    for text, name in files:
+        (folder / name).write_text(text)
+    (folder / "my_method-1.dist-info").mkdir()
+    (folder / "my_method-1.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: my-method\nVersion: 1\n")
+    (folder / "my_method-1.dist-info/entry_points.txt").write_text("[" + points.replace('"', ""))
+    monkeypatch.syspath_prepend(str(folder))
+    assert methods.installed()["my_method"] == "my_method.bench"
+    main = importlib.import_module("my_method.bench").main
+    assert main(["--id", "digits", "--ood", "textures,gaussian", "--budget", "smoke", "--output-dir", "out"]) == 0
+    record, _ = read_result(folder / "out")
+    assert (record["method"], record["budget"], record["id_accuracy"]) == ("my_method", "smoke", None)
+    assert record["metrics"]["gaussian"]["auroc"]["value"] > 0.99
+    for name in ("my_method", "my_method.bench", "my_method.training"):
+        sys.modules.pop(name)
 
 
 def test_a_changed_file_is_run_again_and_an_unchanged_one_is_kept(folder, capsys) -> None:
