@@ -14,6 +14,7 @@ import nox
 
 PAPERS = ("know_your_space", "mood_dpa", "ascood", "imood", "oodgen")
 PACKAGES = ("shared", "ood_bench", *PAPERS)
+LONGEST_FIRST = ("mood_dpa", "ood_bench", "oodgen", "imood", "ascood", "know_your_space", "shared")  # their tests
 TORCH_PAIR = ("torch==2.13.0", "torchvision==0.28.0")  # one build pair; mixed builds fail on import or far from it
 ROOT = Path(__file__).parent
 # Names of modules that differ from their distribution's, for deptry, which does not see them installed.
@@ -48,7 +49,7 @@ OFFLINE = {"http_proxy": NOWHERE, "https_proxy": NOWHERE, "HF_HUB_OFFLINE": "1",
 nox.needs_version = ">=2025.5"
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "types", "tests"]
+nox.options.sessions = ["lint", "types", "all_tests"]
 
 # Commands under test start many processes; without cached bytecode each would compile torch's Python code anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -68,7 +69,6 @@ def sync(session: nox.Session, package: str, *groups: str) -> None:
         *("uv", "sync", "--exact", "--quiet", "--no-default-groups", "--package", distribution, *flags),
         env={"UV_PROJECT_ENVIRONMENT": session.virtualenv.location},
     )
-    session.run("python", "-c", "import torch, torchvision", silent=True)  # a mixed build shows here, not later
 
 
 def pytest(session: nox.Session, package: str, *arguments: str) -> None:
@@ -120,6 +120,13 @@ def tests(session: nox.Session, package: str) -> None:
     """All tests of one package, in an environment with nothing else."""
     sync(session, package, "test")
     pytest(session, package, "tests")
+
+
+@nox.session(venv_backend="none")
+def all_tests(session: nox.Session) -> None:
+    """`tests` of every package, as many at a time as there are cores, each in one process; arguments go to pytest."""
+    words = [*LONGEST_FIRST, "--", *session.posargs]
+    session.run(sys.executable, "tools/lanes.py", *words, external=True)
 
 
 @nox.session(default=False)

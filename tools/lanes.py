@@ -1,0 +1,107 @@
+"""The tests of several packages side by side: one nox session for each, as many at a time as there are cores.
+
+    python tools/lanes.py mood_dpa ood_bench oodgen        # names in the order in which they are begun
+    python tools/lanes.py shared -- -k locks               # arguments after -- go to pytest
+
+A package is tested by one process here, not by pytest-xdist: that imports torch in three, and its cores wait for each
+other at the beginning and the end of each package. What a session printed is shown when it has ended.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+MOST = 4  # lanes; a process takes about 1.5 GB
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A session that has ended: its package, exit status, seconds, and what it printed."""
+
+    package: str
+    status: int
+    seconds: float
+    text: str
+
+
+class Lanes:
+    """Sessions that run at the same time, and that end together when this process is told to."""
+
+    def __init__(self, lanes: int) -> None:
+        self.lanes = lanes
+        self._running: set[subprocess.Popen[str]] = set()
+        self._guard = threading.Lock()
+        self._over = False
+
+    def run(self, commands: dict[str, Sequence[str]]) -> list[Ended]:
+        """Run the command of each name; returns what ended, in the order given."""
+        found: dict[str, Ended] = {}
+        with ThreadPoolExecutor(self.lanes) as pool:
+            try:
+                for future in as_completed([pool.submit(self._one, name, words) for name, words in commands.items()]):
+                    ended = future.result()
+                    if ended is not None:
+                        found[ended.package] = ended
+                        print(ended.text, end="", flush=True)
+            except BaseException:
+                self._end()
+                raise
+        return [found[name] for name in commands]
+
+    def _one(self, name: str, words: Sequence[str]) -> Ended | None:
+        started = time.monotonic()
+        with self._guard:
+            if self._over:
+                return None
+            print(f"{name}: begun", flush=True)
+            process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            self._running.add(process)
+        text = process.communicate()[0]
+        with self._guard:
+            self._running.discard(process)
+        return Ended(name, process.returncode, time.monotonic() - started, text)
+
+    def _end(self) -> None:
+        with self._guard:
+            self._over = True
+            for process in self._running:
+                process.terminate()
+
+
+def command(package: str, arguments: Sequence[str]) -> list[str]:
+    """The nox session that tests a package in one process."""
+    return [sys.executable, "-m", "nox", "--session", f"tests(package='{package}')", "--", "-n", "0", *arguments]
+
+
+def summary(sessions: Sequence[Ended]) -> str:
+    """One line for each session, the longest first."""
+    words = [
+        f"{one.package:<16} {'passed' if one.status == 0 else f'failed ({one.status})':<12} {one.seconds:5.0f} s"
+        for one in sorted(sessions, key=lambda one: -one.seconds)
+    ]
+    return "\n".join(words)
+
+
+def main() -> int:
+    """Run the command line; returns the exit status."""
+    own = sys.argv[1:]
+    cut = own.index("--") if "--" in own else len(own)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("packages", nargs="+", metavar="PACKAGE")
+    parser.add_argument("--lanes", type=int, default=min(MOST, os.cpu_count() or 1), help="at a time (default: cores)")
+    options = parser.parse_args(own[:cut])
+    sessions = Lanes(options.lanes).run({name: command(name, own[cut + 1 :]) for name in options.packages})
+    print(summary(sessions))
+    return int(any(one.status for one in sessions))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
