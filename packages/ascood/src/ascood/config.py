@@ -70,7 +70,7 @@ def find_file(file: Path | str) -> Path:
         raise InputError(f"--config `{text}` does not end in .yml; expected one or more yml files.")
     shipped = shipped_configs()
     for candidate in (Path(text), shipped / Path(*Path(text).parts[1:]) if Path(text).parts[0] == "configs" else None):
-        if candidate is not None and candidate.is_file():
+        if candidate is not None and candidate.exists():
             return candidate
     known = sorted(str(Path("configs") / path.relative_to(shipped)) for path in shipped.rglob("*.yml"))
     raise MissingFileError(f"--config {text} is missing. {did_you_mean(text.removeprefix('./'), known, shown=6)}")

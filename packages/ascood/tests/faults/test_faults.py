@@ -57,6 +57,11 @@ def test_a_key_that_stands_twice_is_refused(place, run):
     assert "stands twice" in run("train", "--config", "twice.yml").error
 
 
+def test_a_pipe_in_place_of_a_yml_file_is_called_one_and_not_waited_for(place, run):
+    os.mkfifo(place / "pipe.yml")
+    assert "pipe.yml is a pipe, not a regular file" in run("train", "--config", "pipe.yml").error
+
+
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [

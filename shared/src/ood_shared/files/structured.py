@@ -115,7 +115,8 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML comes without ty
             if passes(error):
                 raise
             kind = node.tag.rsplit(":", 1)[-1]
-            raise _refused(f"`{one_line(node.value, 40)}` is no {kind}: {error}", node.start_mark) from error
+            why = f": {error}" if isinstance(error, ValueError) else ""  # others speak of yaml's own code
+            raise _refused(f"`{one_line(node.value, 40)}` is no {kind}{why}", node.start_mark) from error
         if isinstance(value, float) and not math.isfinite(value):
             raise _refused(f"`{one_line(node.value, 40)}` is not a finite number", node.start_mark)
         if isinstance(value, str) and has_half_characters(value):
