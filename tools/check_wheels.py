@@ -1,8 +1,8 @@
 """What a wheel must hold before it is published: `python tools/check_wheels.py FOLDER` looks at every wheel in it.
 
-Licence text, `py.typed`, authors, keywords, classifiers, a long description without links into the repository, the
-files that its commands read, and no other version of `ood-shared` than its own. Ends with status 1 and a line for each
-thing that is missing.
+Licence text, `py.typed`, authors, keywords, classifiers, the address of its paper, a long description without links
+into the repository, the files that its commands read, and no other version of `ood-shared` than its own. Ends with
+status 1 and a line for each thing that is missing.
 """
 
 import re
@@ -26,6 +26,7 @@ HELD = {  # beside code: folders of the repository, and where they are in the wh
     "ood_shared": {"shared/src/ood_shared/templates": "ood_shared/templates"},
 }
 FIELDS = ("Author", "Keywords", "Classifier", "License-Expression", "Summary", "Requires-Python")
+WITHOUT_A_PAPER = ("ood_shared", "ood_bench", "ood_papers")
 INTO_THE_REPOSITORY = re.compile(r"\]\((?!https?:)[^)]*\)")
 
 
@@ -42,6 +43,8 @@ def problems(wheel: Path) -> list[str]:
             found.append("its LICENSE is not that of the repository")
     found += [f"no {path}" for path in [f"{name}/py.typed", *_files(name)] if path not in held]
     found += [f"tests are in it: {path}" for path in sorted(held) if "/tests/" in path]
+    if name not in WITHOUT_A_PAPER and not metadata.get("Project-URL", "").startswith("Paper, https://"):
+        found.append("no address of its paper (Project-URL)")
     return found + _metadata_problems(metadata, version)
 
 
