@@ -153,7 +153,7 @@ def test_a_run_keeps_a_threshold_of_the_detector_s_own(tmp_path, monkeypatch) ->
     assert model_file.load(tmp_path / "one/model.ood").limits == own.limits
     run_of(tmp_path / "two", Kept(), 30, checkpoint="model.ood")  # the training wrote it
     assert (tmp_path / "two/model.ood").read_bytes() == b"weights"
-    with pytest.raises(InputError, match=r"which this test would replace.*--out.*imood score"):
+    with pytest.raises(InputError, match=r"which this command would replace.*--out.*imood score"):
         keep_bench(tmp_path / "one", "imood", "--out")
     keep_bench(tmp_path, "imood", "--out")
 

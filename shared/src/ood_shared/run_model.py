@@ -64,11 +64,11 @@ def write_model(
 
 
 def keep_bench(folder: Path, program: str, flag: str) -> None:
-    """Refuse to write the results of a test over those of a bench, to which its `model.ood` belongs.
+    """Refuse to train or test in the folder of a bench, to whose weights and results its `model.ood` belongs.
 
     Args:
         folder: to write to.
-        program: of the test, such as `imood`.
+        program: that would write there, such as `imood`.
         flag: that names another folder.
 
     Raises:
@@ -76,7 +76,7 @@ def keep_bench(folder: Path, program: str, flag: str) -> None:
     """
     if (folder / MODEL).is_file():
         raise InputError(
-            f"{folder} holds the results of a bench, which this test would replace. Name another folder by {flag}; to "
+            f"{folder} holds the results of a bench, which this command would replace. Name another folder by {flag}; to "
             f"score images of your own with this detector: {program} score {folder / MODEL} IMAGES --csv out.csv"
         )
 

@@ -107,7 +107,14 @@ def _train(options: argparse.Namespace, device: torch.device) -> None:
     folder = run_folder(Path(options.save_root_path), settings, task.name, moment)
     if options.output_dir is not None:
         folder = Path(options.output_dir)
+    keep_bench(folder, "imood", "--output-dir")
     resume = _resumed(options.resume, folder)
+    if resume is None and (folder / LATEST).is_file():
+        warnings.warn(
+            f"{folder} holds an earlier run, which is overwritten; results of its tests stay until test.py writes new "
+            "ones. --resume goes on with a run, --output-dir and --timestamp name another folder.",
+            stacklevel=2,
+        )
     settings = replace(settings, seed=_seed(options.seed, resume))
     _announce(settings, task)
 

@@ -133,6 +133,19 @@ def test_both_commands_run_offline_without_any_data(tmp_path, monkeypatch, done)
     assert (tmp_path / "run/id_feat_plain.pt").is_file()
 
 
+def test_a_run_over_an_earlier_one_is_told_and_one_over_a_bench_refused(place, done, run, trained):
+    shutil.copytree(trained, place / "run")
+    words = ("train", *SMALL, "--ds", "cifar10", "-e", "1", "--output-dir", "run")
+    assert "run holds an earlier run, which is overwritten" in done(*words).err
+    assert "earlier run" not in done(*words, "--resume").err
+    (place / "run/model.ood").touch()
+    before = (place / "run/latest.pth").read_bytes()
+    found = run(*words)
+    assert found.status == 2
+    assert "run holds the results of a bench" in found.err
+    assert (place / "run/latest.pth").read_bytes() == before
+
+
 def test_own_data_are_trained_and_tested(tmp_path, monkeypatch, done):
     from PIL import Image
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from ood_shared import plots
 from ood_shared.errors import InputError, MissingFileError
+from ood_shared.run_model import keep_bench
 from ood_shared.training import Compute
 
 from oodgen import checkpoints as conf
@@ -51,6 +52,7 @@ def train_classi_step(options: argparse.Namespace) -> None:
         _drop_generation_flags(options)
     options.in_data = conf.id_folder(options.in_data, "--in_data")
     root = result_root(options.save_path, options)
+    keep_bench(root, "oodgen", "--save_path")
     vae_folder = conf.vae_folder(options.save_path)
     trained = _trained(options, vae_folder)
     if trained is not None:

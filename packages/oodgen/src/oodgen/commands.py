@@ -34,6 +34,7 @@ DIGITS_SIDE = 8  # pixels of the embedded digits before they were enlarged
 def train_vae_step(options: argparse.Namespace) -> None:
     """train_vae.py: train the VAE on `<in_data>/train`, validate on `<in_data>/test`."""
     compute = compute_of(options)
+    keep_bench(result_root(options.save_path, options), "oodgen", "--save_path")
     options.in_data = conf.id_folder(options.in_data, "--in_data")
     options.classes = options.classes or "all"
     options = defaults.resolve_defaults(options, defaults.TRAIN_VAE, options.in_data)

@@ -58,3 +58,11 @@ def test_a_test_does_not_replace_the_results_of_a_bench(folder, capsys):
     assert cli.main(["test", *words]) == 2
     assert f"oodgen score {folder / 'model.ood'}" in capsys.readouterr().err
     assert (folder / "scores.npz").read_bytes() == before
+
+
+@pytest.mark.parametrize("step", ["train_vae", "train_classi"])
+def test_a_training_does_not_replace_the_weights_of_a_bench(folder, capsys, step):
+    before = {path: path.read_bytes() for path in folder.rglob("*.p*t*")}
+    assert cli.main([step, "--in_data", str(folder), "--save_path", str(folder), "--device", "cpu"]) == 2
+    assert "holds the results of a bench" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in folder.rglob("*.p*t*")} == before
