@@ -40,8 +40,8 @@ class NetworkSettings:
     checkpoint: Path | None = None
 
     @classmethod
-    def of(cls, block: Any) -> "NetworkSettings":
-        """Of a block.
+    def of(cls, block: Any, key: str = "network") -> "NetworkSettings":
+        """Of the block that stands under a key of the config.
 
         Raises:
             InputError: it is not there, or its name is not known.
@@ -50,11 +50,11 @@ class NetworkSettings:
             raise InputError("The config lacks `network`. Put a file of configs/networks into --config.")
         name, inner = str(block.get("name")), block.get("backbone")
         if name in WRAPPERS and not isinstance(inner, Mapping):
-            raise InputError(f"network.name {name} needs the block `network.backbone`.")
+            raise InputError(f"{key}.name {name} needs the block `{key}.backbone`.")
         if name not in (*BACKBONES, *WRAPPERS):
-            raise unknown("network.name", name, (*BACKBONES, *WRAPPERS))
+            raise unknown(f"{key}.name", name, (*BACKBONES, *WRAPPERS))
         checkpoint = Path(str(block.get("checkpoint"))) if block.get("pretrained") else None
-        return cls(name, cls.of(inner) if name in WRAPPERS else None, checkpoint)
+        return cls(name, cls.of(inner, f"{key}.backbone") if name in WRAPPERS else None, checkpoint)
 
 
 def make_network(settings: NetworkSettings, num_classes: int) -> nn.Module:

@@ -1,6 +1,7 @@
 """scripts/eval_ood.py: every run of a root folder, scored by one or several post-hoc scores."""
 
 import argparse
+import difflib
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,8 +22,8 @@ from ascood.tables import as_csv, as_text, cells, write_run_result
 
 _RUNS = f"a folder with runs s0, s1, …, each with {BEST}"
 _SOURCES = (
-    "A training with main.py writes one; published ones come with bash scripts/download/download_ascood.sh, and the "
-    "plain networks of the i-ODIN scripts with bash scripts/download/download.sh (--checkpoints ood_v1.5)."
+    "A training with main.py writes one; `ascood download --checkpoints all` says where published ones "
+    "come from, also the plain networks of the i-ODIN scripts."
 )
 
 
@@ -135,7 +136,8 @@ def run_folders(root: Path) -> list[Path]:
     """
     if not root.is_dir():
         near = [path.name for path in root.parent.glob("*") if path.is_dir()] if root.parent.is_dir() else []
-        hint = f" {root.parent} holds: {', '.join(sorted(near)[:6])}." if near else ""
+        nearest = difflib.get_close_matches(root.name, near, 1, 0)
+        hint = f" The nearest of the {len(near)} folders in {root.parent}: {nearest[0]}." if nearest else ""
         raise MissingFileError(f"--root {root} is missing; expected {_RUNS}.{hint} {_SOURCES}")
     runs = sorted(path for path in root.glob("s*") if path.is_dir())
     if not runs:

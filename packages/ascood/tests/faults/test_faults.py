@@ -78,7 +78,8 @@ def test_a_bad_hyper_parameter_is_refused_before_anything_is_written(place, run,
 
 def test_an_unknown_trainer_or_network_names_the_known(place, run):
     assert "Did you mean `ascood`?" in run("train", *DIGITS, "--trainer.name", "ascod").error
-    assert "Did you mean `resnet50`?" in run("train", *DIGITS, "--network.backbone.name", "resnet5").error
+    error = run("train", *DIGITS, "--network.backbone.name", "resnet5").error
+    assert "network.backbone.name `resnet5` is not known. Did you mean `resnet50`?" in error
 
 
 def test_a_rate_that_yaml_reads_as_text_is_refused(place, run):
@@ -392,8 +393,17 @@ def test_a_root_that_is_not_there_says_what_belongs_there_and_where_it_comes_fro
     for root in ("absent", "."):
         error = run("eval_ood", "--root", root, "--device", "cpu").error
         assert "s0, s1, …, each with best.ckpt" in error
-        assert "download_ascood.sh" in error
-        assert "--checkpoints ood_v1.5" in error
+        assert "`ascood download --checkpoints all`" in error
+
+
+def test_a_root_with_long_neighbours_is_told_whole(place, run):
+    start = "results/cifar10_ascood_net_ascood_e100_lr0.1_w1.0_p0.15_otype_shuffle_nmg_300.0_30.0"
+    for mark in ("random", "default", "again", "last"):
+        (place / f"{start}_{mark}").mkdir(parents=True)
+    error = run("eval_ood", "--root", f"{start}_agian", "--device", "cpu").error
+    assert "The nearest of the 4 folders in results: " + f"{start}_again".removeprefix("results/") in error
+    assert "published ones come from" in error
+    assert " … " not in error
 
 
 def test_downloading_says_what_is_missing_and_creates_nothing(place, run):

@@ -109,8 +109,8 @@ def read_imglist(name: str, imglist: Path, data_dirs: Sequence[Path | str], clas
     if not imglist.exists():
         raise MissingFileError(
             f"Image list {imglist} of `{name}` is missing. Put the lists below data/benchmark_imglist "
-            "(bash scripts/download/download_ascood.sh says where they come from), or make one from a folder of images "
-            "with `ascood build_imglist`."
+            "(`ascood download` says where they come from), or make one from a folder of images with "
+            "`ascood build_imglist`."
         )
     lines = read_text(imglist, "an image list").split("\n")
     relative: list[str] = []
