@@ -66,3 +66,14 @@ def test_a_missing_checkpoint_names_the_path_and_the_training_command(tmp_path: 
         paths.find_checkpoint(tmp_path, "wrn", "bloodmnist", paths.RUN, -20, -7, 1, True)
     assert DOCUMENTED.format("_last") in str(caught.value)
     assert "train_in_latent_out_pix.py --in_dataset bloodmnist" in str(caught.value)
+
+
+def test_a_run_stopped_in_its_first_epoch_is_gone_on_with(tmp_path: Path) -> None:
+    run = (tmp_path, "wrn", "bloodmnist", "mine", -20, -7, 1, True)
+    inner = paths.checkpoint_folder(*run[:4]) / "mine_m_in_-20.0-m_out_-7.0-T_1.0"
+    inner.mkdir(parents=True)
+    with pytest.raises(MissingFileError, match="Train it with"):
+        paths.find_checkpoint(*run)
+    (inner / "checkpoint.pt").touch()
+    with pytest.raises(MissingFileError, match="has not ended an epoch; go on with it"):
+        paths.find_checkpoint(*run)

@@ -82,7 +82,7 @@ def find_checkpoint(
     """The checkpoint of a run under its own prefix, else under that of the original.
 
     Raises:
-        MissingFileError: neither is there; the message says which command makes it.
+        MissingFileError: neither is there; the message says which command makes it, or goes on with a begun run.
     """
     folder = checkpoint_folder(root, model_type, in_dataset, run)
     names = list(dict.fromkeys(checkpoint_name(prefix, m_in, m_out, T, last) for prefix in (run, RUN)))
@@ -92,8 +92,10 @@ def find_checkpoint(
     present = sorted(path.name for path in folder.glob("*.pth.tar")) if folder.is_dir() else []
     others = f" Present there: {', '.join(present)}." if present else ""
     margins = "" if (m_in, m_out, T) == (-20, -7, 1) else f" --m_in {m_in} --m_out {m_out} --T {T}"
+    begun = any(folder.glob("*/checkpoint.pt"))
+    advice = "Its run has not ended an epoch; go on with it, with the flags that it has:" if begun else "Train it with"
     raise MissingFileError(
-        f"Checkpoint {' or '.join(str(folder / name) for name in names)} is missing.{others} Train it with "
+        f"Checkpoint {' or '.join(str(folder / name) for name in names)} is missing.{others} {advice} "
         f"`python train_in_latent_out_pix.py --in_dataset {in_dataset} --model_type {model_type} --dist --augmix "
         f"--rand_conv --ckpt_name {run}{margins}`."
     )
