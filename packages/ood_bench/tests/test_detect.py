@@ -127,6 +127,22 @@ def test_mistakes_are_one_line_and_leave_nothing(tmp_path, monkeypatch, capsys, 
     assert not list(tmp_path.iterdir())
 
 
+def test_what_is_read_is_not_overwritten(made, capsys):
+    model, images = made / "model.ood", made / "letters"
+    image = next(images.rglob("*.png"))
+    before = model.read_bytes(), image.read_bytes()
+    for words in (
+        ("score", model, images, "--csv", image),
+        ("score", model, images, "--csv", model),
+        ("explain", model, image, "--output", image),
+        ("export", model, "--output", model),
+        ("fit", images, "--output", image),
+    ):
+        assert run(*words) == 2
+        assert "is read by this command and would be overwritten" in capsys.readouterr().err
+    assert (model.read_bytes(), image.read_bytes()) == before
+
+
 def test_help_does_not_wait_for_torch():
     code = "import sys; from ood_bench.detect_command import main\n"
     code += "try: main(['fit', '--help'])\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"

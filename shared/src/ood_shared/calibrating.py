@@ -17,13 +17,14 @@ from ood_shared.detector_state import Savable
 from ood_shared.errors import InputError, ManySizesError
 from ood_shared.files import path_of
 from ood_shared.images import Images, image_batches
+from ood_shared.output_files import output_file
 
 FEW = 200  # calibration images, below which a threshold scatters widely
 
 
 def calibrate_step(options: argparse.Namespace) -> None:
     """Load a run, score ID images that are new to it, write the file, say what it promises."""
-    output = output_file(options.output)
+    output = output_file(options.output, MODEL, (options.run, options.id))
     told = {name: getattr(options, name) for name in options.told if getattr(options, name) is not None}
     detector: Any = import_module(options.load).load(options.run, device=options.device, **told)
     if not isinstance(detector, Savable) or not hasattr(detector, "prepare"):
@@ -42,18 +43,6 @@ def calibrate_step(options: argparse.Namespace) -> None:
     named = {"alarm_rate": options.alarm_rate, "by_class": options.by_class, "about": about}
     calibrated = calibrate(judged, found.scores, found.classes, **named)
     keep(output, calibrated, f"calibrated on {n} images of {options.id}. If none of them was trained on, it promises:")
-
-
-def output_file(word: str) -> Path:
-    """The file that `--output` names.
-
-    Raises:
-        InputError: it is a folder.
-    """
-    output = Path(word)
-    if output.is_dir():
-        raise InputError(f"--output {output} is a folder; name a file, such as {output / MODEL}.")
-    return output
 
 
 def keep(output: Path, calibrated: Calibrated, said: str) -> None:

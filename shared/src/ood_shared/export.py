@@ -29,6 +29,7 @@ from ood_shared.calibrated import Calibrated
 from ood_shared.errors import InputError, not_installed, unknown
 from ood_shared.export_graph import INPUT, OUTPUTS, Decision, graph_of
 from ood_shared.files import atomic_path
+from ood_shared.output_files import output_file
 from ood_shared.verbs import FORMATS
 
 OPSET = 18  # the first that has all operations
@@ -95,9 +96,7 @@ def export(
 
 def export_step(calibrated: Calibrated, options: argparse.Namespace) -> None:
     """Write the file that the flags of `verbs.export_parser` ask for, and say what it is."""
-    output = Path(options.output)
-    if output.is_dir():
-        raise InputError(f"--output {output} is a folder; name a file, such as {output / 'model.onnx'}.")
+    output = output_file(options.output, "model.onnx", (options.model,))
     size = None if options.size is None else tuple(options.size)
     exported = export(calibrated, output, options.format, size, options.channels)
     taken, given = ", ".join(map(str, exported.shape)), ", ".join(OUTPUTS)

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from ood_shared.datasets.decode import Encoded
 from ood_shared.errors import InputError
+from ood_shared.output_files import output_file
 from ood_shared.rows import COLUMNS, ID, OOD, UNREAD, Row, whole_rows, write_rows
 from ood_shared.streaming import pending_images, read_items
 from ood_shared.thresholds import Alarms, Threshold, check_ranks, ranks_of
@@ -91,9 +92,8 @@ def score_step(detector: Judge, options: argparse.Namespace) -> int:
     if options.csv == "-":
         _keep_odd_names(sys.stdout)
         return _score(detector, pending, sys.stdout, Counter(), header=True)
-    target, done, end = Path(options.csv), Counter[str](), 0
-    if target.is_dir():
-        raise InputError(f"--csv {target} is a folder; name a file, such as {target / 'out.csv'}.")
+    read = (*options.images, *([options.model] if hasattr(options, "model") else []))
+    target, done, end = output_file(options.csv, "out.csv", read, "--csv"), Counter[str](), 0
     if options.resume and target.is_file():
         done, end = _skip(detector, pending, target)
         os.truncate(target, end)

@@ -14,6 +14,7 @@ from ood_shared.datasets.pixels import Range
 from ood_shared.errors import InputError
 from ood_shared.files import atomic_path
 from ood_shared.images import one_by_one
+from ood_shared.output_files import output_file
 from ood_shared.streaming.reading import Item, read_items
 from ood_shared.streaming.words import pending_images
 
@@ -33,7 +34,8 @@ def explain_step(options: argparse.Namespace) -> None:
             f"{options.model} holds a {type(detector).__name__}, which has no map of places; expected a file of "
             "`ood-detect fit`. `score` works with it."
         )
-    output = Path(options.output)
+    read = (options.model, options.image, *([options.images] if options.images is not None else []))
+    output = output_file(options.output, "explained.png", read)
     if output.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise InputError(f"--output {output}; expected a name that ends in .png, .pdf or .svg.")
     name, pixels = _one(options.image, calibrated.span)

@@ -1,0 +1,53 @@
+"""A file that a command writes is none of those that it reads."""
+
+import pytest
+from ood_shared.errors import InputError
+from ood_shared.output_files import output_file
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A model, a scan and a folder of images, in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in" / "a").mkdir(parents=True)
+    for name in ("model.ood", "in/a/1.png", "in/out.csv", "scan.nii.gz"):
+        (tmp_path / name).write_bytes(b"of before")
+    (tmp_path / "link.ood").symlink_to("model.ood")
+    (tmp_path / "hard.ood").hardlink_to("model.ood")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("word", "inputs"),
+    [
+        ("model.ood", ["model.ood"]),
+        ("in/../model.ood", ["in", "model.ood"]),
+        ("link.ood", ["model.ood"]),
+        ("hard.ood", ["model.ood"]),
+        ("in/a/1.png", ["in"]),
+        ("in/a/1.png", ["."]),
+        ("scan.nii.gz", ["scan.nii.gz#3"]),
+        ("scan.nii.gz", ["."]),
+    ],
+)
+def test_a_file_that_is_read_is_not_written(place, word, inputs):
+    with pytest.raises(InputError, match=r"^--output .* is read by this command and would be overwritten\."):
+        output_file(word, "model.ood", inputs)
+    assert (place / word).read_bytes() == b"of before"
+
+
+@pytest.mark.parametrize(
+    ("word", "inputs"),
+    [
+        ("in/out.csv", ["in"]),  # of an earlier run
+        ("in/a/2.png", ["in"]),  # new
+        ("model.ood", ["digits", "-", "mnist:test#17", "x" * 6000, "\0"]),
+    ],
+)
+def test_any_other_file_may_be(place, word, inputs):
+    assert str(output_file(word, "model.ood", inputs)) == word
+
+
+def test_a_folder_is_refused_with_an_example(place):
+    with pytest.raises(InputError, match=r"--csv in is a folder; name a file, such as in/out\.csv"):
+        output_file("in", "out.csv", [], "--csv")
