@@ -110,6 +110,10 @@ BAD = {
     "offset huge": {"at_108": struct.pack("<f", 1e12)},
     "offset nan": {"at_108": struct.pack("<f", float("nan"))},
     "magic": {"at_344": b"nope"},
+    "size of the header": {"at_0": struct.pack("<i", 999)},
+    "slope nan": {"at_112": struct.pack("<f", float("nan"))},
+    "slope infinite": {"at_112": struct.pack("<f", float("inf"))},
+    "intercept nan": {"at_116": struct.pack("<f", float("nan"))},
 }
 
 
@@ -131,6 +135,18 @@ def test_a_header_that_is_none_is_one_line(
 def test_the_header_of_these_tests_is_read_when_nothing_is_wrong_with_it(tmp_path: Path) -> None:
     (tmp_path / "v.nii").write_bytes(header())
     assert load(str(tmp_path / "v.nii"), "test").images.shape == (4, 4, 4, 1)
+
+
+def test_big_endian_and_the_second_version_are_read(tmp_path: Path) -> None:
+    import nibabel
+
+    voxels = np.arange(64, dtype=np.int16).reshape(4, 4, 4)
+    for name, image in (
+        ("big.nii", nibabel.Nifti1Image(voxels, np.eye(4), nibabel.Nifti1Header(endianness=">"))),
+        ("two.nii", nibabel.Nifti2Image(voxels, np.eye(4))),
+    ):
+        nibabel.save(image, tmp_path / name)
+        assert load(str(tmp_path / name), "test").images.max() == 255
 
 
 @pytest.mark.parametrize(("name", "other"), [("a.nii", "a.nii.gz"), ("a.nii.gz", "a.nii")])

@@ -29,6 +29,7 @@ LOW, HIGH = 0.005, 0.995  # quantiles that become 0 and 255
 MOST_VOXELS = 1 << 28  # of a volume: 512 x 512 x 1024, 2 GiB while its quantiles are taken
 MOST_OFFSET = 1 << 24  # bytes of header before the voxels
 ADVICE = "Replace or remove it."
+SCALES = {348: ("f4", 112), 540: ("f8", 176)}  # of NIfTI-1 and -2, by sizeof_hdr: kind and place of slope and intercept
 
 
 class Volume:
@@ -111,11 +112,27 @@ class Volume:
                 with self._source.open("rb") as file:
                     packed = file.read(2) == GZIP
                 opened = (gzip.open if packed else open)(self._source, "rb")  # read by slice
-            image = nibabel.Nifti1Image.from_stream(opened)
+            version = self._version(opened.read(max(SCALES)))
+            opened.seek(0)
+            image = (nibabel.Nifti1Image if version == 1 else nibabel.Nifti2Image).from_stream(opened)
             offset = int(image.header["vox_offset"])
             if not 0 <= offset <= MOST_OFFSET:
                 raise InputError(f"{self.name} says that its voxels begin at byte {offset}. {ADVICE}")
         return image
+
+    def _version(self, block: bytes) -> int:
+        """1 or 2; refuses what nibabel mends in silence: another size of the header, and scales that it leaves out."""
+        sizes = {order: int.from_bytes(block[:4], order) for order in ("little", "big")}
+        order, size = next(((order, size) for order, size in sizes.items() if size in SCALES), ("little", 0))
+        if not size or len(block) < size:
+            raise ValueError(f"sizeof_hdr is {sizes['little']}, not 348 or 540")  # `reading` names the file
+        kind, at = SCALES[size]
+        slope, intercept = np.frombuffer(block, ("<" if order == "little" else ">") + kind, 2, at)
+        if not (np.isfinite(slope) and np.isfinite(intercept)):
+            raise InputError(
+                f"{self.name}: scl_slope is {slope:g} and scl_inter {intercept:g}, so its values mean nothing. {ADVICE}"
+            )
+        return 1 if size == 348 else 2
 
 
 @contextmanager
