@@ -25,6 +25,7 @@ from ood_shared.process import PRECISIONS, calm_threads
 from ood_shared.signals import Terminated, raise_on_sigterm, time_limit
 
 DEFAULT_SEED = 5
+DIGITS = 19  # of the largest seed; Python refuses to read thousands
 READERS = ("PIL", "pydicom", "nibabel")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -73,7 +74,7 @@ def parse_seed_number(text: str) -> int:
 
 
 def _integer(word: str, text: str) -> int:
-    if not (word.isascii() and word.isdecimal()) or int(word) >= 2**63:
+    if not (word.isascii() and word.isdecimal()) or len(word) > DIGITS or int(word) >= 2**63:
         raise argparse.ArgumentTypeError(f"`{text}` is not a seed: pass a whole number from 0 on, True or False")
     return int(word)
 

@@ -58,9 +58,7 @@ def claimed(folder: Path, *files: Path) -> Iterator[None]:
 
 
 @contextmanager
-def held(
-    folder: Path, patience: float, name: str = LOCK, who: str = BENCH
-) -> Iterator[int]:
+def held(folder: Path, patience: float, name: str = LOCK, who: str = BENCH) -> Iterator[int]:
     """Inside the block no other process has `folder`; the value is the handle that a started process may inherit.
 
     Args:
