@@ -76,8 +76,8 @@ def keep_bench(folder: Path, program: str, flag: str) -> None:
     """
     if (folder / MODEL).is_file():
         raise InputError(
-            f"{folder} holds the results of a bench, which this command would replace. Name another folder by {flag}; to "
-            f"score images of your own with this detector: {program} score {folder / MODEL} IMAGES --csv out.csv"
+            f"{folder} holds the results of a bench, which this command would replace. Name another folder by {flag}; "
+            f"to score images of your own with this detector: {program} score {folder / MODEL} IMAGES --csv out.csv"
         )
 
 
