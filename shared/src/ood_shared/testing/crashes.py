@@ -140,16 +140,20 @@ def _disturbed(
 def _starved(trainer: Trainer, longest: float) -> dict[str, bool]:
     """A run whose files may not grow beyond half of the largest: the last whole ones stay, and it can go on."""
     sizes = [file.stat().st_size for file in Path("calm").rglob("*") if file.is_file()]
-    stopped = attempt(trainer, "starved", 0.5 * longest, signal.SIGKILL)
-    before = _saved(trainer, "starved")
-    short = attempt(trainer, "starved", more=trainer.resume, limit=max(sizes) // 2) if stopped.status else stopped
+    for tries in range(1, MOST_TRIES + 1):
+        out = f"starved-{tries}"
+        attempt(trainer, out, longest / 2**tries, signal.SIGKILL)
+        before = _saved(trainer, out)
+        short = attempt(trainer, out, more=trainer.resume, limit=max(sizes) // 2)
+        if short.status:  # else all had been written before the kill
+            break
     intact = all(path.is_file() and _loads(path) for path in before)
-    last = attempt(trainer, "starved", more=trainer.resume)
+    last = attempt(trainer, out, more=trainer.resume)
     return {
         "refused_in_one_line": short.status == 2 and "Make room" in short.said,
         "last_checkpoint_intact": intact,
-        "same_weights": last.status == 0 and _weights(trainer, "starved") == _weights(trainer, "calm"),
-        "clean": not _leftovers(Path("starved")),
+        "same_weights": last.status == 0 and _weights(trainer, out) == _weights(trainer, "calm"),
+        "clean": not _leftovers(Path(out)),
     }
 
 
