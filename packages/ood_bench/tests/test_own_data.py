@@ -59,7 +59,10 @@ def test_class_folders_without_a_split_are_split_and_said(place: Path) -> None:
         (["--id", "~nouser/x", "--ood", "o"], "home folder of a user who is not known here"),
         (["--id", "n", "--ood", "empty"], "empty holds no images"),
         (["--id", "n", "--ood", "fifo.npz"], "fifo.npz is a pipe"),
-        (["--id", "n", "--ood", "o", "--group", "9"], "--group 9: a/0.png lies in 1 folder(s)"),
+        (
+            ["--id", "n", "--ood", "o", "--group", "9"],
+            "--group 9: a/0.png lies in 1 folder(s) below the set; expected a level from 1 to 1.",
+        ),
         (["--id", "n", "--ood", "o", "--group", "gone.csv"], "--group gone.csv is missing"),
         (["--id", "n", "--ood", "o", "--value-range", "9,3"], "--value-range `9,3`: expected LOW,HIGH"),
         (["--id", "n", "--ood", "o", "--novel-classes", "cat"], "Class `cat` is not known"),
@@ -114,6 +117,8 @@ def test_one_class_leaves_out_the_methods_that_need_classes(place: Path, capsys)
     assert main(["--id", "s", "--ood", "o", "--methods", "msp,odin", "--output-dir", "out"]) == 2
     error = capsys.readouterr().err
     assert "s has one class, and msp, odin need two or more. With one class: fused, knn, mahalanobis, mood_dpa" in error
+    assert main(["--id", "s", "--ood", "o", "--methods", "msp", "--output-dir", "out"]) == 2
+    assert "and msp needs two or more." in capsys.readouterr().err
     chosen = methods.choose(["msp", "knn", "max_logit", "fused"])
     kept, out = methods.without_classes(chosen, "s")
     assert [(source.name, source.methods) for source in kept] == [("baselines", ("knn",)), ("fused", ("fused",))]

@@ -115,8 +115,8 @@ def without_classes(chosen: Sequence[Source], id_name: str) -> tuple[list[Source
             kept.append(source if able == source.methods else _baselines(able))
     if not kept:
         able_words = f"{FUSED.name}, {ONE_CLASS_WORDS}"
-        named = ", ".join(out)
-        raise InputError(f"{id_name} has one class, and {named} need two or more. With one class: {able_words}.")
+        named = f"{', '.join(out)} {'needs' if len(out) == 1 else 'need'}"
+        raise InputError(f"{id_name} has one class, and {named} two or more. With one class: {able_words}.")
     return kept, out
 
 

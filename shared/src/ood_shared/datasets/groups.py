@@ -87,7 +87,12 @@ def _by_depth(names: Sequence[str], group: str) -> tuple[str, ...]:
     for name in names:
         parts = Path(name).parts[:-1]
         if not 1 <= depth <= len(parts):
-            raise InputError(f"--group {group[:9]}: {name} lies in {len(parts)} folder(s); expected 1 to that.")
+            said = (
+                f"{len(parts)} folder(s) below the set; expected a level from 1 to {len(parts)}"
+                if parts
+                else "no folder"
+            )
+            raise InputError(f"--group {group[:9]}: {name} lies in {said}.")
         groups.append(parts[depth - 1])  # a patient in the folders of two classes stays one
     return tuple(groups)
 
