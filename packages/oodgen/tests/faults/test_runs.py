@@ -119,7 +119,9 @@ def test_a_signal_while_outliers_are_written_leaves_the_old_ones(trained, run, m
         write(path, image)
 
     monkeypatch.setattr(folders, "write_png", interrupted)
+    before_this = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
     found = run("gen_ood")
+    signal.signal(signal.SIGINT, before_this)
     assert (found.status, len(found.err.splitlines())) == (status, 1)
     assert {path.name: path.read_bytes() for path in Path(ID, "ood", "train").iterdir()} == before
     assert hidden() == []
