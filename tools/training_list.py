@@ -137,6 +137,19 @@ TRAININGS = (
         keep="hard_subjects.json",
     ),
     Training(
+        "mood_dpa_hard_subjects_128",
+        "mood_dpa",
+        "the same at 128³, one seed",
+        "MOOD data at 256³, 50,000 iterations a stage",
+        "small networks, slices of 64 pixels, 200 steps a stage",
+        0.8,
+        (
+            "benchmarks/compare_hard.py --side 128 --slice-size 64 --seeds 0 --work {own}/runs "
+            "--output {own}/result.json",
+        ),
+        keep="hard_subjects_128.json",
+    ),
+    Training(
         "ascood_spurious_digits",
         "ascood",
         "waterbirds in miniature: digits on textures, six scores, three seeds",

@@ -71,6 +71,24 @@ def hard() -> str:
     return "\n".join(lines)
 
 
+def hard_128() -> str:
+    """One table: every row at 128³ beside the same seed at 64³."""
+    large, small = (json.loads((RESULTS / f"hard_subjects{end}.json").read_text()) for end in ("_128", ""))
+    (seed,), kinds = large["seeds"], list(large["chance_kinds"][0])
+    at = small["seeds"].index(seed)
+    head = f"| detector | AP, head, 64³ | AP, head | {' | '.join(kinds)} | sample AUROC (95 %) |"
+    lines = [head, "|---|" + "---|" * 8]
+    for name, row in large["rows"].items():
+        (low, high), (ap,), (of,), (auroc,) = (
+            row[key] for key in ("sample_interval", "ap_head", "ap_kinds", "sample_auroc")
+        )
+        cells = [small["rows"][name]["ap_head"][at], ap, *(of[kind] for kind in kinds)]
+        words = " | ".join(f"{value:.3f}" for value in cells)
+        lines.append(f"| {named(name)} | {words} | {auroc:.2f} ({low:.2f} to {high:.2f}) |")
+    cells = [small["chance_head"][at], large["chance_head"][0], *(large["chance_kinds"][0][kind] for kind in kinds)]
+    return "\n".join([*lines, f"| chance | {' | '.join(f'{value:.3f}' for value in cells)} | 0.5 |"])
+
+
 def named(row: str) -> str:
     return NAMES.get(row, row.replace("|", "&#124;"))
 
@@ -115,7 +133,7 @@ SPEED = {
 def main() -> None:
     readme = RESULTS.parent / "README.md"
     text = readme.read_text()
-    for name, table in (("subjects", subjects()), ("hard", hard()), ("speed", speed())):
+    for name, table in (("subjects", subjects()), ("hard", hard()), ("hard128", hard_128()), ("speed", speed())):
         start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
         head, rest = text.split(start)
         text = f"{head}{start}\n{table}\n{end}{rest.split(end)[1]}"
