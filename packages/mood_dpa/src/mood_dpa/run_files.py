@@ -9,6 +9,8 @@ from ood_shared import distributed, files
 from ood_shared.runs import Run
 from torch import Tensor
 
+IMAGES = "images"  # folder of the grids
+
 
 class Recorder:
     """A listener of `loop.Trainer`; of several ranks only the first writes.
@@ -50,7 +52,7 @@ class Recorder:
                 print(f"iteration {step}  train {train:.4f}  validation {value:.4f}  {seconds:.0f} s", flush=True)
         elif name == "grid":
             file, images, side, per_row = values
-            save_grid(self.root / "images" / file, images, side, per_row)
+            save_grid(self.root / IMAGES / file, images, side, per_row)
 
     def close(self) -> None:
         """Close what is open."""

@@ -11,7 +11,7 @@ from ood_shared import distributed, runs
 from ood_shared.checkpoints import load_parts, of_kinds
 from ood_shared.devices import seed_everything
 from ood_shared.errors import InputError, MissingFileError
-from ood_shared.files import reading, real_path, refuse_same_folder
+from ood_shared.files import reading, real_path, refuse_same_folder, remove_leftovers
 from ood_shared.locks import claimed
 from ood_shared.training import Compute
 from torch import Tensor
@@ -23,7 +23,7 @@ from mood_dpa.data.slices import Batches, Images
 from mood_dpa.loop import DISPLAYED, Trainer
 from mood_dpa.losses import make_loss
 from mood_dpa.perceptual import PerceptualLoss
-from mood_dpa.run_files import Recorder
+from mood_dpa.run_files import IMAGES, Recorder
 from mood_dpa.settings import TrainSettings
 from mood_dpa.standalone import load_checkpoint
 from mood_dpa.state import ADVICE, MODEL, PARTS, PARTS_OF_ALL, RESUME, Progress
@@ -83,6 +83,8 @@ def train(settings: TrainSettings, compute: Compute) -> Progress:
     with ExitStack() as locks:
         for root in sorted({real_path(root) for root in (folder, logs)}):
             locks.enter_context(claimed(root))
+            if distributed.is_main():
+                remove_leftovers(root / IMAGES)
         if resumes:
             runs.refuse_other_settings(logs, runs_settings(config), FREE)
             state = load_parts(folder / RESUME, PARTS, ADVICE)

@@ -257,11 +257,15 @@ def test_two_trainings_never_write_into_one_folder(prepared: Path, tmp_path: Pat
     assert "is in use by another training" in found.error
 
 
-def test_one_folder_for_checkpoints_and_logs_is_locked_once(prepared: Path, tmp_path: Path, run) -> None:
+def test_one_folder_for_checkpoints_and_logs_is_locked_once_and_cleared(prepared: Path, tmp_path: Path, run) -> None:
     config = small_train_config(prepared, checkpoint_root=str(tmp_path / "r"), log_root=str(tmp_path / "r"))
     write_config(tmp_path / "t.yaml", config)
+    (tmp_path / "r" / "images").mkdir(parents=True)
+    for killed in ("r/.checkpoint.part-abcdefgh.tar", "r/images/.grid.part-abcdefgh.png"):
+        (tmp_path / killed).touch()
     assert run("train", tmp_path / "t.yaml", "--device", "cpu").status == 0
-    assert not list((tmp_path / "r").glob(".run.lock"))
+    assert any((tmp_path / "r" / "images").iterdir())
+    assert not [path for path in (tmp_path / "r").rglob(".*") if path.is_file()]
 
 
 def test_random_features_leave_every_generator_alone(monkeypatch: pytest.MonkeyPatch) -> None:
