@@ -14,7 +14,7 @@ import nox
 
 PAPERS = ("know_your_space", "mood_dpa", "ascood", "imood", "oodgen")
 PACKAGES = ("shared", "ood_bench", *PAPERS)
-LONGEST_FIRST = ("mood_dpa", "ood_bench", "oodgen", "imood", "ascood", "know_your_space", "shared")  # their tests
+LONGEST_FIRST = ("mood_dpa", "ood_bench", "oodgen", "imood", "ascood", "shared", "know_your_space")  # their tests
 TORCH_PAIR = ("torch==2.13.0", "torchvision==0.28.0")  # one build pair; mixed builds fail on import or far from it
 ROOT = Path(__file__).parent
 # Names of modules that differ from their distribution's, for deptry, which does not see them installed.
@@ -49,7 +49,7 @@ OFFLINE = {"http_proxy": NOWHERE, "https_proxy": NOWHERE, "HF_HUB_OFFLINE": "1",
 nox.needs_version = ">=2025.5"
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "types", "all_tests"]
+nox.options.sessions = ["lint", "side_by_side"]
 
 # Commands under test start many processes; without cached bytecode each would compile torch's Python code anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -123,9 +123,9 @@ def tests(session: nox.Session, package: str) -> None:
 
 
 @nox.session(venv_backend="none")
-def all_tests(session: nox.Session) -> None:
-    """`tests` of every package, as many at a time as there are cores, each in one process; arguments go to pytest."""
-    words = [*LONGEST_FIRST, "--", *session.posargs]
+def side_by_side(session: nox.Session) -> None:
+    """`types` and `tests` of every package, as many at a time as there are cores; arguments go to pytest."""
+    words = [*LONGEST_FIRST, "types", "--", *session.posargs]
     session.run(sys.executable, "tools/lanes.py", *words, external=True)
 
 

@@ -1,6 +1,6 @@
-"""The tests of several packages side by side: one nox session for each, as many at a time as there are cores.
+"""Types and the tests of several packages side by side: a nox session for each, as many at a time as there are cores.
 
-    python tools/lanes.py mood_dpa ood_bench oodgen        # names in the order in which they are begun
+    python tools/lanes.py mood_dpa ood_bench types         # in the order in which they are begun
     python tools/lanes.py shared -- -k locks               # arguments after -- go to pytest
 
 A package is tested by one process here, not by pytest-xdist: that imports torch in three, and its cores wait for each
@@ -19,14 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+TYPES = "types"
 MOST = 4  # lanes; a process takes about 1.5 GB
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A session that has ended: its package, exit status, seconds, and what it printed."""
+    """A session that has ended: its name, exit status, seconds, and what it printed."""
 
-    package: str
+    name: str
     status: int
     seconds: float
     text: str
@@ -49,7 +50,7 @@ class Lanes:
                 for future in as_completed([pool.submit(self._one, name, words) for name, words in commands.items()]):
                     ended = future.result()
                     if ended is not None:
-                        found[ended.package] = ended
+                        found[ended.name] = ended
                         print(ended.text, end="", flush=True)
             except BaseException:
                 self._end()
@@ -76,15 +77,17 @@ class Lanes:
                 process.terminate()
 
 
-def command(package: str, arguments: Sequence[str]) -> list[str]:
-    """The nox session that tests a package in one process."""
-    return [sys.executable, "-m", "nox", "--session", f"tests(package='{package}')", "--", "-n", "0", *arguments]
+def command(name: str, arguments: Sequence[str]) -> list[str]:
+    """The nox session `types`, or the one that tests a package in one process."""
+    if name == TYPES:
+        return [sys.executable, "-m", "nox", "--session", TYPES]
+    return [sys.executable, "-m", "nox", "--session", f"tests(package='{name}')", "--", "-n", "0", *arguments]
 
 
 def summary(sessions: Sequence[Ended]) -> str:
     """One line for each session, the longest first."""
     words = [
-        f"{one.package:<16} {'passed' if one.status == 0 else f'failed ({one.status})':<12} {one.seconds:5.0f} s"
+        f"{one.name:<16} {'passed' if one.status == 0 else f'failed ({one.status})':<12} {one.seconds:5.0f} s"
         for one in sorted(sessions, key=lambda one: -one.seconds)
     ]
     return "\n".join(words)
@@ -95,10 +98,10 @@ def main() -> int:
     own = sys.argv[1:]
     cut = own.index("--") if "--" in own else len(own)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("packages", nargs="+", metavar="PACKAGE")
+    parser.add_argument("names", nargs="+", metavar="NAME", help="a package, or types")
     parser.add_argument("--lanes", type=int, default=min(MOST, os.cpu_count() or 1), help="at a time (default: cores)")
     options = parser.parse_args(own[:cut])
-    sessions = Lanes(options.lanes).run({name: command(name, own[cut + 1 :]) for name in options.packages})
+    sessions = Lanes(options.lanes).run({name: command(name, own[cut + 1 :]) for name in options.names})
     print(summary(sessions))
     return int(any(one.status for one in sessions))
 

@@ -27,7 +27,7 @@ def test_two_run_at_a_time_and_each_is_shown_whole(tool, tmp_path, capsys):
         return python(f"print({own!r}, 1)\npathlib.Path({str(tmp_path / own)!r}).touch()\n{wait}\nprint({own!r}, 2)")
 
     found = tool.Lanes(2).run({"a": meets("a", "b"), "b": meets("b", "a"), "c": python("sys.exit(3)")})
-    assert [(one.package, one.status) for one in found] == [("a", 0), ("b", 0), ("c", 3)]
+    assert [(one.name, one.status) for one in found] == [("a", 0), ("b", 0), ("c", 3)]
     printed = capsys.readouterr().out
     assert "a 1\na 2\n" in printed
     assert "b 1\nb 2\n" in printed
@@ -56,7 +56,8 @@ def test_the_sessions_that_run_are_ended_when_a_lane_breaks(tool, monkeypatch):
     assert time.monotonic() - begun < 30
 
 
-def test_the_session_of_a_package_is_one_process(tool):
+def test_the_session_of_a_package_is_one_process_and_types_take_no_arguments(tool):
     words = tool.command("oodgen", ["-k", "vae"])
     assert words[1:5] == ["-m", "nox", "--session", "tests(package='oodgen')"]
     assert words[-5:] == ["--", "-n", "0", "-k", "vae"]
+    assert tool.command("types", ["-k", "vae"])[1:] == ["-m", "nox", "--session", "types"]

@@ -447,7 +447,9 @@ def test_a_name_that_nothing_is_near_to_is_refused_too(capsys):
 
 def processes_of(site, number):
     program = [sys.executable, "-m", "ood_bench", "--methods", "fake_a", "--output-dir", "out"]
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a process that ignores it has children that do
     started = subprocess.Popen(program, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, before)
     pid_file, patience = site / "fake_a" / "pid.txt", time.monotonic() + 60
     while not pid_file.exists():
         assert started.poll() is None, started.stderr.read()
