@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from ood_shared import checkpoints, distributed, optimizers
+from ood_shared import checkpoints, distributed
 from ood_shared.devices import (
     autocast,
     lay_out,
@@ -29,7 +29,7 @@ from mood_dpa.configuration import write_config
 from mood_dpa.data.intensities import Rule
 from mood_dpa.data.slices import Images
 from mood_dpa.settings import ImageSet
-from mood_dpa.simclr import SimCLR, cosine_rates, nt_xent, two_views, warmed
+from mood_dpa.simclr import SimCLR, cosine_rates, nt_xent, simclr_optimizer, two_views, warmed
 from mood_dpa.simclr_settings import SimclrSettings
 from mood_dpa.standalone import load_checkpoint
 from mood_dpa.state import refuse_other_moments
@@ -109,7 +109,7 @@ def _train(settings: SimclrSettings, folder: Path, compute: Compute, seed: int, 
         else:
             print(f"note: fine_tune_from {source} is missing; training starts from scratch.", file=sys.stderr)
     rate, decay = settings.lr, settings.weight_decay
-    optimizer = optimizers.make(torch.optim.Adam, network.parameters(), lr=rate, weight_decay=decay)
+    optimizer = simclr_optimizer(network, rate, decay)
     scaler, generator = make_scaler(device, precision), torch.Generator().manual_seed(seed)
     views = torch.Generator().manual_seed(seed * 1000 + rank)  # every rank has views of its own
     steps = len(train) // batch

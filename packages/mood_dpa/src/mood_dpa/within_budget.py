@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from ood_shared import checkpoints, optimizers
+from ood_shared import checkpoints
 from ood_shared.devices import autocast, lay_out, make_scaler
 from ood_shared.errors import InputError
 from ood_shared.training import Compute, update
@@ -27,7 +27,7 @@ from mood_dpa.perceptual import PerceptualLoss
 from mood_dpa.predict import AxisModel, Ensemble
 from mood_dpa.scores import SliceSelection
 from mood_dpa.settings import LoopSettings
-from mood_dpa.simclr import SimCLR, nt_xent, two_views, warmed
+from mood_dpa.simclr import SimCLR, nt_xent, simclr_optimizer, two_views, warmed
 from mood_dpa.state import MODEL
 from mood_dpa.vgg import VGG19, load_features
 
@@ -157,7 +157,7 @@ def pretrained(
         return load_features(quiet=True)
     network = SimCLR().to(compute.device).train()
     lay_out(network, compute.device)
-    optimizer = optimizers.make(torch.optim.Adam, network.parameters(), lr=SIMCLR_RATE, weight_decay=1e-5)
+    optimizer = simclr_optimizer(network, SIMCLR_RATE, 1e-5)
     scaler = make_scaler(compute.device, compute.precision)
     source = Tensors(slices, generator, compute.device)
     watch = CollapseWatch(compute.device, SIMCLR_RATE, SIMCLR_WARMUP, "mood_dpa.within_budget")
