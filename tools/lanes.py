@@ -62,7 +62,7 @@ class Lanes:
         with self._guard:
             if self._over:
                 return None
-            print(f"{name}: begun", flush=True)
+            print(f"{name}: begun\n", end="", flush=True)  # in one piece, as another lane may print
             process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             self._running.add(process)
         text = process.communicate()[0]
