@@ -34,7 +34,7 @@ class Ended:
 
 
 class Lanes:
-    """Sessions that run at the same time, and that end together when this process is told to."""
+    """Sessions that run at the same time; when one cannot be started, or at Ctrl-C, the others are ended."""
 
     def __init__(self, lanes: int) -> None:
         self.lanes = lanes
@@ -44,24 +44,21 @@ class Lanes:
 
     def run(self, commands: dict[str, Sequence[str]]) -> list[Ended]:
         """Run the command of each name; returns what ended, in the order given."""
-        found: dict[str, Ended] = {}
         with ThreadPoolExecutor(self.lanes) as pool:
             try:
-                for future in as_completed([pool.submit(self._one, name, words) for name, words in commands.items()]):
-                    ended = future.result()
-                    if ended is not None:
-                        found[ended.name] = ended
-                        print(ended.text, end="", flush=True)
+                futures = [pool.submit(self._one, name, words) for name, words in commands.items()]
+                for future in as_completed(futures):
+                    print(future.result().text, end="", flush=True)
             except BaseException:
                 self._end()
                 raise
-        return [found[name] for name in commands]
+        return [future.result() for future in futures]
 
-    def _one(self, name: str, words: Sequence[str]) -> Ended | None:
+    def _one(self, name: str, words: Sequence[str]) -> Ended:
         started = time.monotonic()
         with self._guard:
             if self._over:
-                return None
+                raise RuntimeError(f"{name} was not begun")  # beside the error that ended the others
             print(f"{name}: begun\n", end="", flush=True)  # in one piece, as another lane may print
             process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             self._running.add(process)
