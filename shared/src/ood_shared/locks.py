@@ -10,7 +10,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,7 +33,7 @@ class Busy(InputError):
 
 
 @contextmanager
-def claimed(folder: Path, *files: Path) -> Iterator[None]:
+def claimed(folder: Path, *files: Path, below: Iterable[str] = ()) -> Iterator[None]:
     """Inside the block no other training writes to the run folder; what killed writes left in it is removed first.
 
     Of several processes only rank 0 claims it: the others write nothing.
@@ -41,6 +41,7 @@ def claimed(folder: Path, *files: Path) -> Iterator[None]:
     Args:
         folder: of the run; made when missing.
         files: further ones of this run, in folders that other runs write to as well.
+        below: names of folders in it that this run alone writes to.
 
     Raises:
         Busy: another training writes to it.
@@ -51,7 +52,8 @@ def claimed(folder: Path, *files: Path) -> Iterator[None]:
         yield
         return
     with held(folder, 0.0, RUN_LOCK, "another training"):
-        remove_leftovers(folder)
+        for own in (folder, *(folder / name for name in below)):
+            remove_leftovers(own)
         for file in files:
             remove_leftovers(file.parent, file.stem)
         yield

@@ -11,7 +11,7 @@ from ood_shared import distributed, runs
 from ood_shared.checkpoints import load_parts, of_kinds
 from ood_shared.devices import seed_everything
 from ood_shared.errors import InputError, MissingFileError
-from ood_shared.files import reading, real_path, refuse_same_folder, remove_leftovers
+from ood_shared.files import reading, real_path, refuse_same_folder
 from ood_shared.locks import claimed
 from ood_shared.training import Compute
 from torch import Tensor
@@ -82,9 +82,7 @@ def train(settings: TrainSettings, compute: Compute) -> Progress:
         _start(trainer, state, settings.finetune_from)
     with ExitStack() as locks:
         for root in sorted({real_path(root) for root in (folder, logs)}):
-            locks.enter_context(claimed(root))
-            if distributed.is_main():
-                remove_leftovers(root / IMAGES)
+            locks.enter_context(claimed(root, below=[IMAGES]))
         if resumes:
             runs.refuse_other_settings(logs, runs_settings(config), FREE)
             state = load_parts(folder / RESUME, PARTS, ADVICE)
