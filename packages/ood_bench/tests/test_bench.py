@@ -15,7 +15,7 @@ from ood_shared.report import PNG_SIGNATURE
 from ood_shared.results import record as schema
 from ood_shared.results.schema import PICTURES
 from ood_shared.run_model import MODEL
-from ood_shared.testing.commands import is_alive
+from ood_shared.testing.commands import ctrl_c_is_heard, is_alive
 from ood_shared.testing.results import result
 
 from .fakes import calls, install
@@ -447,9 +447,8 @@ def test_a_name_that_nothing_is_near_to_is_refused_too(capsys):
 
 def processes_of(site, number):
     program = [sys.executable, "-m", "ood_bench", "--methods", "fake_a", "--output-dir", "out"]
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a process that ignores it has children that do
-    started = subprocess.Popen(program, stderr=subprocess.PIPE, text=True)
-    signal.signal(signal.SIGINT, before)
+    with ctrl_c_is_heard():
+        started = subprocess.Popen(program, stderr=subprocess.PIPE, text=True)
     pid_file, patience = site / "fake_a" / "pid.txt", time.monotonic() + 60
     while not pid_file.exists():
         assert started.poll() is None, started.stderr.read()

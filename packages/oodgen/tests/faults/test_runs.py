@@ -10,6 +10,7 @@ import pytest
 import torch
 from ood_shared import checkpoints
 from ood_shared.results import record
+from ood_shared.testing.commands import ctrl_c_is_heard
 from oodgen import train as training
 from oodgen.data import folders
 
@@ -119,9 +120,8 @@ def test_a_signal_while_outliers_are_written_leaves_the_old_ones(trained, run, m
         write(path, image)
 
     monkeypatch.setattr(folders, "write_png", interrupted)
-    before_this = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
-    found = run("gen_ood")
-    signal.signal(signal.SIGINT, before_this)
+    with ctrl_c_is_heard():
+        found = run("gen_ood")
     assert (found.status, len(found.err.splitlines())) == (status, 1)
     assert {path.name: path.read_bytes() for path in Path(ID, "ood", "train").iterdir()} == before
     assert hidden() == []

@@ -3,10 +3,11 @@
 import contextlib
 import io
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -124,6 +125,16 @@ def finish(process: "Forked | subprocess.Popen[str]", timeout: float = 300) -> O
     out, err = process.communicate(timeout=timeout)
     assert process.returncode is not None
     return Outcome(process.returncode, out, err)
+
+
+@contextlib.contextmanager
+def ctrl_c_is_heard() -> Iterator[None]:
+    """Inside the block this process, and those that it starts, hear SIGINT: tests in the background ignore it else."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def is_alive(process: int) -> bool:
