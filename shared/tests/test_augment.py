@@ -123,7 +123,7 @@ def test_crop_boxes_lie_inside_the_image(height, width, seed):
 def test_a_gpu_sees_the_draws_of_the_cpu():
     images = pictures()
     for function in (augment.random_flip, augment.random_grey, augment.colour_jitter):
-        torch.testing.assert_close(function(images.cuda(), seeded()).cpu(), function(images, seeded()))
+        torch.testing.assert_close(function(images.to("cuda"), seeded()).cpu(), function(images, seeded()))
     torch.testing.assert_close(
-        augment.random_crop(images.cuda(), 2, seeded()).cpu(), augment.random_crop(images, 2, seeded())
+        augment.random_crop(images.to("cuda"), 2, seeded()).cpu(), augment.random_crop(images, 2, seeded())
     )

@@ -189,7 +189,7 @@ def test_impossible_statistics_are_refused(mean, std):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_batches_stay_on_the_device_in_the_same_order():
     images, labels = toy(20)
-    on_gpu = DeviceLoader(images.cuda(), labels.cuda(), 6, True, generator=torch.Generator().manual_seed(0))
+    on_gpu = DeviceLoader(images.to("cuda"), labels.to("cuda"), 6, True, generator=torch.Generator().manual_seed(0))
     batches = list(on_gpu)
     assert all(tensor.is_cuda for batch in batches for tensor in batch)
     assert seen(batches) == seen(loader(20, 6))

@@ -116,7 +116,7 @@ def test_tensors_give_what_their_values_give_as_arrays(dtype):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_tensors_give_what_cpu_tensors_give():
     id_scores, ood_scores = torch.randn(1000), torch.randn(1000) + 1
-    assert metrics.evaluate(id_scores.cuda(), ood_scores.cuda()) == metrics.evaluate(id_scores, ood_scores)
+    assert metrics.evaluate(id_scores.to("cuda"), ood_scores.to("cuda")) == metrics.evaluate(id_scores, ood_scores)
 
 
 def test_average_precision_and_trapezoid_differ_under_ties():

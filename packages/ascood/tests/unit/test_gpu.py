@@ -34,7 +34,7 @@ def exact():
 def test_saliency_is_that_of_the_cpu(exact):
     x, labels = image((4, 3, 32, 32), 1), torch.tensor([0, 9, 5, 2])
     expected = saliency(network_on("cpu"), x, labels)
-    found = saliency(network_on("cuda"), x.cuda(), labels.cuda()).cpu()
+    found = saliency(network_on("cuda"), x.to("cuda"), labels.to("cuda")).cpu()
     assert (found - expected).abs().max() <= 1e-3 * expected.abs().max()
 
 
@@ -58,7 +58,7 @@ def test_bf16_and_compilation_give_finite_gradients(compiled):
     forward = torch.compile(network) if compiled else network
     bf16 = lambda: autocast(torch.device("cuda"), "bf16")  # noqa: E731
     run = Pass(network, forward, bf16, bf16, torch.Generator("cuda"))
-    x, labels = image((8, 3, 32, 32), 1).cuda(), torch.arange(8).cuda()
+    x, labels = image((8, 3, 32, 32), 1).to("cuda"), torch.arange(8).to("cuda")
     for ood_type in OOD_TYPES:
         ascood_step(run, AscoodArgs(ood_type=ood_type), x, labels, 1.0)["loss"].backward()
         assert all(torch.isfinite(p.grad).all() for p in network.parameters())

@@ -23,7 +23,7 @@ pytestmark = [
 
 def on_gpu(pool):
     found = FeaturePool(pool.capacities.tolist(), pool.rows.shape[1], "cuda", pool.rows.dtype)
-    found.load_state_dict({name: value.cuda() for name, value in pool.state_dict().items()})
+    found.load_state_dict({name: value.to("cuda") for name, value in pool.state_dict().items()})
     return found
 
 
@@ -33,13 +33,13 @@ def test_losses_are_those_of_the_cpu(metric, aux):
     logits, features, labels, adjustment, heads, pool = case(metric)
     objective = Objective(metric, C, aux)
     expected = training_losses(objective, logits, features, labels, adjustment, heads, pool)
-    heads = heads.cuda()
+    heads = heads.to("cuda")
     found = training_losses(
         objective,
-        logits.detach().cuda(),
-        features.detach().cuda(),
-        labels.cuda(),
-        adjustment.cuda(),
+        logits.detach().to("cuda"),
+        features.detach().to("cuda"),
+        labels.to("cuda"),
+        adjustment.to("cuda"),
         heads,
         on_gpu(pool),
     )

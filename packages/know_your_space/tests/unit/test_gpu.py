@@ -28,14 +28,14 @@ def test_every_operator_gives_the_same_pixels_on_both_devices(pixels: Tensor) ->
     operators = torch.arange(n) % len(OPERATORS)
     magnitudes = 0.1 + 10.9 * torch.rand(n, generator=generator(2), dtype=torch.float64)
     settings = operators, magnitudes, torch.rand(n, generator=generator(3)) > 0.5, 32
-    pairs = zip(apply_operators(pixels, *settings), apply_operators(pixels.cuda(), *settings), strict=True)
+    pairs = zip(apply_operators(pixels, *settings), apply_operators(pixels.to("cuda"), *settings), strict=True)
     for (rows, on_cpu), (same, on_gpu) in pairs:
         assert torch.equal(rows, same)
         assert torch.equal(on_gpu.cpu(), on_cpu)
 
 
 def test_outliers_are_the_same_on_both_devices(pixels: Tensor) -> None:
-    made = [pixel_outliers(p, ["augmix_jigsaw", "jigsaw"], 11, generator()) for p in (pixels, pixels.cuda())]
+    made = [pixel_outliers(p, ["augmix_jigsaw", "jigsaw"], 11, generator()) for p in (pixels, pixels.to("cuda"))]
     torch.testing.assert_close(made[1].cpu(), made[0], rtol=0, atol=1e-5)
 
 
@@ -43,7 +43,7 @@ def test_convolved_rows_are_the_same_on_both_devices(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     images = torch.randn(16, 3, 32, 32, generator=generator(4))
     for seed in range(8):
-        on_cpu, on_gpu = (convolved_outliers(x, generator(seed)) for x in (images, images.cuda()))
+        on_cpu, on_gpu = (convolved_outliers(x, generator(seed)) for x in (images, images.to("cuda")))
         torch.testing.assert_close(on_gpu.cpu(), on_cpu, rtol=1e-4, atol=1e-4)
 
 

@@ -20,7 +20,7 @@ def networks():
     network = VAE().eval()
     other = VAE().eval()
     other.load_state_dict(network.state_dict())
-    return network, other.cuda()
+    return network, other.to("cuda")
 
 
 def test_type_1_is_the_same_on_both_devices(networks):
