@@ -60,6 +60,17 @@ def not_installed(what: str, package: str, extra: str) -> InputError:
     return InputError(f"{what} needs {package}, which is not installed: pip install 'ood-shared[{extra}]'.")
 
 
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that is most like this one, whatever their case; None when none is near.
+
+    >>> nearest("Bloodmnits", ["bloodmnist", "dermamnist"]), nearest("zebra", ["digits"])
+    ('bloodmnist', None)
+    """
+    words = list(known)
+    near = difflib.get_close_matches(word.lower(), [w.lower() for w in words], n=1, cutoff=0.6)
+    return next((w for w in words if near and w.lower() == near[0]), None)
+
+
 def did_you_mean(word: str, known: Iterable[str], shown: int = 12) -> str:
     """The end of an error message: the nearest known word, when one is near, and the known words.
 
@@ -72,8 +83,7 @@ def did_you_mean(word: str, known: Iterable[str], shown: int = 12) -> str:
     'Did you mean `bloodmnist`? Known: bloodmnist, dermamnist.'
     """
     words = list(known)
-    near = difflib.get_close_matches(word.lower(), [w.lower() for w in words], n=1, cutoff=0.6)
-    guess = next((w for w in words if near and w.lower() == near[0]), None)
+    guess = nearest(word, words)
     listed = ", ".join(words[:shown]) + (f", … ({len(words)} in all)" if len(words) > shown else "")
     return (f"Did you mean `{guess}`? " if guess else "") + f"Known: {listed}."
 

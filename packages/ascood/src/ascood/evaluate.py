@@ -1,7 +1,6 @@
 """scripts/eval_ood.py: every run of a root folder, scored by one or several post-hoc scores."""
 
 import argparse
-import difflib
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from pathlib import Path
 
 from ood_shared import distributed, files
 from ood_shared.devices import resolve_device
-from ood_shared.errors import InputError, MissingFileError
+from ood_shared.errors import InputError, MissingFileError, nearest
 
 from ascood.build import identity_of, open_run
 from ascood.data.suites import make_suite
@@ -136,8 +135,8 @@ def run_folders(root: Path) -> list[Path]:
     """
     if not root.is_dir():
         near = [path.name for path in root.parent.glob("*") if path.is_dir()] if root.parent.is_dir() else []
-        nearest = difflib.get_close_matches(root.name, near, 1, 0)
-        hint = f" The nearest of the {len(near)} folders in {root.parent}: {nearest[0]}." if nearest else ""
+        guess = nearest(root.name, near)
+        hint = "" if guess is None else f" Did you mean `{root.parent / guess}`?"
         raise MissingFileError(f"--root {root} is missing; expected {_RUNS}.{hint} {_SOURCES}")
     runs = sorted(path for path in root.glob("s*") if path.is_dir())
     if not runs:

@@ -4,7 +4,6 @@ What no method could use ends the command with one line, before minutes of train
 a user should know of the images is said here, too, and stands in the report.
 """
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from ood_shared.datasets.parts import split_classes, split_note
 from ood_shared.datasets.pixels import Range
 from ood_shared.datasets.registry import ALIASES, is_known, known_names, load
 from ood_shared.datasets.survey import Survey, survey
-from ood_shared.errors import InputError, MissingFileError, MissingSplitError, one_line, unknown
+from ood_shared.errors import InputError, MissingFileError, MissingSplitError, nearest, one_line, unknown
 from ood_shared.files import path_of
 
 from ood_bench.settings import Comparison
@@ -122,8 +121,8 @@ def _exists(flag: str, word: str) -> None:
 def _near(path: Path) -> str:
     """What a path may have meant."""
     parent = path.parent
-    found = difflib.get_close_matches(path.name, _beside(parent), n=1, cutoff=0.6)
-    return f" Did you mean `{parent / found[0]}`?" if found else ""
+    guess = nearest(path.name, _beside(parent))
+    return "" if guess is None else f" Did you mean `{parent / guess}`?"
 
 
 def _beside(folder: Path) -> list[str]:
