@@ -222,6 +222,23 @@ def test_deferred_sigterm_waits_for_the_block():
         stop.raise_if_requested()
 
 
+@pytest.mark.parametrize("word", ["--long-flag-x", "--kind=" + "y" * 1000])
+def test_the_list_of_known_words_is_whole_however_long_the_words(word, capsys):
+    parser = Parser(prog="tool")
+    names = [f"--long-flag-number-{number}" for number in range(60)]
+    kinds = [f"a-long-word-number-{number}" for number in range(60)]
+    for name in names:
+        parser.add_argument(name)
+    parser.add_argument("--kind", choices=kinds)
+    with pytest.raises(SystemExit) as ended:
+        parser.parse_args([word])
+    error = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert error.count("\n") == 1
+    assert f"{', '.join(kinds if '=' in word else names)}" in error
+    assert error.count("y") < 130
+
+
 def test_did_you_mean_names_the_nearest_word_and_the_known_ones():
     assert did_you_mean("digit", ["digits", "mnist"]) == "Did you mean `digits`? Known: digits, mnist."
 

@@ -26,6 +26,7 @@ from ood_shared.signals import Terminated, raise_on_sigterm, time_limit
 
 DEFAULT_SEED = 5
 DIGITS = 19  # of the largest seed; Python refuses to read thousands
+WORD = 120  # characters of a user's word that a message shows
 READERS = ("PIL", "pydicom", "nibabel")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -43,7 +44,7 @@ class Parser(argparse.ArgumentParser):
         if rest:
             word = rest[0].split("=")[0]
             known = [option for action in self._actions for option in action.option_strings if option.startswith("--")]
-            self.error(f"unknown argument `{rest[0]}`. {did_you_mean(word, known, shown=40)}")
+            self._end(f"unknown argument `{one_line(rest[0], WORD)}`. {did_you_mean(word, known, len(known))}")
         return parsed
 
     def error(self, message: str) -> NoReturn:
@@ -51,8 +52,13 @@ class Parser(argparse.ArgumentParser):
         choice = re.fullmatch(r"argument (.+?): invalid choice: '?(.*?)'? \(choose from (.*)\)", message)
         if choice:
             known = [word.strip().strip("'") for word in choice[3].split(",")]
-            message = f"{choice[1]} `{choice[2]}` is not known. {did_you_mean(choice[2], known)}"
-        self.exit(2, f"{self.prog}: error: {one_line(message)}\n")
+            found = one_line(choice[2], WORD)
+            self._end(f"{choice[1]} `{found}` is not known. {did_you_mean(choice[2], known, len(known))}")
+        self._end(one_line(message))
+
+    def _end(self, line: str) -> NoReturn:
+        """Print a line whose words of the user are cut and whose list of our own is whole."""
+        self.exit(2, f"{self.prog}: error: {line}\n")
 
 
 def parse_seed(text: str) -> int | None:
