@@ -63,11 +63,11 @@ def main(options: argparse.Namespace) -> int:
             raise InputError("The config lacks `output_dir`. Put a file of configs/pipelines into --config.")
         if config.test is not None:
             if _may_write(config, folder, compute.resume):
-                test_ood(config, folder, compute, partial(_opened, config, folder, True, False))
+                test_ood(config, folder, compute, partial(_opened, config, folder, True))
             return 0
         read_splits(config.dataset, split_names(config), compute.data_dir)  # refuses before anybody is asked
         if _may_write(config, folder, compute.resume):
-            opened = partial(_opened, config, folder, config.save_output, compute.resume)
+            opened = partial(_opened, config, folder, config.save_output)
             train(config, folder, compute, options.sync_bn, options.deterministic, opened)
     return 0
 
@@ -128,7 +128,7 @@ def test_ood(config: RunConfig, folder: Path, compute: Compute, opened: Opened) 
     rows = cells([evaluator.table(arrays, test.fsood)], spread=False)
     if not distributed.is_main():
         return
-    with opened():
+    with opened(0):
         print(as_text(rows, f"{test.score.name}, percent"), flush=True)
         if test.save_csv:
             append_rows(folder / "ood.csv", rows)
@@ -158,12 +158,12 @@ def _may_write(config: RunConfig, folder: Path, resume: bool) -> bool:
 
 
 @contextlib.contextmanager
-def _opened(config: RunConfig, folder: Path, log: bool, append: bool) -> Iterator[None]:
-    """Rank 0 keeps config.yml, and log.txt of what is printed inside the block."""
+def _opened(config: RunConfig, folder: Path, log: bool, epochs: int) -> Iterator[None]:
+    """Rank 0 keeps config.yml, and log.txt of what is printed inside the block, after that of the finished epochs."""
     writes = distributed.is_main()
     if writes and config.save_output:
         files.write_text(folder / "config.yml", config.text)
-    with run_files.logged(folder / "log.txt" if writes and log else None, append):
+    with run_files.logged(folder / "log.txt" if writes and log else None, epochs):
         yield
 
 

@@ -1,6 +1,7 @@
 """The files of a run folder that the original writes: config.yml, log.txt, bare checkpoints by epoch and accuracy."""
 
 import io
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from ascood.scores.base import Extract
 MERGE_OPTIONS = ("default", "merge", "pass")
 BEST = "best.ckpt"
 BELOW = ("s*", "seed-*", "ascood/seed-*")  # where runs lie below a folder of several
+EPOCH = re.compile(r"^Epoch (\d+) \|.*\n", re.MULTILINE)
 DETECTOR, FEATURES = "detector.json", "training_features.npz"
 
 
@@ -65,18 +67,35 @@ class _Tee(io.TextIOBase):
 
 
 @contextmanager
-def logged(path: Path | None, append: bool) -> Iterator[None]:
-    """Inside the block, what goes to standard output is also written to the file; None for no file."""
+def logged(path: Path | None, epochs: int = 0) -> Iterator[None]:
+    """Inside the block, what goes to standard output is also written to the file.
+
+    Args:
+        path: of the file; None for none.
+        epochs: that a resumed run goes on from: the file keeps its lines up to that of the last of them. What a killed
+            process did after its last checkpoint is done, and said, again. 0 begins the file anew.
+    """
     if path is None:
         yield
         return
     before = sys.stdout
-    with path.open("a" if append else "w", encoding="utf-8", buffering=1) as file:
+    files.write_text(path, _up_to_epoch(path.read_text("utf-8", "replace"), epochs) if path.is_file() else "")
+    with path.open("a", encoding="utf-8", buffering=1) as file:
         sys.stdout = _Tee(before, file)  # type: ignore[assignment]
         try:
             yield
         finally:
             sys.stdout = before
+
+
+def _up_to_epoch(text: str, last: int) -> str:
+    """The text up to the line of that epoch, as `epoch_line` makes it; the last one before a line of a later epoch."""
+    end = 0
+    for line in EPOCH.finditer(text):
+        if int(line[1]) > last:
+            break
+        end = line.end()
+    return text[:end]
 
 
 def save_epoch(

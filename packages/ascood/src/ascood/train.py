@@ -25,7 +25,7 @@ from ascood.settings import FREE, RunConfig, Training
 from ascood.state import Job, Standing, restore
 from ascood.trainers import make_objective
 
-Opened = Callable[[], contextlib.AbstractContextManager[None]]
+Opened = Callable[[int], contextlib.AbstractContextManager[object]]  # takes the epochs that are finished
 
 
 def train(
@@ -88,7 +88,7 @@ def train_sets(
             if compute.resume and writes:
                 refuse_other_settings(folder, settings, FREE)
             standing = restore(job, compute.resume)
-            with opened():
+            with opened(standing.epoch):
                 if writes and not compute.resume:
                     _clear(folder)
                 run = Run(folder, settings, log_to=compute.log_to, last_step=standing.epoch) if writes else None

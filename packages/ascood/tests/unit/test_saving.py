@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from ascood import cli, loop
+from ascood.run_files import logged
 from ood_shared import checkpoints, training
 
 
@@ -33,6 +34,11 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def epochs_in(folder: Path) -> list[int]:
     return [json.loads(line)["epoch"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def said_in(folder: Path) -> list[str]:
+    """The beginnings of the lines of `log.txt`, which hold no seconds."""
+    return [line.split("|")[0] for line in (folder / "log.txt").read_text().splitlines()]
 
 
 def test_short_epochs_share_a_writing_and_the_last_has_its_own(words: list[str], written: list[int]) -> None:
@@ -66,4 +72,24 @@ def test_a_kill_between_two_writings_leaves_each_epoch_once(words: list[str], mo
     assert epochs_in(Path("cut")) == [1, 2, 3, 4]
     one, other = (checkpoints.load(Path(name, "checkpoint.pt"))["network"] for name in ("whole", "cut"))
     assert all(torch.equal(value, other[key]) for key, value in one.items())
+    whole, cut = (said_in(Path(name)) for name in ("whole", "cut"))
+    assert [line for line in cut if line.startswith("Epoch")] == [f"Epoch 00{epoch} " for epoch in (1, 2, 3, 4)]
+    assert cut == whole
     assert len(list(Path("cut").glob("best_epoch*.ckpt"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("epochs", "kept"),
+    [
+        (0, ""),
+        (1, "a note\nEpoch 001 | one\n"),
+        (2, "a note\nEpoch 001 | one\nanother\nEpoch 002 | two\n"),
+        (9, "a note\nEpoch 001 | one\nanother\nEpoch 002 | two\nEpoch 003 | three\n"),
+    ],
+)
+def test_a_log_goes_on_after_the_last_epoch_of_the_checkpoint(tmp_path: Path, epochs: int, kept: str) -> None:
+    path = tmp_path / "log.txt"
+    path.write_text("a note\nEpoch 001 | one\nanother\nEpoch 002 | two\nEpoch 003 | three\nEpoch 004 | cut sh")
+    with logged(path, epochs):
+        print("more")
+    assert path.read_text() == f"{kept}more\n"
