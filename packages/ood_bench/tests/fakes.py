@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ood_bench import command
 from ood_shared.results.record import write_result
 from ood_shared.testing.results import result
 
@@ -68,3 +69,8 @@ def install(
 def calls(package: Path) -> list[list[str]]:
     """The arguments of every start of an installed method."""
     return [json.loads(line) for line in (package / "calls.txt").read_text().splitlines()]
+
+
+def bench(*arguments: str) -> int:
+    """Status of `ood-bench` on two sets of noise; it leaves its files in `out`."""
+    return command.main(["--ood", "gaussian,uniform", "--output-dir", "out", *arguments])
