@@ -17,9 +17,9 @@ from ascood.scores.names import SCORES
 from ood_shared import model_file
 from ood_shared.contract import Common
 from ood_shared.datasets import load
-from ood_shared.testing.models import bench_digits, check_digits, check_forgeries, check_verbs, forged
+from ood_shared.testing.models import DIGITS, bench_digits, check_digits, check_forgeries, check_verbs, forged
 
-SMALL = Common(120, 500, 6, 24, "smallresnet10")
+SMALL = Common(120, 60, 6, 24, "smallresnet10")
 CPU = torch.device("cpu")
 
 
@@ -84,5 +84,5 @@ def test_a_state_that_was_forged_or_cut_is_refused_in_words(name):
 
 
 def test_the_run_is_loaded_to_the_scores_of_the_file(folder):
-    images = load("digits", "test").images
+    images = load(str(folder.parent / DIGITS), "test").images
     assert (ascood.load(folder, device="cpu").score(images) == model_file.load(folder / "model.ood").scores).all()

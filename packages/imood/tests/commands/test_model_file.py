@@ -14,9 +14,9 @@ from imood.scores import METRICS, Rule
 from ood_shared import model_file
 from ood_shared.contract import Common
 from ood_shared.datasets import load
-from ood_shared.testing.models import bench_digits, check_digits, check_forgeries, check_verbs
+from ood_shared.testing.models import DIGITS, bench_digits, check_digits, check_forgeries, check_verbs
 
-SMALL = Common(120, 500, 12, 24, "smallresnet10")
+SMALL = Common(120, 60, 12, 24, "smallresnet10")
 CPU = torch.device("cpu")
 
 
@@ -78,5 +78,5 @@ def test_a_test_does_not_replace_the_results_of_a_bench(folder, capsys):
 
 
 def test_the_run_is_loaded_to_the_scores_of_the_file(folder):
-    images = load("digits", "test").images
+    images = load(str(folder.parent / DIGITS), "test").images
     assert (imood.load(folder, device="cpu").score(images) == model_file.load(folder / "model.ood").scores).all()

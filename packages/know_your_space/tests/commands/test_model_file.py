@@ -11,7 +11,7 @@ from ood_shared.contract import Common
 from ood_shared.datasets import load
 from ood_shared.testing.models import bench_digits, check_digits, check_forgeries, check_verbs
 
-SMALL = Common(120, 500, 12, 24, "smallresnet10")
+SMALL = Common(120, 60, 12, 24, "smallresnet10")
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from ood_shared.datasets import load
 from ood_shared.errors import InputError
 from ood_shared.testing.models import CPU, bench_digits, check_digits, check_forgeries, check_verbs, forged
 
-SMALL = Common(120, 500, 3, 8, "smallresnet10")
-SCHEDULE = bench.Schedule(120, 500, 0, 3, 4, 4, "r22", 1e-3, 8, 4)
+SMALL = Common(120, 60, 3, 8, "smallresnet10")
+SCHEDULE = bench.Schedule(120, 60, 0, 3, 4, 4, "r22", 1e-3, 8, 4)
 
 
 @pytest.fixture(scope="module")

@@ -13,14 +13,14 @@ from oodgen.classifier import build_classifier
 from oodgen.detector import OodgenDetector, restore
 from oodgen.scores import KINDS
 
-SMALL = Common(120, 500, 12, 24, "smallresnet10")
+SMALL = Common(120, 60, 12, 24, "smallresnet10")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A bench of some steps, every test image of digits scored."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(bench.SCHEDULES, "smoke", bench.Schedule(120, 500, 60, 20, 0.5, 0.1))
+        patch.setitem(bench.SCHEDULES, "smoke", bench.Schedule(120, 60, 60, 20, 0.5, 0.1))
         return bench_digits(cli.main, tmp_path_factory.mktemp("bench"), SMALL)
 
 

@@ -24,30 +24,42 @@ from ood_shared.errors import InputError
 from ood_shared.results.record import read_result, split_scores
 from ood_shared.testing.commands import call, succeed
 
+DIGITS, HELD, LETTERS = "digits.npz", "held.npz", "letters.npz"  # beside the folder of a bench; its test digits alone
+TRAINED, TESTED, OTHERS = 200, 60, 30  # images of these files
 Restore = Callable[[State, torch.device], Any]
 CPU = torch.device("cpu")
 
 
 def bench_digits(main: Callable[[list[str]], int], out: Path, schedule: Common) -> Path:
-    """The folder of a bench of some steps on digits, every test image of which is scored.
+    """The folder of a bench of some steps on a few digits, every test image of which is scored.
 
     Args:
         main: the package's console command.
-        out: an empty folder.
-        schedule: in place of the budget `smoke`; at least as many test images as digits has.
+        out: an empty folder; beside the bench's it gets the images, as files.
+        schedule: in place of the budget `smoke`; at least `TESTED` test images.
     """
+    train, test, letters = load("digits", "train"), load("digits", "test"), load("letters", "test")
+    for name, parts in (
+        (DIGITS, {"train": (train, TRAINED), "test": (test, TESTED)}),
+        (HELD, {"test": (test, TESTED)}),
+        (LETTERS, {"test": (letters, OTHERS)}),
+    ):
+        images = {f"{split}_images": found.images[:n] for split, (found, n) in parts.items()}
+        labels = {f"{split}_labels": found.labels[:n] for split, (found, n) in parts.items()}
+        np.savez(out / name, **images, **labels)
+    folder = out / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(COMMON, "smoke", schedule)
-        words = ["--id", "digits", "--ood", "letters,gaussian", "--output-dir", str(out), "--device", "cpu"]
-        assert main(["bench", *words]) == 0
-    return out
+        words = ["--id", str(out / DIGITS), "--ood", f"{out / LETTERS},gaussian", "--output-dir", str(folder)]
+        assert main(["bench", *words, "--device", "cpu"]) == 0
+    return folder
 
 
 def check_digits(folder: Path, side: int, channels: int, schedule: Common) -> Calibrated:
     """As `check_run`, of a folder of `bench_digits`: the file is calibrated on all test images."""
     loaded = check_run(folder, side, channels, (schedule.train_images, schedule.test_images))
-    images = load("digits", "test").images
-    assert loaded.limit.n == len(images)
+    images = load(str(folder.parent / DIGITS), "test").images
+    assert loaded.limit.n == TESTED
     assert (loaded.score(images) == loaded.scores).all()
     return loaded
 
@@ -111,26 +123,26 @@ def check_verbs(main: Callable[[list[str]], int], folder: Path, place: Path) -> 
 
     Args:
         main: the package's console command.
-        folder: of a bench with the ID set `digits`, all of whose test images were scored.
+        folder: of `bench_digits`.
         place: an empty folder.
     """
     written = model_file.load(folder / MODEL, "cpu")
     target, table = place / "again.ood", place / "out.csv"
-    words = ["--id", "digits", "--output", str(target), "--device", "cpu"]
+    digits, held, letters = (str(folder.parent / name) for name in (DIGITS, HELD, LETTERS))
+    words = ["--id", digits, "--output", str(target), "--device", "cpu"]
     said = succeed(main, "calibrate", str(folder), *words).out
     again = model_file.load(target, "cpu")
     assert (again.scores == written.scores).all()
     assert again.limits == written.limits
     assert again.words() in said
     assert "If none of them was trained on" in said
-    succeed(main, "score", str(target), "digits", "letters", "--csv", str(table), "--device", "cpu")
+    succeed(main, "score", str(target), held, letters, "--csv", str(table), "--device", "cpu")
     with table.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    images = load("digits", "test").images, load("letters", "test").images
-    scores = np.concatenate([again.score(part) for part in images])
+    scores = np.concatenate([again.score(load(path, "test").images) for path in (held, letters)])
     assert np.allclose([float(row["score"]) for row in rows], scores, rtol=1e-8, atol=0)  # nine digits are written
     assert [row["decision"] == "OOD" for row in rows] == (scores > again.threshold).tolist()
-    said = succeed(main, "check", str(target), "digits", "--device", "cpu").out
+    said = succeed(main, "check", str(target), held, "--device", "cpu").out
     assert f"{int((written.scores > written.limit.value).sum())} of {written.limit.n} images flagged" in said
     few = call(main, "calibrate", str(folder), *words, "--alarm-rate", "0.0001")
     assert "cannot support an alarm rate of 0.0001" in few.error
