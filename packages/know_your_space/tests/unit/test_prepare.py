@@ -118,7 +118,23 @@ def test_a_set_without_validation_images_is_refused(
 
 def test_an_absent_set_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert prepare_main(["tissuemnist", "--data_dir", str(tmp_path), "--no_download"]) == 2
-    assert capsys.readouterr().err.startswith("know_your_space prepare: error: `tissuemnist` is absent")
+    error = capsys.readouterr().err
+    assert error.startswith("know_your_space prepare: error: `tissuemnist` is absent")
+    assert error.endswith("Then run this again; --data_dir names another folder that holds it.\n")
+    assert error.count("prepare") == 1  # no advice to do what was just done
+
+
+def test_half_of_the_authors_files_elsewhere_is_one_line_with_something_else_to_do(
+    tmp_path: Path, blood: dict[str, np.ndarray], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert prepare_main(["bloodmnist", "--data_dir", str(tmp_path)]) == 0
+    (tmp_path / "bloodmnist" / "bloodmnist_in_val.csv").unlink()
+    capsys.readouterr()
+    assert prepare_main(["bloodmnist", "--data_dir", str(tmp_path), "--to", str(tmp_path / "other")]) == 2
+    error = capsys.readouterr().err
+    assert "bloodmnist_in_val.csv missing" in error
+    assert error.endswith("Restore them, or move the others away.\n")
+    assert not (tmp_path / "other").exists()
 
 
 def test_parts_do_not_overlap() -> None:

@@ -18,6 +18,7 @@ from know_your_space.data.options import DataOptions
 from know_your_space.data.paths import set_name
 from know_your_space.transforms import SIDE
 
+PUT_THERE = "Then run this again; --data_dir names another folder that holds it."
 SPLITS = ("train", "val", "test")
 
 
@@ -47,7 +48,8 @@ def locate(word: str, options: DataOptions, skip: Path | None = None) -> Source:
     Args:
         word: name or path.
         options: where to look.
-        skip: a folder whose files in the authors' layout do not count, because they are about to be written.
+        skip: of `prepare`, the folder whose files in the authors' layout do not count, because they are about to be
+            written.
 
     Raises:
         MissingFileError: the set, or a file that it needs, is absent.
@@ -57,12 +59,14 @@ def locate(word: str, options: DataOptions, skip: Path | None = None) -> Source:
         path = path_of(word)
         if not path.exists():
             raise MissingFileError(f"{path} is missing; expected a set of images, or one of: {', '.join(_names())}.")
-        return _checked(Source("layout", word, path.resolve())) if layout.is_layout(path) else Source("own", word, path)
+        if not layout.is_layout(path):
+            return Source("own", word, path)
+        return _checked(Source("layout", word, path.resolve()), preparing=skip is not None)
     name = set_name(word)
     for root in options.roots:
         for folder in (root / name, root / word):
             if layout.is_layout(folder) and folder != skip:
-                return _checked(Source("layout", word, folder))
+                return _checked(Source("layout", word, folder), preparing=skip is not None)
     medical = parse_name(name)
     if medical is None:
         if word.lower() not in known_names():
@@ -72,15 +76,14 @@ def locate(word: str, options: DataOptions, skip: Path | None = None) -> Source:
         for place in (root / name, root / "medmnist", root):
             if (place / f"{name}.npz").is_file():
                 return Source("medical", word, place)
+    elsewhere = _elsewhere(name, options) if skip is None else PUT_THERE
     if not options.download:
         looked = " or ".join(str(root / "medmnist" / f"{name}.npz") for root in options.roots)
-        raise MissingFileError(
-            f"`{name}` is absent: {looked}. Get it from the MedMNIST record on Zenodo. {_elsewhere(name, options)}"
-        )
+        raise MissingFileError(f"`{name}` is absent: {looked}. Get it from the MedMNIST record on Zenodo. {elsewhere}")
     try:
         load_medical(*medical, "test", options.download_root)
     except MissingFileError as error:
-        raise MissingFileError(f"{error} {_elsewhere(name, options)}") from None
+        raise MissingFileError(f"{error} {elsewhere}") from None
     return Source("medical", word, options.download_root / "medmnist")
 
 
@@ -170,13 +173,14 @@ def _own_numbers(images: ImageSet) -> ImageSet:
     return replace(images, labels=ids[images.labels], classes=names)
 
 
-def _checked(source: Source) -> Source:
+def _checked(source: Source, preparing: bool = False) -> Source:
     assert source.path is not None
     absent = layout.missing_files(source.path, ("train", "val"))
     if absent:
+        to_do = "Restore them, or move the others away." if preparing else "`know_your_space prepare` writes all four."
         raise MissingFileError(
             f"{', '.join(str(path) for path in absent)} missing; the authors' layout of `{source.word}` needs them. "
-            "`know_your_space prepare` writes all four files."
+            f"{to_do}"
         )
     return source
 
