@@ -1,0 +1,74 @@
+"""Keys, values and files of a configuration that are wrong: one clear line each."""
+
+import os
+
+import pytest
+
+from .conftest import DIGITS, OWN, QUICK
+
+
+def test_a_misspelt_key_names_the_nearest(place, run):
+    error = run("train", *DIGITS, "--trainer.trainer_args.ood_typ", "shuffle").error
+    assert "Did you mean `trainer.trainer_args.ood_type`?" in error
+    assert not (place / "results").exists()
+
+
+def test_a_misspelt_key_of_a_yml_file_is_told(trained, place, done):
+    (place / "own.yml").write_text("optimiser:\n  lr: 0.5\ntrainer:\n  trainer_args:\n    p_in: 0.5\n")
+    base = "configs/networks/ascood_net.yml configs/pipelines/train/train_ascood.yml"
+    found = done("train", "--config", *base.split(), "own.yml", *OWN)
+    assert "`optimiser` is not used. Did you mean `optimizer`?" in found.err
+    assert "trainer.trainer_args.p_in is not used. Did you mean `p_inv`?" in found.err
+
+
+def test_a_missing_yml_file_names_the_nearest(place, run):
+    error = run("train", "--config", "configs/datasets/cifar10/cifar_10.yml").error
+    assert "is missing" in error
+    assert "configs/datasets/cifar10/cifar10.yml" in error
+
+
+def test_no_config_at_all_says_what_to_pass(place, run):
+    assert "--id-data digits" in run("train").error
+
+
+def test_a_key_that_stands_twice_is_refused(place, run):
+    (place / "twice.yml").write_text("a: 1\na: 2\n")
+    assert "stands twice" in run("train", "--config", "twice.yml").error
+
+
+def test_a_pipe_in_place_of_a_yml_file_is_called_one_and_not_waited_for(place, run):
+    os.mkfifo(place / "pipe.yml")
+    assert "pipe.yml is a pipe, not a regular file" in run("train", "--config", "pipe.yml").error
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("ood_type", "shufle", "Did you mean `shuffle`?"),
+        ("p_inv", "1.5", "fraction from 0 to 1"),
+        ("w", "-1", "0 or more"),
+        ("sigma", "0", "above 0"),
+    ],
+)
+def test_a_bad_hyper_parameter_is_refused_before_anything_is_written(place, run, key, value, says):
+    assert says in run("train", *DIGITS, f"--trainer.trainer_args.{key}", value).error
+    assert list(place.iterdir()) == []
+
+
+def test_an_unknown_trainer_or_network_names_the_known(place, run):
+    assert "Did you mean `ascood`?" in run("train", *DIGITS, "--trainer.name", "ascod").error
+    error = run("train", *DIGITS, "--network.backbone.name", "resnet5").error
+    assert "network.backbone.name `resnet5` is not known. Did you mean `resnet50`?" in error
+
+
+def test_a_rate_that_yaml_reads_as_text_is_refused(place, run):
+    (place / "lr.yml").write_text("optimizer:\n  lr: 1e-2\n")
+    base = "configs/datasets/digits/digits.yml configs/networks/ascood_net.yml configs/pipelines/train/train_ascood.yml"
+    assert "optimizer.lr is '1e-2'" in run("train", "--config", *base.split(), "lr.yml", *QUICK).error
+
+
+@pytest.mark.parametrize(
+    "flag", ["--seed=-1", "--num_workers=-1", "--num_workers=99999999", "--num_gpus=-5", "--num_machines=0"]
+)
+def test_counts_of_a_config_are_bounded(place, run, flag):
+    assert "expected a whole number from" in run("train", "--id-data", "digits", flag).error
