@@ -102,10 +102,10 @@ def over_trainings(
     mean: Float[np.ndarray, " resamples"] = samples.mean(axis=0)
     if n == 1:
         return mean
-    from scipy import stats  # which takes longer to import than torch
+    from scipy.special import stdtrit  # of scipy.stats, which takes much longer to import, t.ppf is the same
 
     # Quantiles at even steps instead of draws: the tails are long, and draws would make the interval's ends noisy.
-    steps = stats.t.ppf((np.arange(resamples) + 0.5) / resamples, n - 1)
+    steps = stdtrit(n - 1, (np.arange(resamples) + 0.5) / resamples)
     mean += values.std(ddof=1) / np.sqrt(n) * generator.permutation(steps)
     return mean
 
