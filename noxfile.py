@@ -125,7 +125,7 @@ def tests(session: nox.Session, package: str) -> None:
 def side_by_side(session: nox.Session) -> None:
     """`types` and `tests` of every package, as many at a time as there are cores; arguments go to pytest."""
     words = [*PACKAGES[1:], PACKAGES[0], "types", "--", *session.posargs]
-    session.run(sys.executable, "tools/lanes.py", *words, external=True)
+    session.run(sys.executable, "tools/lanes.py", *words, external=True, interrupt_timeout=10.0)  # it ends its sessions
 
 
 @nox.session(default=False)

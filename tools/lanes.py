@@ -9,18 +9,22 @@ other at the beginning and the end of each package. What a session printed is sh
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parents[1]
 TYPES = "types"
 MOST = 4  # lanes; a process takes about 1.5 GB
+GRACE_SECONDS = 5.0  # between SIGTERM and SIGKILL
+POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,10 @@ class Ended:
 
 
 class Lanes:
-    """Sessions that run at the same time; when one cannot be started, or at Ctrl-C, the others are ended."""
+    """Sessions that run at the same time; when one cannot be started, or at Ctrl-C, the others are ended.
+
+    Each is a process group, as nox does not hand SIGTERM on to what it started: pytest would go on.
+    """
 
     def __init__(self, lanes: int) -> None:
         self.lanes = lanes
@@ -60,7 +67,9 @@ class Lanes:
             if self._over:
                 raise RuntimeError(f"{name} was not begun")  # beside the error that ended the others
             print(f"{name}: begun\n", end="", flush=True)  # in one piece, as another lane may print
-            process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            process = subprocess.Popen(
+                words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, process_group=0
+            )
             self._running.add(process)
         text = process.communicate()[0]
         with self._guard:
@@ -70,8 +79,26 @@ class Lanes:
     def _end(self) -> None:
         with self._guard:
             self._over = True
-            for process in self._running:
-                process.terminate()
+            groups = [process.pid for process in self._running]
+        end = time.monotonic() + GRACE_SECONDS
+        try:
+            _signal(groups, signal.SIGTERM)
+            while _signal(groups, 0) and time.monotonic() < end:
+                time.sleep(POLL_SECONDS)
+        finally:
+            _signal(groups, signal.SIGKILL)
+
+
+def _signal(groups: Iterable[int], number: int) -> bool:
+    """Send a signal to process groups, 0 for none; whether one of them is still there."""
+    there = False
+    for group in groups:
+        try:
+            os.killpg(group, number)
+            there = True
+        except (ProcessLookupError, PermissionError):  # the latter on macOS, when only a zombie is left in it
+            continue
+    return there
 
 
 def command(name: str, arguments: Sequence[str]) -> list[str]:
@@ -90,6 +117,10 @@ def summary(sessions: Sequence[Ended]) -> str:
     return "\n".join(words)
 
 
+def _stop(number: int, _: object) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
 def main() -> int:
     """Run the command line; returns the exit status."""
     own = sys.argv[1:]
@@ -98,6 +129,8 @@ def main() -> int:
     parser.add_argument("names", nargs="+", metavar="NAME", help="a package, or types")
     parser.add_argument("--lanes", type=int, default=min(MOST, os.cpu_count() or 1), help="at a time (default: cores)")
     options = parser.parse_args(own[:cut])
+    for number in (signal.SIGTERM, signal.SIGHUP):  # the sessions, in groups of their own, do not hear a terminal's end
+        signal.signal(number, _stop)
     sessions = Lanes(options.lanes).run({name: command(name, own[cut + 1 :]) for name in options.names})
     print(summary(sessions))
     return int(any(one.status for one in sessions))

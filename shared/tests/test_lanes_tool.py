@@ -1,5 +1,7 @@
 """`tools/lanes.py`: the sessions of all packages side by side, each shown whole, and none lost."""
 
+import fcntl
+import signal
 import subprocess
 import sys
 import time
@@ -54,6 +56,45 @@ def test_the_sessions_that_run_are_ended_when_a_lane_breaks(tool, monkeypatch):
         tool.Lanes(2).run({"long": python("time.sleep(60)"), "broken": python("")})
     assert started[0].wait() < 0
     assert time.monotonic() - begun < 30
+
+
+# Holds a lock for as long as it lives, and cannot be ended by asking.
+HOLDER = """
+import fcntl, pathlib, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+file = open(sys.argv[1], "w")
+fcntl.flock(file, fcntl.LOCK_EX)
+pathlib.Path(sys.argv[1] + ".begun").touch()
+time.sleep(60)
+"""
+# The tool, with a session that starts a process of its own and waits for it, as nox starts pytest.
+DRIVER = """
+import signal, sys
+from pathlib import Path
+from ood_shared.testing.modules import module_of
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored where tests run in the background
+tool = module_of(Path(sys.argv[1]))
+tool.GRACE_SECONDS = 0.2
+session = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {sys.argv[2]!r}, {sys.argv[3]!r}])"
+tool.command = lambda name, arguments: [sys.executable, "-c", session]
+sys.argv = ["lanes.py", "one"]
+sys.exit(tool.main())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_the_sessions_and_all_that_they_started(tmp_path, number):
+    lock = tmp_path / "lock"
+    words = [sys.executable, "-c", DRIVER, str(FILE), HOLDER, str(lock)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as tool:
+        while not Path(f"{lock}.begun").exists():
+            assert tool.poll() is None, tool.communicate()
+            time.sleep(0.01)
+        tool.send_signal(number)
+        tool.communicate(timeout=30)
+    assert tool.returncode in (128 + number, -number)  # Python ends itself by the signal of Ctrl-C
+    with lock.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_the_session_of_a_package_is_one_process_and_types_take_no_arguments(tool):
