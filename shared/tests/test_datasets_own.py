@@ -94,7 +94,7 @@ def test_images_without_class_folders_are_one_class(tmp_path):
 WRITTEN = sorted({*EXTENSIONS, ".PNG", ".Jpg"} - {".qoi", ".ras", ".webp", ".avif", ".pfm", ".apng", ".mpo"})
 
 
-@pytest.mark.parametrize("extension", WRITTEN)  # in grey; the others stand in test_datasets_pixels
+@pytest.mark.parametrize("extension", WRITTEN)  # in grey; the others stand in test_datasets_formats
 def test_extension_is_read_in_any_case(tmp_path, extension):
     save(tmp_path / "test" / "cat" / f"0{extension}", 255)
     assert load(str(tmp_path), "test").images.shape == (1, 6, 8, 1)
