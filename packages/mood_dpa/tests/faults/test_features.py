@@ -15,7 +15,7 @@ from mood_dpa.standalone import warn_of_slow_bf16
 from mood_dpa.vgg import VGG19, load_features, random_weights
 
 from ..conftest import AFFINE, phantom, write_phantoms
-from .test_input import predict_config
+from .conftest import predict_config
 
 CPU = torch.device("cpu")
 

@@ -13,7 +13,7 @@ from mood_dpa.data.volumes import write_volume
 from ood_shared.errors import InputError
 
 from ..conftest import AFFINE, phantom, small_inference_config, small_train_config, write_phantoms
-from .test_input import predict_config
+from .conftest import predict_config
 
 
 def sums(folder: Path) -> dict[str, str]:

@@ -17,7 +17,7 @@ from mood_dpa.state import MODEL, RESUME
 from ood_shared.locks import claimed
 
 from ..conftest import small_inference_config, small_train_config, write_phantoms
-from .test_input import predict_config
+from .conftest import predict_config
 
 YAML = {
     "date": "zz: 2001-99-99\n",

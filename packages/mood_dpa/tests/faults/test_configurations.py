@@ -1,0 +1,131 @@
+"""Configurations of trainings and evaluations that cannot be meant: one line before anything is written."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mood_dpa.configuration import write_config
+from mood_dpa.data.volumes import write_volume
+
+from ..conftest import AFFINE, phantom, small_inference_config, small_train_config
+
+CHANGES = {
+    "batch_sizess": ({"batch_sizess": {}}, "Did you mean `batch_sizes`?"),
+    "missing": ({"log_iter": ...}, "the key `log_iter` is missing"),
+    "model_type": ({"model_type": "gan"}, "only dpa is known"),
+    "power": ({"max_image_res": 8, "initial_image_res": 3, "batch_sizes": {3: 1, 6: 1}}, "must be a power of 2"),
+    "batch": ({"batch_sizes": {8: 4}}, "batch_sizes has no number for resolution 4"),
+    "empty root": ({"checkpoint_root": None}, "`checkpoint_root` is empty"),
+    "mode_3d": (
+        {"image_rec_loss": {"loss_type": "l1", "loss_kwargs": {"mode_3d": True}}},
+        "the top-level key mode_3d decides",
+    ),
+    "loss": ({"image_rec_loss": {"loss_type": "l3", "loss_kwargs": {}}}, "loss_type `l3` is not known"),
+    "vgg": (
+        {
+            "image_rec_loss": {
+                "loss_type": "perceptual",
+                "loss_kwargs": {
+                    "path_to_vgg19_weights": "/nowhere.tar",
+                    "weights_per_resolution": {8: {"img_weight": 0, "feature_weights": {"r11": 1}}},
+                },
+            }
+        },
+        "path_to_vgg19_weights /nowhere.tar is missing",
+    ),
+    "layer": (
+        {
+            "image_rec_loss": {
+                "loss_type": "perceptual",
+                "loss_kwargs": {"weights_per_resolution": {8: {"feature_weights": {"r99": 1}}}},
+            }
+        },
+        "VGG19 layer `r99` is not known",
+    ),
+    "iters": ({"iters_per_res": {8: {"stabb": 1}}}, "8 has `stabb`"),
+    "resume from nothing": ({"finetune_from": "/nowhere.tar"}, "finetune_from /nowhere.tar is missing"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_wrong_training_configurations_are_refused_in_one_line(name: str, prepared: Path, tmp_path: Path, run) -> None:
+    changes, message = CHANGES[name]
+    config = {**small_train_config(prepared), **{k: v for k, v in changes.items() if v is not ...}}
+    config = {k: v for k, v in config.items() if changes.get(k) is not ...}
+    if config["checkpoint_root"]:
+        config["checkpoint_root"] = str(tmp_path / "checkpoints")
+    config["log_root"] = str(tmp_path / "logs")
+    write_config(tmp_path / "config.yaml", config)
+    assert message in run("train", tmp_path / "config.yaml", "--device", "cpu").error
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_double_keys_and_broken_yaml_are_refused(tmp_path: Path, run) -> None:
+    (tmp_path / "double.yaml").write_text("verbose: true\nverbose: false\n")
+    assert "line 2: the key `verbose` stands twice" in run("train", tmp_path / "double.yaml").error
+    (tmp_path / "broken.yaml").write_text("a: [1\n")
+    assert "not valid YAML" in run("train", tmp_path / "broken.yaml").error
+    assert "Configuration nothing.yaml is missing" in run("train", "nothing.yaml").error
+
+
+def test_a_fold_without_images_and_a_missing_folder_are_named(prepared: Path, tmp_path: Path, run) -> None:
+    config = small_train_config(prepared, checkpoint_root=str(tmp_path / "c"), log_root=str(tmp_path / "l"))
+    config["val_dataset"]["dataset_kwargs"]["fold"] = 7
+    write_config(tmp_path / "config.yaml", config)
+    assert "split val of fold 7" in run("train", tmp_path / "config.yaml").error
+    config["val_dataset"]["dataset_kwargs"]["image_root"] = "/nowhere"
+    write_config(tmp_path / "config.yaml", config)
+    assert "image_root /nowhere is missing" in run("train", tmp_path / "config.yaml").error
+
+
+def test_evaluation_without_masks_and_with_other_shapes_is_refused(prepared: Path, tmp_path: Path, run) -> None:
+    config = small_inference_config(prepared, results_root=str(tmp_path / "r"))
+    kwargs = config["test_dataset"]["dataset_kwargs"]
+    write_config(tmp_path / "a.yaml", config)
+    kwargs["mask_root"] = None
+    write_config(tmp_path / "b.yaml", config)
+    assert "mask_root" in run("inference_evaluate_3d", tmp_path / "b.yaml", "--device", "cpu").error
+    write_volume(tmp_path / "masks" / "00000.nii.gz", np.zeros((3, 3, 3), np.uint8), AFFINE)
+    kwargs["mask_root"] = str(tmp_path / "masks")
+    write_config(tmp_path / "c.yaml", config)
+    found = run("inference_evaluate_3d", tmp_path / "c.yaml", "--device", "cpu")
+    assert "00000.nii.gz: mask (3, 3, 3) and image (24, 24, 24) differ in shape" in found.err
+    assert "4 of 4 volumes could not be used" in found.error
+
+
+@pytest.mark.parametrize(
+    ("mask", "affine", "wanted"),
+    [
+        (-1.0 * (phantom(1) > 0.7), AFFINE, "the mask has values from -1 to "),
+        (0.3 * (phantom(1) > 0.7), AFFINE, "the mask has values from 0 to 0.3; expected 0, and 1"),
+        (phantom(1) > 0.7, AFFINE @ np.diag([-1, 1, 1, 1]), "axes of the mask point to RSA, those of the image to LSA"),
+    ],
+)
+def test_masks_that_mean_something_else(
+    mask: np.ndarray, affine: np.ndarray, wanted: str, prepared: Path, tmp_path: Path, run
+) -> None:
+    config = small_inference_config(prepared, results_root=str(tmp_path / "r"))
+    for name in ("00000", "00001"):
+        write_volume(tmp_path / "masks" / f"{name}.nii.gz", (phantom(1) > 0.7).astype(np.uint8), AFFINE)
+    write_volume(tmp_path / "masks" / "00000.nii.gz", mask.astype(np.float32), affine)
+    config["test_dataset"]["dataset_kwargs"]["image_root"] = str(prepared / "volumes")
+    config["test_dataset"]["dataset_kwargs"]["mask_root"] = str(tmp_path / "masks")
+    write_config(tmp_path / "c.yaml", config)
+    found = run("inference_evaluate_3d", tmp_path / "c.yaml", "--device", "cpu", "--no-pictures")
+    assert f"00000.nii.gz: the {wanted.removeprefix('the ')}" in found.err
+    assert "have anomalies, so AP and AUC of samples say nothing" in found.err
+    assert "UserWarning" not in found.err
+    assert found.status == (0 if "axes" in wanted else 2)
+
+
+def test_evaluate_refuses_volumes_where_the_model_knows_slices(prepared: Path, tmp_path: Path, run) -> None:
+    config = {
+        **{"verbose": False, "test_batch_size": 2, "results_root": str(tmp_path / "r"), "save_inference": False},
+        **{"score_reduction": "max", "test_dataset": small_inference_config(prepared)["test_dataset"]},
+        "test_model_path": str(prepared / "axis_0" / "checkpoints" / "anomaly_detection.tar"),
+    }
+    write_config(tmp_path / "e.yaml", config)
+    found = run("evaluate", tmp_path / "e.yaml", "--device", "cpu")
+    assert found.status == 2
+    assert "was trained on slices; test_dataset.dataset_type must be numpy2d" in found.error
+    assert not (tmp_path / "r").exists()
