@@ -8,9 +8,9 @@ from ood_shared.errors import one_line
 
 from ood_bench import methods
 from ood_bench.conclusion import conclude
-from ood_bench.jobs import Run, ran_beside_others, say
+from ood_bench.jobs import Run, is_finished, ran_beside_others, say
 from ood_bench.launchers import choose_launcher, retries, settled
-from ood_bench.looked_at import look_at
+from ood_bench.looked_at import fetch_known, look_at
 from ood_bench.settings import Comparison
 
 SIDE_BY_SIDE = "Runs went side by side: the times of the methods do not compare."
@@ -25,7 +25,8 @@ def compare(command_line: str, asked: Comparison) -> int:
         asked: by the flags of `ood-bench`.
 
     Raises:
-        InputError: something names what is not there, or another `ood-bench` uses the output folder.
+        InputError: something names what is not there and cannot be downloaded, or another `ood-bench` uses the output
+            folder.
     """
     looked = look_at(asked)
     chosen = methods.choose(asked.methods)
@@ -43,6 +44,8 @@ def compare(command_line: str, asked: Comparison) -> int:
     asked = settled(asked, len(chosen) * len(asked.seeds))
     runs = _plan(chosen, asked)
     launch = choose_launcher(asked, chosen)
+    if not (asked.resume and all(map(is_finished, runs))):  # a report needs no images
+        fetch_known(asked)
     with locks.held(asked.output_dir, LOCK_SECONDS):
         say(f"{len(runs)} run(s): {'; '.join(map(str, runs))}")
         ended = launch(runs, asked.resume)

@@ -151,6 +151,11 @@ def is_asked(run: Run) -> bool:
     return bool(_read_request(run.folder) == _request(run))
 
 
+def is_finished(run: Run) -> bool:
+    """Whether the folder is that of this request and has all results, which are not checked here."""
+    return is_asked(run) and all((folder / RESULT).is_file() for folder in run.folders().values())
+
+
 def finished(run: Run) -> Ended | None:
     """The results in a folder of this request, when all are whole."""
     ended = _results_of(run, read_outcome(run).seconds)

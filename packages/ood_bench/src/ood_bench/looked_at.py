@@ -15,7 +15,7 @@ from ood_shared.datasets.groups import group_names, read_table
 from ood_shared.datasets.imageset import class_index
 from ood_shared.datasets.parts import split_classes, split_note
 from ood_shared.datasets.pixels import Range
-from ood_shared.datasets.registry import ALIASES, is_known, known_names, load
+from ood_shared.datasets.registry import ALIASES, fetch_set, is_known, known_names, load
 from ood_shared.datasets.survey import Survey, survey
 from ood_shared.errors import InputError, MissingFileError, MissingSplitError, nearest, one_line, unknown
 from ood_shared.files import path_of
@@ -74,6 +74,21 @@ def look_at(asked: Comparison) -> LookedAt:
                 f"{LEAST_CLASSES} are needed."
             )
     return LookedAt(classes, tuple(dict.fromkeys(notes)))
+
+
+def fetch_known(asked: Comparison) -> None:
+    """See to it that the files of known sets are there: absent ones are downloaded here, once.
+
+    Args:
+        asked: of the flags. Its data folder is that of the methods, also of those on the nodes of a cluster.
+
+    Raises:
+        InputError: a set that is absent and cannot be downloaded, is damaged, or has no images to train on.
+    """
+    needed = [(asked.id, "train"), (asked.id, "test"), *((word, "test") for word in asked.ood)]
+    for word, split in needed:
+        if is_known(word):
+            fetch_set(word, split, asked.data_dir)
 
 
 def _own_id(asked: Comparison, span: Range | None) -> Survey:

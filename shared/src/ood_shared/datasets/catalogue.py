@@ -71,8 +71,8 @@ ARRAY_SETS = {
 }
 
 
-def load_array_set(name: str, split: str, root: Path) -> ImageSet:
-    """A split of one of the sets.
+def fetch_array_set(name: str, split: str, root: Path) -> Any:
+    """The torchvision dataset of a split, downloaded where it is absent. It is in memory: its checksum needs all of it.
 
     Raises:
         MissingFileError: files are absent, or other than torchvision's checksums say, and could not be downloaded.
@@ -89,6 +89,13 @@ def load_array_set(name: str, split: str, root: Path) -> ImageSet:
         opened = _open(name, split, root, download=False)
     if opened is None:
         raise InputError(f"The files of `{name}` in {root} cannot be read. Delete them and run again.")
+    return opened
+
+
+def load_array_set(name: str, split: str, root: Path) -> ImageSet:
+    """A split of one of the sets; raises as `fetch_array_set`."""
+    entry = ARRAY_SETS[name]
+    opened = fetch_array_set(name, split, root)
     images = np.asarray(opened.data)
     if name in ("svhn", "stl10"):
         images = images.transpose(0, 2, 3, 1)  # torchvision keeps these two with channels first

@@ -116,14 +116,12 @@ def parse_name(name: str) -> tuple[str, int] | None:
     return match[1], size
 
 
-def load_medical(base: str, size: int, split: str, root: Path) -> ImageSet:
-    """A split of a MedMNIST set.
-
-    ChestMNIST has 14 findings per image; its label here is 0 (`none`) or 1 (`any`), enough where it serves as OOD.
+def fetch_medical(base: str, size: int, root: Path) -> tuple[str, Path]:
+    """Name and file of a MedMNIST set, which holds all of its splits, downloaded where it is absent; not read.
 
     Raises:
-        MissingFileError: the file is absent and could not be downloaded.
-        InputError: the file is damaged, or its arrays are not those of the set.
+        MissingFileError: it could not be downloaded.
+        InputError: the package medmnist is missing.
     """
     name = base if size == 28 else f"{base}_{size}"
     file = f"{name}.npz"
@@ -133,6 +131,19 @@ def load_medical(base: str, size: int, split: str, root: Path) -> ImageSet:
         path = places[0]
         absent = f"`{name}` lacks {file}. Get it from the MedMNIST record on Zenodo and put it into {path.parent}."
         download_into(path.parent, lambda place: _download(base, size, place), absent)
+    return name, path
+
+
+def load_medical(base: str, size: int, split: str, root: Path) -> ImageSet:
+    """A split of a MedMNIST set.
+
+    ChestMNIST has 14 findings per image; its label here is 0 (`none`) or 1 (`any`), enough where it serves as OOD.
+
+    Raises:
+        MissingFileError: the file is absent and could not be downloaded.
+        InputError: the file is damaged, or its arrays are not those of the set.
+    """
+    name, path = fetch_medical(base, size, root)
     licence = "CC BY-NC 4.0" if base == "dermamnist" else "CC BY 4.0"
     entry = MEDICAL[base]
     images = load_npz(path, split, name, f"MedMNIST v2 {entry.kind} (Yang et al. 2023); {licence}", entry.classes)

@@ -87,12 +87,12 @@ FAMILY = {
 }
 
 
-def load_member(name: str, split: str, root: Path) -> ImageSet:
-    """A split, 28x28 grey. EMNIST letters lie on their side (transposed), as in its files and in torchvision.
+def fetch_member(name: str, split: str, root: Path) -> tuple[Path, Path]:
+    """The files of a split, images and labels, downloaded where they are absent; not read.
 
     Raises:
-        MissingFileError: files are absent and could not be downloaded.
-        InputError: files are damaged, or hold other numbers of images or labels than the set has.
+        MissingFileError: they could not be downloaded.
+        InputError: the set lacks the split.
     """
     member = FAMILY[name]
     if split not in member.sizes:
@@ -107,6 +107,18 @@ def load_member(name: str, split: str, root: Path) -> ImageSet:
         )
         download_into(root, lambda place: _download(name, split, place), absent)
     images_file, labels_file = (present(path) or path for path in parts)
+    return images_file, labels_file
+
+
+def load_member(name: str, split: str, root: Path) -> ImageSet:
+    """A split, 28x28 grey. EMNIST letters lie on their side (transposed), as in its files and in torchvision.
+
+    Raises:
+        MissingFileError: files are absent and could not be downloaded.
+        InputError: files are damaged, or hold other numbers of images or labels than the set has.
+    """
+    member = FAMILY[name]
+    images_file, labels_file = fetch_member(name, split, root)
     images, labels = read_pair(images_file, labels_file)
     labels = labels - member.first_label
     counts = member.sizes[split]

@@ -30,6 +30,16 @@ LSUN_CLASSES = (
 )
 
 
+def fetch_photographs(name: str, split: str, root: Path) -> Path:
+    """The folder of a set, in torchvision's layout below `root` or `root/<name>`, downloaded where it is absent.
+
+    Raises:
+        MissingFileError: it could not be downloaded (lsun never is).
+        InputError: a split that is not offered, or no package that reads the files.
+    """
+    return {"dtd": _fetch_dtd, "places365": _fetch_places, "lsun": _fetch_lsun}[name](split, root)
+
+
 def load_photographs(name: str, split: str, root: Path, size: int | None, channels: int | None) -> ImageSet:
     """A split at `size` x `size`, RGB unless `channels` is 1.
 
@@ -47,8 +57,7 @@ def load_photographs(name: str, split: str, root: Path, size: int | None, channe
     return load(split, root, size, channels or 3)
 
 
-def _load_dtd(split: str, root: Path, size: int, channels: int) -> ImageSet:
-    """Describable Textures, 47 classes, partition 1: 1880 images in each of three splits."""
+def _fetch_dtd(split: str, root: Path) -> Path:
     from torchvision import datasets
 
     below = ("dtd/dtd", "dtd/dtd/dtd", "dtd")
@@ -60,6 +69,12 @@ def _load_dtd(split: str, root: Path, size: int, channels: int) -> ImageSet:
         )
         download_into(root, lambda place: datasets.DTD(place, split=split, download=True), absent)
         base = root / "dtd" / "dtd"
+    return base
+
+
+def _load_dtd(split: str, root: Path, size: int, channels: int) -> ImageSet:
+    """Describable Textures, 47 classes, partition 1: 1880 images in each of three splits."""
+    base = _fetch_dtd(split, root)
     words = _words(base / "labels" / f"{split}1.txt", 1)
     classes = tuple(sorted({word.split("/")[0] for (word,) in words}))
     files = [(str(base / "images" / word), base / "images" / word) for (word,) in words]
@@ -68,8 +83,7 @@ def _load_dtd(split: str, root: Path, size: int, channels: int) -> ImageSet:
     return ImageSet(images, labels, classes, "Describable Textures (Cimpoi et al. 2014); for research", "dtd")
 
 
-def _load_places(split: str, root: Path, size: int, channels: int) -> ImageSet:
-    """The 36 500 validation images of Places365, 365 classes, as `test`."""
+def _fetch_places(split: str, root: Path) -> Path:
     from torchvision import datasets
 
     if split != "test":
@@ -86,6 +100,12 @@ def _load_places(split: str, root: Path, size: int, channels: int) -> ImageSet:
 
         download_into(root, download, absent)
         base = root
+    return base
+
+
+def _load_places(split: str, root: Path, size: int, channels: int) -> ImageSet:
+    """The 36 500 validation images of Places365, 365 classes, as `test`."""
+    base = _fetch_places(split, root)
     words = _words(base / "places365_val.txt", 2)
     names = {int(number): name for name, number in _words(base / "categories_places365.txt", 2)}
     classes = tuple(names[number].lstrip("/").split("/", 1)[-1] for number in sorted(names))
@@ -96,24 +116,35 @@ def _load_places(split: str, root: Path, size: int, channels: int) -> ImageSet:
     return ImageSet(images, labels, classes, licence, "places365")
 
 
-def _load_lsun(split: str, root: Path, size: int, channels: int) -> ImageSet:
-    """LSUN scenes: `val`, 300 images of 10 classes each, or `test`, 10 000 images without classes."""
+def _fetch_lsun(split: str, root: Path) -> Path:
     if split == "train":
         raise missing_split("`lsun`", split, ["val", "test"], "Its training images are too many for memory.")
     try:
-        import lmdb
+        import lmdb  # noqa: F401
     except ModuleNotFoundError:
         raise InputError(
             "`lsun` is stored in LMDB files and needs lmdb: pip install 'ood-shared[lsun]', or give the path of a "
             "folder with the images."
         ) from None
-    stores = [f"{name}_val_lmdb" for name in LSUN_CLASSES] if split == "val" else ["test_lmdb"]
-    base = _found(root, ("", "lsun"), stores[0])
+    first = _lsun_stores(split)[0]
+    base = _found(root, ("", "lsun"), first)
     if base is None:
         raise MissingFileError(
-            f"`lsun` lacks {stores[0]}. Get it with the download script of the LSUN project (Yu et al.) and put it "
-            f"into {root / 'lsun'}."
+            f"`lsun` lacks {first}. Get it with the download script of the LSUN project (Yu et al.) and put it into "
+            f"{root / 'lsun'}."
         )
+    return base
+
+
+def _lsun_stores(split: str) -> list[str]:
+    return [f"{name}_val_lmdb" for name in LSUN_CLASSES] if split == "val" else ["test_lmdb"]
+
+
+def _load_lsun(split: str, root: Path, size: int, channels: int) -> ImageSet:
+    """LSUN scenes: `val`, 300 images of 10 classes each, or `test`, 10 000 images without classes."""
+    base, stores = _fetch_lsun(split, root), _lsun_stores(split)
+    import lmdb
+
     opened = [lmdb.open(str(base / store), readonly=True, lock=False) for store in stores]
     counts = [int(store.stat()["entries"]) for store in opened]
 

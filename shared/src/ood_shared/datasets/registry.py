@@ -4,15 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ood_shared.datasets.catalogue import ARRAY_SETS, load_array_set
+from ood_shared.datasets.catalogue import ARRAY_SETS, fetch_array_set, load_array_set
 from ood_shared.datasets.embedded import EMBEDDED, load_embedded
 from ood_shared.datasets.fetch import data_root
 from ood_shared.datasets.imageset import SPLITS, ImageSet
-from ood_shared.datasets.medical import MEDICAL, load_medical, parse_name
-from ood_shared.datasets.mnist_family import FAMILY, load_member
+from ood_shared.datasets.medical import MEDICAL, fetch_medical, load_medical, parse_name
+from ood_shared.datasets.mnist_family import FAMILY, fetch_member, load_member
 from ood_shared.datasets.noise import NOISE, load_noise
 from ood_shared.datasets.own import KINDS, load_path, looks_like_path
-from ood_shared.datasets.photographs import PHOTOGRAPHS, load_photographs
+from ood_shared.datasets.photographs import PHOTOGRAPHS, fetch_photographs, load_photographs
 from ood_shared.datasets.pixels import Range
 from ood_shared.datasets.resizing import fit
 from ood_shared.errors import InputError, ManyColoursError, ManySizesError, unknown
@@ -31,6 +31,31 @@ def is_known(word: str) -> bool:
     """Whether `load` takes the word for a name, in any case, and not for a path."""
     name = ALIASES.get(word.lower(), word.lower())
     return name in known_names() or parse_name(name) is not None
+
+
+def fetch_set(name: str, split: str, root: str | Path | None = None) -> None:
+    """See to it that the files of a known set are there: absent ones are downloaded, as `load` does.
+
+    What is there is not read, but for the sets of torchvision, whose checksums need it (`catalogue`).
+
+    Args:
+        name: for which `is_known`; of embedded sets and noise there is nothing to fetch.
+        split: `train`, `val` or `test`.
+        root: see `load`.
+
+    Raises:
+        MissingFileError: a file is absent and cannot be downloaded; the message says where to get and to put it.
+        InputError: a split that the set lacks, or damaged files.
+    """
+    name, folder = ALIASES.get(name.lower(), name.lower()), data_root(root)
+    if name in FAMILY:
+        fetch_member(name, split, folder)
+    elif name in ARRAY_SETS:
+        fetch_array_set(name, split, folder)
+    elif name in PHOTOGRAPHS:
+        fetch_photographs(name, split, folder)
+    elif medical := parse_name(name):
+        fetch_medical(*medical, folder)
 
 
 def load(
