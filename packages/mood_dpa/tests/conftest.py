@@ -115,6 +115,21 @@ def small_inference_config(at: Path, axis: int = 0, **changes: Any) -> dict[str,
     }
 
 
+def predict_config(prepared: Path, at: Path) -> Path:
+    """A configuration for `predict-3d`, of three models in `at` that score by the image alone."""
+    weights = {8: {"img_weight": 1, "feature_weights": {}}}
+    models = []
+    for axis in range(3):
+        state = torch.load(prepared / f"axis_{axis}" / "checkpoints" / "anomaly_detection.tar", weights_only=True)
+        kwargs = {"weights_per_resolution": weights, "normalize_vgg_input": False}
+        state["config"]["image_rec_loss"] = {"loss_type": "relative_perceptual_L1", "loss_kwargs": kwargs}
+        torch.save(state, at / f"model_{axis}.tar")
+        models.append({"checkpoint_path": str(at / f"model_{axis}.tar"), "along_axis": axis, "resize": 8})
+    config = {"do_not_process_small_area": True, "small_area": 20, "delete_zero_area": False, "resize": 12}
+    write_config(at / "predict.yaml", {**config, "path_to_vgg19_weights": None, "models": models})
+    return at / "predict.yaml"
+
+
 @pytest.fixture(scope="session")
 def prepared_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Volumes, slices of three axes, folds, the synthetic set, a trained model per axis."""

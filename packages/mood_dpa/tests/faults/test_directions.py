@@ -9,8 +9,7 @@ from mood_dpa.checkpoints import load_model
 from mood_dpa.data.record import Origin, read_origin
 from mood_dpa.data.volumes import write_volume
 
-from ..conftest import phantom, write_phantoms
-from .conftest import predict_config
+from ..conftest import phantom, predict_config, write_phantoms
 from .test_intensities import as_trained_by
 
 RAS, PSR = np.eye(4), np.array([[0, 0, 1.0, 0], [-1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]])

@@ -14,8 +14,7 @@ from mood_dpa.scoring_settings import PredictionSettings
 from mood_dpa.standalone import warn_of_slow_bf16
 from mood_dpa.vgg import VGG19, load_features, random_weights
 
-from ..conftest import AFFINE, phantom, write_phantoms
-from .conftest import predict_config
+from ..conftest import AFFINE, phantom, predict_config, write_phantoms
 
 CPU = torch.device("cpu")
 

@@ -12,8 +12,7 @@ from mood_dpa.data.folds import read_folds
 from mood_dpa.data.volumes import write_volume
 from ood_shared.errors import InputError
 
-from ..conftest import AFFINE, phantom, small_inference_config, small_train_config, write_phantoms
-from .conftest import predict_config
+from ..conftest import AFFINE, phantom, predict_config, small_inference_config, small_train_config, write_phantoms
 
 
 def sums(folder: Path) -> dict[str, str]:

@@ -17,8 +17,7 @@ from mood_dpa.data.volumes import read_volume, write_volume
 from mood_dpa.state import MODEL
 from ood_shared.errors import InputError
 
-from ..conftest import AFFINE, phantom, small_inference_config, small_train_config, write_phantoms
-from .conftest import predict_config
+from ..conftest import AFFINE, phantom, predict_config, small_inference_config, small_train_config, write_phantoms
 
 RANGE = "values from -1000 to 1100; expected [0, 1]"
 SMALL = bench.Schedule(64, 32, 0, 3, 4, 4, "r11", 1e-3, 8, 4)

@@ -13,8 +13,7 @@ from mood_dpa.data.names import is_volume, list_volumes
 from mood_dpa.data.volumes import read_volume, write_volume
 from ood_shared.errors import InputError
 
-from ..conftest import AFFINE, phantom, write_phantoms
-from .conftest import predict_config
+from ..conftest import AFFINE, phantom, predict_config, write_phantoms
 
 PLACES = {  # of the fields of a header
     **{"sizeof_hdr": (0, "<i"), "ndim": (40, "<h"), "dim1": (42, "<h"), "datatype": (70, "<h"), "bitpix": (72, "<h")},

@@ -16,8 +16,7 @@ from mood_dpa.loop import Trainer
 from mood_dpa.state import MODEL, RESUME
 from ood_shared.locks import claimed
 
-from ..conftest import small_inference_config, small_train_config, write_phantoms
-from .conftest import predict_config
+from ..conftest import predict_config, small_inference_config, small_train_config, write_phantoms
 
 YAML = {
     "date": "zz: 2001-99-99\n",

@@ -1,4 +1,4 @@
-"""predict_3d on broken, empty and stray files, and with models or features that are missing."""
+"""What predict_3d takes: broken, empty and stray files, and models or features that are missing."""
 
 import gzip
 from pathlib import Path
@@ -10,8 +10,7 @@ import torch
 from mood_dpa.configuration import read_config, write_config
 from mood_dpa.data.volumes import write_volume
 
-from ..conftest import AFFINE, phantom, write_phantoms
-from .conftest import predict_config
+from ..conftest import AFFINE, phantom, predict_config, write_phantoms
 
 
 def nifti(data: np.ndarray, path: Path, affine: np.ndarray = AFFINE) -> None:
