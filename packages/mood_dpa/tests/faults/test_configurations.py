@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mood_dpa.configuration import write_config
+from mood_dpa.configuration import read_config, write_config
 from mood_dpa.data.volumes import write_volume
 
-from ..conftest import AFFINE, phantom, small_inference_config, small_train_config
+from ..conftest import AFFINE, phantom, small_inference_config, small_train_config, write_phantoms
 
 CHANGES = {
     "batch_sizess": ({"batch_sizess": {}}, "Did you mean `batch_sizes`?"),
@@ -129,3 +129,19 @@ def test_evaluate_refuses_volumes_where_the_model_knows_slices(prepared: Path, t
     assert found.status == 2
     assert "was trained on slices; test_dataset.dataset_type must be numpy2d" in found.error
     assert not (tmp_path / "r").exists()
+
+
+def test_models_of_whole_volumes_and_of_slices_are_told_apart(prepared: Path, entrances, tmp_path: Path, run) -> None:
+    write_phantoms(tmp_path / "in", 4)
+    train = read_config(tmp_path / "train.yaml")
+    write_config(tmp_path / "a.yaml", {**train, "mode_3d": False})
+    assert "Data sets of nifti3d need `mode_3d: true`" in run("train", tmp_path / "a.yaml", "--device", "cpu").error
+    slices = small_train_config(prepared, checkpoint_root=str(tmp_path / "out"), log_root=str(tmp_path / "out"))
+    write_config(tmp_path / "a.yaml", {**slices, "mode_3d": True})
+    assert "Data sets of numpy2d need `mode_3d: false`" in run("train", tmp_path / "a.yaml", "--device", "cpu").error
+    (tmp_path / "model_3d.tar").replace(tmp_path / "model_0.tar")
+    config = read_config(tmp_path / "inference.yaml")
+    write_config(tmp_path / "inference.yaml", {**config, "test_model_path": str(tmp_path / "model_0.tar")})
+    for command in ("predict-3d", "inference_evaluate_3d"):
+        assert "was trained on whole volumes (mode_3d)" in run(command, *entrances[command]).error
+    assert not (tmp_path / "out").exists()

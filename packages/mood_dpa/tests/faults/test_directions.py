@@ -10,7 +10,7 @@ from mood_dpa.data.record import Origin, read_origin
 from mood_dpa.data.volumes import write_volume
 
 from ..conftest import phantom, predict_config, write_phantoms
-from .test_intensities import as_trained_by
+from .conftest import as_trained_by
 
 RAS, PSR = np.eye(4), np.array([[0, 0, 1.0, 0], [-1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from mood_dpa.configuration import read_config, write_config
-from mood_dpa.data.volumes import write_volume
+from mood_dpa.data.volumes import read_volume, write_volume
 
 from ..conftest import AFFINE, phantom, predict_config, write_phantoms
 
@@ -119,6 +119,26 @@ def test_stray_files_are_no_volumes(prepared: Path, tmp_path: Path, run) -> None
     config = predict_config(prepared, tmp_path)
     assert run("predict-3d", "-i", folder, "-o", tmp_path / "out", "-c", config, "--device", "cpu").status == 0
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["00000.nii.gz"]
+
+
+def test_a_volume_with_no_slice_above_the_least_sum_is_said(prepared: Path, tmp_path: Path, run) -> None:
+    """One line, also where fewer than half are looked at; a bright one has none."""
+    folder = tmp_path / "in"
+    write_volume(folder / "dark.nii.gz", phantom(0) * 0.01, AFFINE)
+    write_volume(folder / "few.nii.gz", np.where(np.arange(24)[:, None, None] < 3, 0.5, 0) * np.ones((24,) * 3), AFFINE)
+    write_volume(folder / "bright.nii.gz", np.full((24,) * 3, 0.5, np.float32), AFFINE)
+    path = predict_config(prepared, tmp_path)
+    config = read_config(path)
+    write_config(path, {**config, "models": config["models"][:1]})
+    found = run("predict-3d", "-i", folder, "-o", tmp_path / "out", "-c", path, "--device", "cpu")
+    assert found.status == 0
+    lines = {name: [line for line in found.err.splitlines() if f"{name}.nii.gz" in line] for name in ("dark", "few")}
+    assert len(lines["dark"]) == len(lines["few"]) == 1
+    assert "no slice is looked at (0 of 24 along axis 0)" in lines["dark"][0]
+    assert "lower small_area" in lines["dark"][0]
+    assert "fewer than half of the slices are looked at (3 of 24 along axis 0)" in lines["few"][0]
+    assert "bright" not in found.err
+    assert not read_volume(tmp_path / "out" / "dark.nii.gz").data.any()
 
 
 def test_a_missing_model_and_missing_features_are_named(prepared: Path, tmp_path: Path, run) -> None:
