@@ -1,4 +1,4 @@
-"""Volumes outside [0, 1], models of other trainings, and every command that takes volumes."""
+"""Volumes outside [0, 1], models of other trainings, and words of every command."""
 
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,13 @@ def of_volumes(model: Path, path: Path) -> None:
     nets = zip(("enc", "dec"), build_families(config), strict=True)
     parts = {name: family.net(state["stage"], state["resolution"]).state_dict() for name, family in nets}
     torch.save({**state, **parts, "config": config}, path)
+
+
+def words(command: str, path: object, at: Path) -> list[object]:
+    """A command with a configuration, on the volumes of `in` where it takes some."""
+    if command == "predict-3d":
+        return [command, "-i", at / "in", "-o", at / "out", "-c", path, "--device", "cpu"]
+    return [command, path, "--device", "cpu"]
 
 
 @pytest.fixture

@@ -91,6 +91,14 @@ def test_the_warning_about_random_features_does_not_judge_them(capsys: pytest.Ca
     assert "worse" not in warning
 
 
+def test_random_features_leave_every_generator_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "manual_seed", lambda *_: pytest.fail("reseeds the generators of all devices"))
+    before = torch.random.get_rng_state()
+    random_weights.cache_clear()
+    random_weights()
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
 # -- names ---------------------------------------------------------------------------------------------------------
 
 

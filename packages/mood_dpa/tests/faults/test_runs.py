@@ -1,9 +1,7 @@
-"""Configurations, checkpoints and run folders that are broken: one line, status 2, and the run left as it was."""
+"""Checkpoints that are damaged or do not fit, and folders in use: one line, status 2, and the run left as it was."""
 
 import hashlib
 import json
-import math
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,118 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from mood_dpa.configuration import config_text, read_config, write_config
-from mood_dpa.loop import Trainer
+from mood_dpa.configuration import read_config, write_config
 from mood_dpa.state import MODEL, RESUME
 from ood_shared.locks import claimed
 
 from ..conftest import predict_config, small_inference_config, small_train_config, write_phantoms
-
-YAML = {
-    "date": "zz: 2001-99-99\n",
-    "int": "zz: !!int banana\n",
-    "float": "zz: !!float banana\n",
-    "bool": "zz: !!bool banana\n",
-    "digits": f"zz: {'9' * 6000}\n",
-    "list as key": "? [a, b]\n: c\n",
-    "mapping as key": "? {a: b}\n: c\n",
-    "deep": "[" * 6000,
-    "deep mappings": "{a: " * 3000,
-    "laughs": "a0: &a0 {k: v}\n"
-    + "".join(f"a{n}: &a{n} {{{', '.join(f'k{i}: *a{n - 1}' for i in range(9))}}}\n" for n in range(1, 10)),
-    "surrogate": 'z: "\\ud800"\n',
-    "tag": "z: !!python/object/apply:os.system [true]\n",
-    "number": "3\n",
-    "text": "hello\n",
-    "list": "- a\n",
-    "empty": "",
-}
-COMMANDS = ("train", "inference_evaluate_3d", "evaluate", "simclr", "predict-3d")
-
-
-def words(command: str, path: object, at: Path) -> list[object]:
-    if command == "predict-3d":
-        return [command, "-i", at / "in", "-o", at / "out", "-c", path, "--device", "cpu"]
-    return [command, path, "--device", "cpu"]
-
-
-@pytest.mark.parametrize("name", YAML)
-@pytest.mark.parametrize("command", COMMANDS)
-def test_broken_yaml_is_one_line_for_every_command(command: str, name: str, tmp_path: Path, run) -> None:
-    write_phantoms(tmp_path / "in", 1)
-    (tmp_path / "c.yaml").write_text(YAML[name])
-    line = run(*words(command, tmp_path / "c.yaml", tmp_path)).error
-    assert len(line) < 700
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_what_is_no_regular_file_is_refused(command: str, tmp_path: Path, run) -> None:
-    write_phantoms(tmp_path / "in", 1)
-    os.mkfifo(tmp_path / "pipe.yaml")
-    (tmp_path / "folder.yaml").mkdir()
-    for path in ("/dev/zero", tmp_path / "pipe.yaml", tmp_path / "folder.yaml"):
-        assert "not a regular file" in run(*words(command, path, tmp_path)).error
-    assert "missing" in run(*words(command, tmp_path / "nothing.yaml", tmp_path)).error
-
-
-VALUES: tuple[Any, ...] = (None, "banana", -1, 2**70, 1.5, [], {"a": 1}, ["x"], math.inf)
-
-
-def entries(config: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The places of all values in a configuration."""
-    pairs = config.items() if isinstance(config, dict) else enumerate(config) if isinstance(config, list) else ()
-    return [place for key, value in pairs for place in ((*at, key), *entries(value, (*at, key)))]
-
-
-def with_value(config: dict[str, Any], place: tuple[Any, ...], value: Any) -> dict[str, Any]:
-    changed = read_config_of(config)
-    inner: Any = changed
-    for key in place[:-1]:
-        inner = inner[key]
-    inner[place[-1]] = value
-    return changed
-
-
-def read_config_of(config: dict[str, Any]) -> dict[str, Any]:
-    import copy
-
-    return copy.deepcopy(config)
-
-
-@pytest.mark.parametrize("command", ["train", "inference_evaluate_3d", "predict-3d", "simclr"])
-def test_no_value_of_a_configuration_ends_in_a_traceback(
-    command: str, prepared: Path, tmp_path: Path, run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every entry with values of other kinds; what is accepted is not trained or scored to the end."""
-
-    def stop(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(Trainer, "fit", stop)
-    monkeypatch.setattr("mood_dpa.simclr_train._train", stop)
-    monkeypatch.setattr("mood_dpa.predict_folder.predict_folder", stop)
-    monkeypatch.setattr("mood_dpa.evaluate.read_ahead", stop)
-    (tmp_path / "in").symlink_to(prepared / "volumes")
-    train = small_train_config(prepared, checkpoint_root="c", log_root="l")
-    sets = {part: [train[f"{part}_dataset"]["dataset_kwargs"]] for part in ("train", "val")}
-    simclr = {"model": {"base_model": "vgg19", "out_dim": 8}, "loss": {"temperature": 0.5}, "epochs": 1, "lr": 1e-3}
-    configs = {
-        "train": train,
-        "inference_evaluate_3d": small_inference_config(prepared, results_root="r"),
-        "predict-3d": read_config(predict_config(prepared, tmp_path)),
-        "simclr": {**simclr, "dataset": {"dataset_params": {"input_shape": "(8,8,3)", **sets}}},
-    }
-    config, failures = configs[command], []
-    for place in entries(config):
-        for value in VALUES[:: 1 if len(place) == 1 else 3]:
-            (tmp_path / "c.yaml").write_text(config_text(with_value(config, place, value)))
-            found = run(*words(command, "c.yaml", tmp_path))
-            lines = [line for line in found.err.splitlines() if not line.startswith(("warning: ", "note: "))]
-            if found.status not in (2, 130) or len(lines) != 1 or len(lines[0]) > 700:
-                failures.append((place, value, found))
-    assert not failures
+from .conftest import words
 
 
 def copied_run(prepared: Path, at: Path) -> Path:
@@ -265,43 +157,3 @@ def test_one_folder_for_checkpoints_and_logs_is_locked_once_and_cleared(prepared
     assert run("train", tmp_path / "t.yaml", "--device", "cpu").status == 0
     assert any((tmp_path / "r" / "images").iterdir())
     assert not [path for path in (tmp_path / "r").rglob(".*") if path.is_file()]
-
-
-def test_random_features_leave_every_generator_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    from mood_dpa.vgg import random_weights
-
-    monkeypatch.setattr(torch, "manual_seed", lambda *_: pytest.fail("reseeds the generators of all devices"))
-    before = torch.random.get_rng_state()
-    random_weights.cache_clear()
-    random_weights()
-    assert torch.equal(torch.random.get_rng_state(), before)
-
-
-def test_numbers_given_by_hand_are_bounded(tmp_path: Path, run) -> None:
-    folder = write_phantoms(tmp_path / "in", 2)
-    cases = {
-        "save-2d": ["-o", "o", "-a", 0, "-r", "9" * 30],
-        "folds": ["-o", "o.csv", "-n", "9" * 5000],
-        "synthetic": ["-o", "o", "-m", "m", "--seed", "9" * 30],
-        "rescale": ["-o", "o", "--low", "nan"],
-    }
-    for command, flags in cases.items():
-        found = run(command, "-i", folder, *flags)
-        assert found.status == 2
-        assert len(found.err.splitlines()) == 1
-        assert len(found.err) < 700
-    assert "of a user who is not known" in run("save-2d", "-i", "~nouser/x", "-o", "o", "-a", 0).error
-    assert (
-        "is not the number of a fold"
-        in run("synthetic", "-i", folder, "-o", "o", "-m", "m", "-p", "f.csv", "-f", "9" * 5000).error
-    )
-
-
-@pytest.mark.parametrize("label", ["", "banana", "9" * 5000, "\n1"])
-def test_a_label_that_is_none_is_named(label: str, tmp_path: Path, run) -> None:
-    for folder in ("labels", "predictions"):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "a.nii.gz.txt").write_text(label)
-    found = run("challenge", tmp_path / "labels", tmp_path / "predictions", "-m", "sample")
-    assert "a.nii.gz.txt is damaged or no label" in found.error
-    assert "is missing" in run("challenge", tmp_path / "nowhere", tmp_path / "predictions").error
