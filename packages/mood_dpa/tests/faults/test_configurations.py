@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mood_dpa.configuration import read_config, write_config
+from mood_dpa.configuration import merge, read_config, write_config
 from mood_dpa.data.volumes import write_volume
+from ood_shared.errors import InputError
 
 from ..conftest import AFFINE, phantom, small_inference_config, small_train_config, write_phantoms
 
@@ -66,6 +67,11 @@ def test_double_keys_and_broken_yaml_are_refused(tmp_path: Path, run) -> None:
     (tmp_path / "broken.yaml").write_text("a: [1\n")
     assert "not valid YAML" in run("train", tmp_path / "broken.yaml").error
     assert "Configuration nothing.yaml is missing" in run("train", "nothing.yaml").error
+
+
+def test_a_mapping_over_a_number_is_refused() -> None:
+    with pytest.raises(InputError):
+        merge({"a": 1}, {"a": {"b": 2}})
 
 
 def test_a_fold_without_images_and_a_missing_folder_are_named(prepared: Path, tmp_path: Path, run) -> None:
