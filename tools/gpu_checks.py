@@ -6,7 +6,7 @@
 
 In this order: `tests` marked gpu; `bench`, the bench contract in both precisions; `speed` of hot paths; `waits` of the
 host in the training loops (`gpu_waits.py`); `detector`, whose file must say the same on the GPU and on the CPU;
-`trainings`, the documented commands with the papers' networks (`training_list.ON_A_GPU`), which share what is left of
+`trainings`, the documented commands with the papers' networks (`gpu_training_list`), which share what is left of
 the time. What is finished is not repeated at the same commit.
 Numbers of a finished training go to `packages/<package>/results/gpu-*.json`. Of an unfinished one
 `gpu-*-partial.json` says how far it got, and nothing that could be taken for a result.
@@ -30,12 +30,13 @@ sys.path[:0] = map(str, PATHS)  # a bare checkout runs too
 import torch  # noqa: E402
 from gpu_progress import Watch, partial_record  # noqa: E402
 from gpu_rehearsal import write_data  # noqa: E402
+from gpu_training_list import ON_A_GPU  # noqa: E402
 from ood_shared import runs  # noqa: E402
 from ood_shared.cli import Parser, run_command  # noqa: E402
 from ood_shared.errors import InputError  # noqa: E402
 from ood_shared.files import read_json, write_json  # noqa: E402
 from ood_shared.flags import positive  # noqa: E402
-from training_list import ON_A_GPU, Training  # noqa: E402
+from training_list import Training  # noqa: E402
 from trainings import finished, kept_in, read_state  # noqa: E402
 
 PARTS = ("tests", "bench", "speed", "waits", "detector", "trainings")

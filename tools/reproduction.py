@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from claims import CLAIMS, Claim
-from training_list import ON_A_GPU, TRAININGS, Training
+from gpu_training_list import ON_A_GPU
+from training_list import TRAININGS, Training
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "reproduction.md"

@@ -4,11 +4,11 @@
     python tools/trainings.py run --data DIR --gpu --stop-after 540               # documented commands, in slices
     python tools/trainings.py list                                                # what is finished, what is under way
 
-`training_list` has them. A training is a list of commands of one package. It runs from a clone at the commit at which
-it began, also when the checkout has moved on, in a folder of its own below --work. A command that has ended well is not
-run again; one that was stopped is started with `--resume` and goes on at its last epoch or batch. SIGTERM is passed on,
-so that the command saves first, and so does an end of the time given by --stop-after. The result of a finished training
-is copied to the package's `results`; `tools/reproduction.py` makes the page from those.
+`training_list` and `gpu_training_list` have them. A training is a list of commands of one package. It runs from a clone
+at the commit at which it began, also when the checkout has moved on, in a folder of its own below --work. A command
+that has ended well is not run again; one that was stopped is started with `--resume` and goes on at its last epoch or
+batch. SIGTERM is passed on, so that the command saves first, and so does an end of the time given by --stop-after. The
+result of a finished training is copied to the package's `results`; `tools/reproduction.py` makes the page from those.
 """
 
 import argparse
@@ -22,13 +22,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from gpu_training_list import ON_A_GPU
 from ood_shared.cli import Parser, run_command
 from ood_shared.errors import InputError, unknown
 from ood_shared.files import read_json, write_json, write_text
 from ood_shared.flags import positive, positive_int
 from ood_shared.locks import held
 from ood_shared.runs import read_metrics
-from training_list import ON_A_GPU, TRAININGS, Training
+from training_list import TRAININGS, Training
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("know_your_space", "mood_dpa", "ascood", "imood", "oodgen")

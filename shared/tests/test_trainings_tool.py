@@ -18,7 +18,7 @@ def tool(monkeypatch):
     import trainings
 
     yield trainings
-    for name in ("trainings", "training_list"):
+    for name in ("trainings", "training_list", "gpu_training_list"):
         sys.modules.pop(name, None)
 
 
