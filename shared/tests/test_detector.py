@@ -23,6 +23,7 @@ from ood_shared.detector import (
 )
 from ood_shared.detector_state import State
 from ood_shared.errors import InputError
+from ood_shared.files import write_json
 from ood_shared.results.record import read_result
 from ood_shared.run_model import keep_bench
 from ood_shared.training import Compute
@@ -143,7 +144,13 @@ def test_a_run_without_a_file_says_why_and_leaves_none_of_before(tmp_path, capsy
     assert not (tmp_path / "model.ood").exists()
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("no model.ood: ")]
     assert why in line
-    read_result(tmp_path)
+    record, _ = read_result(tmp_path)
+    with pytest.raises(InputError, match=r"holds the results of a bench.* Name another folder by --out\.$"):
+        keep_bench(tmp_path, "imood", "--out")
+    write_json(tmp_path / "result.json", record | {"config": {"lr": 0.1, "epochs": 3}})  # as a test of a run leaves it
+    keep_bench(tmp_path, "imood", "--out")
+    (tmp_path / "result.json").write_text("{")
+    keep_bench(tmp_path, "imood", "--out")
 
 
 def test_a_run_keeps_a_threshold_of_the_detector_s_own(tmp_path, monkeypatch) -> None:

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int64
 
-from ood_shared import model_file
+from ood_shared import files, model_file
 from ood_shared.calibrated import Calibrated, calibrate
 from ood_shared.contract import ALARM_RATE, MODEL, Request
 from ood_shared.datasets.benchmark import Benchmark
 from ood_shared.detector_state import Savable
 from ood_shared.errors import InputError
-from ood_shared.results.schema import ScoreArrays
+from ood_shared.results.schema import FACTS, RESULT, ScoreArrays
 from ood_shared.thresholds import least_calibration
 
 __all__ = ["MODEL", "about_run", "id_scores", "keep_bench", "write_model"]
@@ -64,7 +64,7 @@ def write_model(
 
 
 def keep_bench(folder: Path, program: str, flag: str) -> None:
-    """Refuse to train or test in the folder of a bench, to whose weights and results its `model.ood` belongs.
+    """Refuse to train or test in the folder of a bench, whose results belong to the weights that lie there.
 
     Args:
         folder: to write to.
@@ -74,11 +74,23 @@ def keep_bench(folder: Path, program: str, flag: str) -> None:
     Raises:
         InputError: the folder is that of a bench.
     """
-    if (folder / MODEL).is_file():
+    kept = (folder / MODEL).is_file()
+    if kept or _holds_bench(folder):
+        use = f"; to score images of your own with this detector: {program} score {folder / MODEL} IMAGES --csv out.csv"
         raise InputError(
-            f"{folder} holds the results of a bench, which this command would replace. Name another folder by {flag}; "
-            f"to score images of your own with this detector: {program} score {folder / MODEL} IMAGES --csv out.csv"
+            f"{folder} holds the results of a bench, which this command would replace. Name another folder by {flag}"
+            f"{use if kept else '.'}"
         )
+
+
+def _holds_bench(folder: Path) -> bool:
+    """Whether a result there is that of a bench; with few ID test images it has no `model.ood` beside it."""
+    try:
+        record = files.read_json(folder / RESULT)
+    except InputError:  # absent, or damaged
+        return False
+    config = record.get("config") if isinstance(record, dict) else None
+    return isinstance(config, dict) and config.keys() >= set(FACTS)
 
 
 def id_scores(arrays: ScoreArrays) -> tuple[Float[np.ndarray, " n"], Int64[np.ndarray, " n"]]:

@@ -26,6 +26,7 @@ from ood_shared.results.schema import (
     AGAIN,
     ARRAYS,
     CONVENTION,
+    FACTS,
     GROUPS,
     RESULT,
     SCHEMA_VERSION,
@@ -163,7 +164,7 @@ def make_result(
 def facts_of(
     backbone: str, network: nn.Module | Iterable[nn.Module], epochs: float, extra_data: str | None = None
 ) -> dict[str, Any]:
-    """What a method used, for its `config`: the report shows it beside the result.
+    """What a method used, for the `config` of its bench: the report shows it beside the result.
 
     Args:
         backbone: `common`, `paper`, or the words for a method without a classifier.
@@ -173,7 +174,7 @@ def facts_of(
     """
     networks = [network] if isinstance(network, nn.Module) else network
     parameters = sum(parameter.numel() for part in networks for parameter in part.parameters())
-    return {"backbone": backbone, "parameters": parameters, "epochs": epochs, "extra_data": extra_data}
+    return dict(zip(FACTS, (backbone, parameters, epochs, extra_data), strict=True))
 
 
 def print_metrics(result: Mapping[str, Any]) -> None:

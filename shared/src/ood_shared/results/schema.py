@@ -14,6 +14,7 @@ SCHEMA_VERSION = 1
 CONVENTION = "higher = more OOD"
 RESULT, SCORES = "result.json", "scores.npz"
 PICTURES = "pictures.npz"  # optional
+FACTS = ("backbone", "parameters", "epochs", "extra_data")  # in the `config` of every bench, and of nothing else
 AGAIN = "Run the method again."
 TOLERANCE = 1e-6  # between a metric in result.json and the same from scores.npz
 
