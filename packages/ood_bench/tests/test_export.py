@@ -39,6 +39,21 @@ class Foreign(nn.Module):
         return [first, self.two(first).relu()]
 
 
+class Small(nn.Module):
+    """A classifier with the parts of the common network that scores use; each of its layers costs an export time."""
+
+    def __init__(self):
+        super().__init__()
+        self.feature_dim = 24
+        self.conv, self.fc = nn.Conv2d(3, self.feature_dim, 5, 3), nn.Linear(self.feature_dim, 2)
+
+    def features(self, x):
+        return self.conv(x).relu().mean(dim=(2, 3))
+
+    def forward(self, x):
+        return self.fc(self.features(x))
+
+
 @functools.cache
 def fitted(kind: str, by_class: bool = False, shape: tuple[int, int, int] = (20, 20, 3)):
     """A detector of random weights on blobs: the common network, or a foreign one without a head, lean or whole."""
@@ -207,9 +222,9 @@ def test_odin_says_why_it_has_no_graph():
 
 
 def baseline(name: str):
-    """One of the baselines on a common network of random weights, calibrated with every other blob."""
+    """One of the baselines on a network of random weights, of `msp` the common one, calibrated with every other blob."""
     torch.manual_seed(0)
-    network = build_common("smallresnet10", 2).eval()
+    network = build_common("smallresnet10", 2).eval() if name == "msp" else Small().eval()
     network.fc.weight.data.mul_(20)  # random weights alone give all images nearly the same logits
     classifier = Classifier(network, common_inputs((20, 20)))
     images = torch.from_numpy(blobs(200, 20, 20, 3, seed=2)).permute(0, 3, 1, 2)
