@@ -14,7 +14,7 @@ from ood_shared.training import Compute
 from oodgen import checkpoints as conf
 from oodgen import defaults, figures
 from oodgen.classifier import ood_weight_from_counts
-from oodgen.commands import architecture_of, compute_of, generation_settings, result_root
+from oodgen.commands import architecture_of, compute_of, generation_settings, result_root, warn_of_other_images
 from oodgen.data.folders import Pixels, read_generated, read_id
 from oodgen.paper import PaperBatches, mixed_order
 from oodgen.reconstructions import vae_crc32, with_reconstructions
@@ -40,6 +40,7 @@ class _Maker:
         """That of a folder; refuses images of other classes than it was trained with."""
         assert trained is not None  # `_trained` has seen to it
         conf.check_classes(train.classes, trained, in_data)
+        warn_of_other_images(train, folder, in_data)
         file, epoch = conf.model_file(folder, None, default=100)
         return cls(conf.load_vae(file, trained).to(compute.device), trained.encoder_scale, file.name, epoch)
 

@@ -16,6 +16,7 @@ from ood_shared.datasets import EMBEDDED_OOD, NOISE
 from ood_shared.devices import resolve_device, seed_everything
 from ood_shared.errors import InputError, MissingFileError
 from ood_shared.run_model import keep_bench
+from ood_shared.runs import read_settings
 from ood_shared.training import Compute
 
 from oodgen import checkpoints as conf
@@ -83,6 +84,7 @@ def gen_ood_step(options: argparse.Namespace) -> None:
     vae = conf.load_vae(file, trained).to(compute.device)
     train, test, _ = read_id(options.data, options.classes)
     conf.check_classes(train.classes, trained, options.data)
+    warn_of_other_images(train, source, options.data)
     pixels = train if options.dataset == "train" else test
 
     scale = trained.encoder_scale
@@ -196,6 +198,27 @@ def generation_settings(options: argparse.Namespace, chunk: int) -> GenerationSe
         **{name: getattr(options, name) for name in defaults.IN_MEMORY},
         chunk=chunk,
     )
+
+
+def warn_of_other_images(train: Pixels, folder: Path, where: str) -> None:
+    """One line where a VAE was trained on other images than it is used with; published folders do not tell.
+
+    Args:
+        train: the training images that it is used with.
+        folder: of the VAE.
+        where: the images lie.
+    """
+    try:
+        known = read_settings(folder).get("data_crc32")
+    except InputError:  # damaged, and needed for nothing else here
+        return
+    if known is not None and known != train.crc32():
+        print(
+            f"warning: {where}/train holds other images than {folder} was trained on (the checksums of the pixels "
+            "differ). Its codes of them, and so the outliers, may mean little: pass the data it was trained on, or "
+            "train it on these.",
+            file=sys.stderr,
+        )
 
 
 def _warn_of_dead_encoder(vae: ConditionalVAE, train: Pixels, encoder_scale: tuple[float, float]) -> None:
