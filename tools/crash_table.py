@@ -2,7 +2,7 @@
 
     python tools/crash_table.py --kills 25 --terms 5
 
-Each package's `tests/crash_trainers.py` says how its trainers are run (`ood_shared.testing.crashes`). The record is
+Each package's `tests/crash_trainers.py` says how its trainers are run (`ood_shared.testing.trainers`). The record is
 `docs/crashes.json`; what it holds already of a package is kept unless the package is named.
 """
 

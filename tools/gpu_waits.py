@@ -25,7 +25,7 @@ from ood_shared.cli import Parser, run_command
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError
 from ood_shared.files import write_json
-from ood_shared.testing.crashes import trainers_of
+from ood_shared.testing.trainers import trainers_of
 
 ROOT = Path(__file__).resolve().parents[1]
 LOOPS = {  # by trainer: module, owner of the function or nothing, function

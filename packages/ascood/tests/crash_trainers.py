@@ -1,10 +1,10 @@
-"""A short training with synthesised outliers, for `ood_shared.testing.crashes`."""
+"""A short training with synthesised outliers, as `ood_shared.testing.trainers` takes it."""
 
 from pathlib import Path
 
 from ascood import cli
-from ood_shared.testing.crashes import Trainer
 from ood_shared.testing.modules import module_of
+from ood_shared.testing.trainers import Trainer
 
 
 def trainers(place: Path) -> dict[str, Trainer]:

@@ -1,10 +1,10 @@
-"""A short training with latent inliers and pixel outliers, for `ood_shared.testing.crashes`."""
+"""A short training with latent inliers and pixel outliers, as `ood_shared.testing.trainers` takes it."""
 
 from pathlib import Path
 
 from know_your_space import cli
-from ood_shared.testing.crashes import Trainer
 from ood_shared.testing.modules import module_of
+from ood_shared.testing.trainers import Trainer
 
 
 def trainers(place: Path) -> dict[str, Trainer]:

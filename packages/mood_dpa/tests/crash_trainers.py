@@ -1,4 +1,4 @@
-"""Short trainings of both stages, for `ood_shared.testing.crashes`."""
+"""Short trainings of both stages, as `ood_shared.testing.trainers` takes them."""
 
 from pathlib import Path
 
@@ -6,8 +6,8 @@ from mood_dpa import cli
 from mood_dpa.configuration import read_config, write_config
 from mood_dpa.data.folds import folds_text
 from ood_shared.files import write_text
-from ood_shared.testing.crashes import Trainer
 from ood_shared.testing.modules import module_of
+from ood_shared.testing.trainers import Trainer
 
 
 def trainers(place: Path) -> dict[str, Trainer]:

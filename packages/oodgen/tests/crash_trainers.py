@@ -1,9 +1,9 @@
-"""Short trainings of both steps, for `ood_shared.testing.crashes`."""
+"""Short trainings of both steps, as `ood_shared.testing.trainers` takes them."""
 
 from pathlib import Path
 
 import numpy as np
-from ood_shared.testing.crashes import Trainer
+from ood_shared.testing.trainers import Trainer
 from oodgen import cli
 from PIL import Image
 

@@ -9,7 +9,7 @@ from unittest import mock
 import torch
 from torch import Tensor, fx
 
-from ood_shared.testing.crashes import trainers_of
+from ood_shared.testing.trainers import trainers_of
 
 
 class Graphs:
@@ -51,7 +51,7 @@ def graphs_of(file: Path, name: str, place: Path, *more: str) -> Graphs:
     """Those of a short training with `--compile`.
 
     Args:
-        file: defines `trainers(place)`, see `ood_shared.testing.crashes`.
+        file: defines `trainers(place)`, see `ood_shared.testing.trainers`.
         name: of the trainer.
         place: folder for the data and the run.
         more: flags.

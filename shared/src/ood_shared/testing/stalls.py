@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ood_shared.testing.crashes import trainers_of
+from ood_shared.testing.trainers import trainers_of
 
 _ATEN = torch.ops.aten
 _WAITS = {
@@ -57,7 +57,7 @@ def stalls_of(file: Path, name: str, owner: ModuleType | type, function: str, pl
     """The places that wait inside a function of a short training.
 
     Args:
-        file: defines `trainers(place)`, see `ood_shared.testing.crashes`.
+        file: defines `trainers(place)`, see `ood_shared.testing.trainers`.
         name: of the trainer.
         owner: module or class of the function.
         function: its name.
