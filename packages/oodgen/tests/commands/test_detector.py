@@ -117,7 +117,7 @@ def fitted(tmp_path_factory):
     named = {"classes": ["0", "1", "2"], "backbone": "paper", "device": "cpu"}
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(
-            fitting.SCHEDULES, "smoke", replace(fitting.SCHEDULES["smoke"], vae_steps=100, classifier_steps=60)
+            fitting.SCHEDULES, "smoke", replace(fitting.SCHEDULES["smoke"], vae_steps=10, classifier_steps=40)
         )
         return oodgen.fit(images, labels, output_dir=folder, **named), folder, images, labels
 
