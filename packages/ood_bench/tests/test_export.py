@@ -222,7 +222,7 @@ def test_odin_says_why_it_has_no_graph():
 
 
 def baseline(name: str):
-    """One of the baselines on a network of random weights, of `msp` the common one, calibrated with every other blob."""
+    """One of the baselines on random weights, for `msp` of the common network, calibrated with every other blob."""
     torch.manual_seed(0)
     network = build_common("smallresnet10", 2).eval() if name == "msp" else Small().eval()
     network.fc.weight.data.mul_(20)  # random weights alone give all images nearly the same logits

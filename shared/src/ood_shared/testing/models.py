@@ -44,9 +44,9 @@ def bench_digits(main: Callable[[list[str]], int], out: Path, schedule: Common) 
         (HELD, {"test": (test, TESTED)}),
         (LETTERS, {"test": (letters, OTHERS)}),
     ):
-        images = {f"{split}_images": found.images[:n] for split, (found, n) in parts.items()}
-        labels = {f"{split}_labels": found.labels[:n] for split, (found, n) in parts.items()}
-        np.savez(out / name, **images, **labels)
+        arrays: dict[str, Any] = {f"{split}_images": found.images[:n] for split, (found, n) in parts.items()}
+        arrays |= {f"{split}_labels": found.labels[:n] for split, (found, n) in parts.items()}
+        np.savez(out / name, **arrays)
     folder = out / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(COMMON, "smoke", schedule)
