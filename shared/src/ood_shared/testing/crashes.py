@@ -201,8 +201,9 @@ def main() -> int:
     os.environ["OMP_NUM_THREADS"] = "1"
     found = {}
     with tempfile.TemporaryDirectory() as place:
+        file = options.file.resolve()
         os.chdir(place)
-        for name, trainer in trainers_of(options.file, Path(place)).items():
+        for name, trainer in trainers_of(file, Path(place)).items():
             if options.only is None or name in options.only:
                 (folder := Path(place, f"of-{name}")).mkdir()
                 os.chdir(folder)
