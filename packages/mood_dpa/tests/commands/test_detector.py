@@ -23,8 +23,7 @@ from ood_shared.errors import InputError
 from ood_shared.results.record import read_result
 from PIL import Image
 
-from ..conftest import AFFINE, PACKAGE, phantom, small_inference_config, write_phantoms
-from ..faults.test_input import predict_config
+from ..conftest import AFFINE, PACKAGE, phantom, predict_config, small_inference_config, write_phantoms
 
 SMALL = bench.Schedule(64, 32, 0, 3, 4, 4, "r11", 1e-3, 8, 4)
 

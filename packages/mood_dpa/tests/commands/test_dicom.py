@@ -14,7 +14,7 @@ from ood_shared.errors import InputError
 from ood_shared.testing.medical import write_dicom
 from pydicom.data import get_testdata_file
 
-from ..faults.test_input import predict_config
+from ..conftest import predict_config
 
 ROWS, COLUMNS, SLICES = 12, 10, 8
 

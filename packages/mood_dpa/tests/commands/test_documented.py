@@ -17,8 +17,7 @@ from ood_shared.results.record import read_result
 from ood_shared.results.thumbnails import PICTURES, read_pictures
 from ood_shared.testing.ranks import run_ranks
 
-from ..conftest import PACKAGE, SIDE, small_inference_config, small_train_config, write_phantoms
-from ..faults.test_input import predict_config
+from ..conftest import PACKAGE, SIDE, predict_config, small_inference_config, small_train_config, write_phantoms
 
 UTILS = "anomaly_detection/utils/data"
 NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
