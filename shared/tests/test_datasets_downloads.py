@@ -24,8 +24,12 @@ def test_download_that_dies_leaves_nothing(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        download_into(tmp_path / "root", half, "x is missing.")
-    assert not list((tmp_path / "root").iterdir())
+        download_into(tmp_path / "own" / "root", half, "x is missing.")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "there").mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        download_into(tmp_path / "there", half, "x is missing.")
+    assert [path.name for path in tmp_path.rglob("*")] == ["there"]
 
 
 def test_download_merges_into_folders_that_are_there(tmp_path):

@@ -36,7 +36,7 @@ def download_into(root: Path, download: Callable[[Path], object], absent: str) -
     """Run `download` on a temporary folder and move what it left there into `root`.
 
     Args:
-        root: final folder; made when it is missing.
+        root: final folder; made when it is missing, and not left behind empty.
         download: fetches into the folder it is given, checks hashes, raises when that fails.
         absent: what to say on failure: which file is missing, where to get it, where to put it.
 
@@ -44,6 +44,7 @@ def download_into(root: Path, download: Callable[[Path], object], absent: str) -
         InputError: `root` cannot be written.
         MissingFileError: the download failed.
     """
+    made = [path for path in (root, *root.parents) if not path.exists()]
     try:
         root.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(dir=root, prefix=".download-"))
@@ -62,6 +63,9 @@ def download_into(root: Path, download: Callable[[Path], object], absent: str) -
         raise MissingFileError(f"{absent} Downloading it did not work ({type(error).__name__}).") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        for path in made:  # from the innermost out; one with anything in it stays
+            with contextlib.suppress(OSError):
+                path.rmdir()
 
 
 def _move(source: Path, target: Path) -> None:
