@@ -3,6 +3,7 @@
 import json
 import re
 
+from ood_bench import summary
 from ood_shared.run_model import MODEL
 
 from .fakes import bench, install
@@ -87,3 +88,12 @@ def test_names_in_the_report_are_escaped(site, tmp_path, drawn):
     text = (tmp_path / "out" / "report.html").read_text()
     assert "<b>" not in text
     assert "&lt;b&gt;" in text
+
+
+def test_what_was_told_of_a_path_is_not_told_again_of_the_set_in_it():
+    told = ["data/brains.tar: 2 folders are read as classes. Pass --one-class.", "Runs went side by side."]
+    record = {
+        "config": {"notes": ["brains: 2 folders are read as classes. Pass --one-class.", "brains: cut to squares"]}
+    }
+    assert summary.notes([record, record], told) == ["brains: cut to squares"]
+    assert len(summary.notes([record])) == 2

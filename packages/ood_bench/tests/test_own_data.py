@@ -1,6 +1,7 @@
 """Own data as users have it: no splits, one class, mistyped names, patients; looked at before the first method."""
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,7 @@ def test_the_report_says_what_was_read_and_left_out(place: Path, monkeypatch, ca
     report = Path("out/report.html").read_text(encoding="utf-8")
     assert "Left out: fake_b: it needs classes." in report
     assert "About the images: s: no split into train and test" in report
+    assert not re.search(r"About the images: [^<]*\.\.<", report)
 
 
 def test_the_flags_reach_every_method() -> None:

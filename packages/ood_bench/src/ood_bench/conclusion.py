@@ -36,11 +36,11 @@ def conclude(ended: Sequence[Ended], folder: Path, command_line: str, settings: 
     failures = {str(end.run): end.failure for end in ended if not end.results}
     records = [record for record, _ in results]
     places = leaderboard.leaderboard(results, [NOVEL], np.random.default_rng(0))
-    told = set(settings.get("notes", ()))
-    settings["notes"] = list(dict.fromkeys([*settings.get("notes", ()), *summary.notes(records)]))
-    for note in settings["notes"]:
-        if note not in told:
-            say(f"note: {note}")
+    told = list(settings.get("notes", ()))
+    more = summary.notes(records, told)
+    settings["notes"] = [*told, *more]
+    for note in more:
+        say(f"note: {note}")
     verdict = decide(results, places, settings["methods"], _detectors_of(ended))
     _write_results(ended, folder, command_line, settings, verdict)
     files.write_json(folder / f"{LEADERBOARD}.json", leaderboard.as_json(places))

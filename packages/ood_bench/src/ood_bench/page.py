@@ -97,7 +97,7 @@ def _headline(
         said += _answer(places, table, sets, near)
         said += filter(None, [caution(records)])
     said += [f"Left out: {method}: {reason}." for method, reason in (settings.get("left_out") or {}).items()]
-    said += [f"About the images: {note}." for note in settings.get("notes") or ()]
+    said += [f"About the images: {note.rstrip('.')}." for note in settings.get("notes") or ()]
     if settings.get("budget") == "smoke":
         said.append(SMOKE_PRETRAINED if settings.get("backbone") == PRETRAINED else SMOKE)
     return said

@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -110,10 +111,17 @@ def span_words(records: Sequence[Record]) -> str:
     return IMAGES_ONLY if most == 1 else f"mean and (lowest–highest) of up to {most} seeds"
 
 
-def notes(records: Sequence[Record]) -> list[str]:
-    """What the methods were told of the images, each once."""
-    found = (note for record in records for note in record["config"].get("notes") or ())
-    return list(dict.fromkeys(str(note) for note in found))
+def notes(records: Sequence[Record], told: Sequence[str] = ()) -> list[str]:
+    """What the methods were told of the images, each once; what was told before, by the set's path, is left out."""
+    known = {_by_name(note) for note in told}
+    found = (str(note) for record in records for note in record["config"].get("notes") or ())
+    return [note for note in dict.fromkeys(found) if _by_name(note) not in known]
+
+
+def _by_name(note: str) -> tuple[str, str]:
+    """A note's set, without folder and ending, and its text."""
+    word, _, text = note.partition(": ")
+    return Path(word).name.split(".")[0], text
 
 
 def caution(records: Sequence[Record]) -> str:
