@@ -1,7 +1,6 @@
 """Own data as users have it: no splits, one class, mistyped names, patients; looked at before the first method."""
 
 import csv
-import re
 from pathlib import Path
 
 import numpy as np
