@@ -13,9 +13,9 @@ from ood_shared.streaming import pending_images, read_items
 from PIL import Image
 
 
-def png(value: int = 0) -> bytes:
+def png(value: int = 0, size: tuple[int, int] = (4, 4)) -> bytes:
     buffer = io.BytesIO()
-    Image.new("L", (4, 4), value).save(buffer, "PNG")
+    Image.new("L", size, value).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -34,7 +34,12 @@ def packed(path: Path, *members: tuple[str, bytes] | tarfile.TarInfo) -> Path:
             for member in members:
                 archive.writestr(*member)
         return path
-    with tarfile.open(path, "w:gz") as archive:
+    return tar_of(path, *members, mode="w:gz")
+
+
+def tar_of(path: Path, *members: tuple[str, bytes] | tarfile.TarInfo, mode: str = "w") -> Path:
+    """A tar of (name, bytes) files and ready-made TarInfo members."""
+    with tarfile.open(path, mode) as archive:
         for member in members:
             if isinstance(member, tarfile.TarInfo):
                 archive.addfile(member)

@@ -1,6 +1,5 @@
 """Archives: the same images as the folder, and nothing from an archive that could reach outside one."""
 
-import io
 import shutil
 import stat
 import tarfile
@@ -9,16 +8,11 @@ import zipfile
 import numpy as np
 import pytest
 from ood_shared.datasets import archives, load
-from ood_shared.errors import InputError, MissingFileError
-from PIL import Image
+from ood_shared.errors import MissingFileError
+
+from .broken_sets import png, refused, tar_of
 
 KINDS = {".tar": "tar", ".tar.gz": "gztar", ".zip": "zip"}
-
-
-def png(value=0, size=(4, 4)):
-    buffer = io.BytesIO()
-    Image.new("L", size, value).save(buffer, format="PNG")
-    return buffer.getvalue()
 
 
 @pytest.fixture
@@ -36,26 +30,6 @@ def folder(tmp_path):
 def pack(folder, ending, base="."):
     made = shutil.make_archive(str(folder.parent / "packed"), KINDS[ending], folder, base)
     return folder.parent / made
-
-
-def tar_of(path, *members, mode="w"):
-    """A tar of (name, bytes) files and ready-made TarInfo members."""
-    with tarfile.open(path, mode) as archive:
-        for member in members:
-            if isinstance(member, tarfile.TarInfo):
-                archive.addfile(member)
-            else:
-                info = tarfile.TarInfo(member[0])
-                info.size = len(member[1])
-                archive.addfile(info, io.BytesIO(member[1]))
-    return path
-
-
-def refused(path, split="test"):
-    with pytest.raises(InputError) as caught:
-        load(str(path), split)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("ending", KINDS)
