@@ -47,12 +47,15 @@ ARMS: dict[str, tuple[str, ...]] = {  # of the trainer's hyper-parameters; `FROM
     "base": (),
     "more": (),
     "ascood": (f"{ARGS}w", "0.1"),  # Waterbirds: gradient, p_inv 0.1, alpha 300 to 30
+    # An attribution falls with the number of pixels: what moves values at 32 pixels as far as alpha does at 224.
+    "scaled": (f"{ARGS}w", "0.1", f"{ARGS}alpha_max", "6.12", f"{ARGS}alpha_min", "0.612"),
 }
-PLAIN, FROM_BASE = ("base", "more"), ("more", "ascood")
+PLAIN, FROM_BASE = ("base", "more"), ("more", "ascood", "scaled")
 SHOWN = {
     "base": "cross-entropy",
     "more": "and 10 epochs more of it",
     "ascood": "and 10 epochs of ASCOOD",
+    "scaled": "the same, alpha times (32 / 224)²",
 }
 ON_DIGIT = 0.1  # least share of ink, of the darkest possible, for a pixel to count as the digit's
 P_INV = 0.1  # share of the values of largest attribution that are looked at
