@@ -41,21 +41,26 @@ SPURIOUS, CONVENTIONAL = ("backgrounds", "foreign"), ("grass", "photos", "faces"
 METRICS = ("auroc", "fpr95")
 COMMON = ("--merge_option", "merge", "--num_workers", "0", "--num_gpus", "0", "--id-data", f"folder:{DATA}")
 ARGS = "--trainer.trainer_args."
-LONG = ("--optimizer.lr", "0.1", "--optimizer.num_epochs", "30")  # of 0.1 and 0.03, by ID validation accuracy
-MORE = ("--optimizer.lr", "0.01", "--optimizer.num_epochs", "10")  # lr as for Waterbirds
-ARMS: dict[str, tuple[str, ...]] = {  # of the trainer's hyper-parameters; `FROM_BASE` start from the weights of `base`
+BASE_RATE, RATE = 0.1, 0.01  # 0.1 of 0.1 and 0.03 by ID validation accuracy; the other as for Waterbirds
+SCALED = (f"{ARGS}w", "0.1", f"{ARGS}alpha_max", "6.12", f"{ARGS}alpha_min", "0.612")
+ARMS: dict[str, tuple[str, ...]] = {  # of the trainer's hyper-parameters; all but `base` start from the weights of it
     "base": (),
     "more": (),
     "ascood": (f"{ARGS}w", "0.1"),  # Waterbirds: gradient, p_inv 0.1, alpha 300 to 30
     # An attribution falls with the number of pixels: what moves values at 32 pixels as far as alpha does at 224.
-    "scaled": (f"{ARGS}w", "0.1", f"{ARGS}alpha_max", "6.12", f"{ARGS}alpha_min", "0.612"),
+    "scaled": SCALED,
+    "longer": SCALED,
+    "head": (f"{ARGS}w", "0", f"{ARGS}p_inv", "0"),  # of standardised features, without outliers: they are the images
 }
-PLAIN, FROM_BASE = ("base", "more"), ("more", "ascood", "scaled")
+PLAIN = ("base", "more")
+EPOCHS = {"base": 30, "longer": 30}  # the others 10
 SHOWN = {
     "base": "cross-entropy",
     "more": "and 10 epochs more of it",
     "ascood": "and 10 epochs of ASCOOD",
-    "scaled": "the same, alpha times (32 / 224)²",
+    "scaled": "10 epochs of ASCOOD, alpha times (32 / 224)²",
+    "longer": "30 epochs of it",
+    "head": "10 epochs of its head, no outliers",
 }
 ON_DIGIT = 0.1  # least share of ink, of the darkest possible, for a pixel to count as the digit's
 P_INV = 0.1  # share of the values of largest attribution that are looked at
@@ -90,8 +95,7 @@ def compare(options: argparse.Namespace) -> int:
         for arm in options.arms:
             if not any(row["arm"] == arm and row["seed"] == seed for row in found["rows"]):
                 folder = run_folder(arm, seed)
-                epochs = (MORE if arm in FROM_BASE else LONG)[-1]
-                if not list(folder.glob(f"last_epoch{epochs}_*.ckpt")):
+                if not list(folder.glob(f"last_epoch{EPOCHS.get(arm, 10)}_*.ckpt")):
                     resume = ["--resume"] if (folder / CHECKPOINT).is_file() else []
                     words = [*command(arm, seed), "--seed", str(seed), "--output-dir", str(folder), *COMMON, *resume]
                     done(cli.main_main(words), "main.py")
@@ -129,12 +133,14 @@ def command(arm: str, seed: int) -> list[str]:
     names = ("lenet", "baseline") if plain else ("ascood_net", "train_ascood")
     backbone = "--network." if plain else "--network.backbone."
     start = run_folder("base", seed) / BEST
+    rate = BASE_RATE if arm == "base" else RATE
     return [
         *("--config", f"configs/networks/{names[0]}.yml", f"configs/pipelines/train/{names[1]}.yml"),
         *("configs/preprocessors/ascood_preprocessor.yml", f"{backbone}name", NETWORK),
-        *((f"{backbone}pretrained", "True", f"{backbone}checkpoint", str(start)) if arm in FROM_BASE else ()),
+        *(() if arm == "base" else (f"{backbone}pretrained", "True", f"{backbone}checkpoint", str(start))),
         *("--preprocessor.name", "common"),  # shifts without a mirror: a mirrored digit is none
-        *("--dataset.train.batch_size", str(BATCH), *(MORE if arm in FROM_BASE else LONG), *ARMS[arm]),
+        *("--dataset.train.batch_size", str(BATCH), "--optimizer.lr", str(rate)),
+        *("--optimizer.num_epochs", str(EPOCHS.get(arm, 10)), *ARMS[arm]),
     ]
 
 
