@@ -185,4 +185,4 @@ def parameter_groups(network: nn.Module, lr: float, fc_lr_factor: float) -> list
 
 def to_device(network: nn.Module, device: torch.device) -> nn.Module:
     """The network on its device in channels_last, in which convolutions are faster (on a CPU core up to 1.4 times)."""
-    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

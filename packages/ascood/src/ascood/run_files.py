@@ -81,7 +81,7 @@ def logged(path: Path | None, epochs: int = 0) -> Iterator[None]:
     before = sys.stdout
     files.write_text(path, _up_to_epoch(path.read_text("utf-8", "replace"), epochs) if path.is_file() else "")
     with path.open("a", encoding="utf-8", buffering=1) as file:
-        sys.stdout = _Tee(before, file)  # type: ignore[assignment]
+        sys.stdout = _Tee(before, file)
         try:
             yield
         finally:

@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 import torch
 from ood_shared import checkpoints
+from ood_shared.backbone import NETWORKS as COMMON_NETWORKS
 from ood_shared.errors import InputError
 from ood_shared.files import atomic_path
 from torch import Tensor, nn
 
-from imood.networks import COMMON_NETWORKS, WIDTH, Network, build
+from imood.networks import WIDTH, Network, build
 from imood.scores import fitting
 
 CLASSIFIERS = ("linear", "fc")

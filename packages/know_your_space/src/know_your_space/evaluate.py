@@ -73,7 +73,7 @@ def detect(settings: DetectSettings, compute: Compute) -> None:
     network = loaded.network.to(device)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if compute.compile:
-        network.forward = maybe_compile(network.forward, True)  # type: ignore[method-assign]
+        network.forward = maybe_compile(network.forward, True)
     id_scored = score(network, id_part.images, id_part.name, settings, compute)
     folder = paths.log_folder(*run)
     results: dict[OodSet, Scored] = {}

@@ -109,10 +109,10 @@ def read_yaml(path: Path, advice: str = "Mend that line.") -> Any:
     def mapping(loader: Loader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         found: dict[Any, Any] = {}
         for key_node, value_node in node.value:
-            key = loader.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = loader.construct_object(key_node, deep=True)
             if key in found:
                 raise InputError(f"{path}, line {key_node.start_mark.line + 1}: the key `{key}` stands twice.")
-            found[key] = loader.construct_object(value_node, deep=True)  # type: ignore[no-untyped-call]
+            found[key] = loader.construct_object(value_node, deep=True)
         return found
 
     Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)

@@ -68,12 +68,12 @@ def planes_of(
     inside = np.where(body, anomaly_map, -np.inf) if body.any() else anomaly_map
     voxel = tuple(int(i) for i in np.unravel_index(int(inside.argmax()), inside.shape))
     place = (volume.affine @ [*voxel, 1])[:3]
-    turns: npt.NDArray[Any] = nibabel.orientations.io_orientation(volume.affine)  # type: ignore[no-untyped-call]
+    turns: npt.NDArray[Any] = nibabel.orientations.io_orientation(volume.affine)
     order = turns[:, 0].astype(int)  # of each axis of the file: 0 left-right, 1 back-front, 2 down-up
     size = np.empty(3)
     size[order] = np.sqrt((volume.affine[:3, :3] ** 2).sum(0))
     arrays = [volume.data, anomaly_map, body, *([] if mask is None else [mask > 0.5])]
-    turned = [nibabel.orientations.apply_orientation(array, turns) for array in arrays]  # type: ignore[no-untyped-call]
+    turned = [nibabel.orientations.apply_orientation(array, turns) for array in arrays]
     axes = [int(np.flatnonzero(order == plane)[0]) for plane in range(3)]
     at = [voxel[axis] if turns[axis, 1] > 0 else volume.data.shape[axis] - 1 - voxel[axis] for axis in axes]
     cuts = [tuple(np.take(array, at[plane], plane).T for plane in range(3)) for array in turned]

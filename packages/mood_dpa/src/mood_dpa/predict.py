@@ -175,7 +175,7 @@ def refuse_other_size(model: Model, size: int | None, path: Path) -> None:
         return
     advice = f"`resize` is {size}, the model was trained with {model.resolution}."
     with reading(path, f"model of slices of {size} pixels", advice):
-        image = torch.zeros(1, int(model.config["image_dim"]), size, size)  # type: ignore[arg-type]
+        image = torch.zeros(1, int(model.config["image_dim"]), size, size)
         if model.reconstruct(image).shape != image.shape:
             raise InputError(f"{path} does not give slices of {size} pixels back in their size. {advice}")
 

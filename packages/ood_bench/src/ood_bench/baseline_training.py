@@ -56,7 +56,7 @@ def train(
             with autocast(device, compute.precision):
                 loss = F.cross_entropy(forward(x).float(), labels)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             decay.step()
             step += 1

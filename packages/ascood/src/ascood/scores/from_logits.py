@@ -64,7 +64,7 @@ class TemperatureScaling(FeatureScore):
             return loss
 
         with torch.enable_grad():
-            optimizer.step(closure)  # type: ignore[no-untyped-call]
+            optimizer.step(closure)
         self.temperature = temperature.detach()
 
     def score(self, inputs: Extract) -> Confidences:

@@ -84,7 +84,7 @@ def read_series(folder: Path, dtype: npt.DTypeLike) -> tuple[npt.NDArray[Any], n
 def _values(data: Any) -> npt.NDArray[np.float64]:
     """Of a slice, in the unit that its rule gives: by a table, by slope and intercept, or as they are stored."""
     if data.get("ModalityLUTSequence"):
-        from pydicom.pixels import apply_modality_lut
+        from pydicom.pixels.processing import apply_modality_lut
 
         return np.asarray(apply_modality_lut(data.pixel_array, data), dtype=np.float64)
     slope, shift = (data.get(name) for name in SCALE)

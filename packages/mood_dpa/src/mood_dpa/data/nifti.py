@@ -50,7 +50,7 @@ def read_nifti(path: Path, dtype: npt.DTypeLike) -> tuple[npt.NDArray[Any], npt.
             _refuse_lies(path, header, size)
             from nibabel.arrayproxy import ArrayProxy
 
-            data = np.asarray(ArrayProxy(file, header, mmap=False), dtype=dtype)  # type: ignore[no-untyped-call]
+            data = np.asarray(ArrayProxy(file, header, mmap=False), dtype=dtype)
             _check_sum(file)
         return data.reshape(shape, order="A"), affine, header
 
@@ -99,7 +99,7 @@ def _header(path: Path, file: IO[bytes]) -> tuple[Any, npt.NDArray[np.float64]]:
             f"{path} is not a NIfTI volume in one file: its magic is {magic!r}, expected {MAGIC[length]!r}. Convert it "
             "to .nii.gz."
         )
-    kind: Any = nibabel.Nifti1Header if length == 348 else nibabel.Nifti2Header  # type: ignore[attr-defined]
+    kind: Any = nibabel.Nifti1Header if length == 348 else nibabel.Nifti2Header
     raw = kind(block[:length], order, check=False)
     if not 1 <= int(raw["dim"][0]) <= 7:
         raise InputError(f"{path} is damaged: it says that it has {int(raw['dim'][0])} dimensions. Fetch it again.")

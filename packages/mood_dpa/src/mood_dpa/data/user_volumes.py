@@ -91,7 +91,7 @@ def _found(volume: OneVolume, number: int) -> Volume:
         import nibabel
 
         affine = volume.affine
-        header = volume.header if isinstance(volume.header, nibabel.Nifti1Header) else None  # type: ignore[attr-defined]
+        header = volume.header if isinstance(volume.header, nibabel.Nifti1Header) else None
         name = Path(volume.get_filename() or name).name
         with reading(name, "nibabel image", "Read or make it again."):
             data = np.asanyarray(volume.dataobj)

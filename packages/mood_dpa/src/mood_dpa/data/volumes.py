@@ -88,7 +88,7 @@ def codes_of(affine: npt.NDArray[np.float64]) -> str:
     """
     from nibabel.orientations import aff2axcodes
 
-    return "".join(code or "?" for code in aff2axcodes(affine))  # type: ignore[no-untyped-call]
+    return "".join(code or "?" for code in aff2axcodes(affine))
 
 
 def check_voxels(name: str, data: npt.NDArray[Any], finite: bool = True) -> None:
@@ -118,7 +118,7 @@ def as_image(data: npt.NDArray[Any], like: Volume | npt.NDArray[np.float64]) -> 
     import nibabel
 
     affine = like.affine if isinstance(like, Volume) else like
-    image = nibabel.Nifti1Image(data, affine)  # type: ignore[attr-defined, no-untyped-call]
+    image = nibabel.Nifti1Image(data, affine)
     if isinstance(like, Volume) and like.header is not None:
         for name in ("sform", "qform"):
             code = int(like.header[f"{name}_code"])

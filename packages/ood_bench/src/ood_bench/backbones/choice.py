@@ -187,7 +187,7 @@ def _torchvision(name: str, file: Path | None) -> tuple[nn.Module, Inputs]:
 
     if name not in models.list_models(models):
         raise unknown("torchvision network", name, models.list_models(models))
-    weights = models.get_model_weights(name).DEFAULT  # type: ignore[attr-defined]
+    weights = models.get_model_weights(name).DEFAULT
     process = weights.transforms()
     inputs = Inputs(process.crop_size[0], 3, tuple(process.mean), tuple(process.std))
     network = _plain_torchvision(name)

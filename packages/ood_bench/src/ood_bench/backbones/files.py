@@ -76,7 +76,7 @@ class Scripted(nn.Module):
     def __init__(self, path: Path) -> None:
         super().__init__()
         try:
-            self.network = torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
+            self.network = torch.jit.load(str(path), map_location="cpu").eval()
         except (RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:160]
             raise InputError(f"{path} is no network in TorchScript ({reason}).") from None
