@@ -16,6 +16,7 @@ from ood_shared import checkpoints
 from ood_shared.testing import commands
 from ood_shared.testing.commands import Outcome
 from ood_shared.testing.forked import Forked
+from ood_shared.testing.gpus import never_a_gpu, no_gpu  # noqa: F401
 from ood_shared.testing.pictures import blank_pictures, drawn  # noqa: F401
 from PIL import Image
 
@@ -74,15 +75,6 @@ def make_benchmark() -> Callable[..., None]:
 @pytest.fixture(scope="session")
 def make_folder() -> Callable[..., Path]:
     return write_folder
-
-
-@pytest.fixture(autouse=True)
-def _no_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands find no GPU, unless the test is marked `gpu`: on one, the same run twice need not be bit-equal."""
-    if request.node.get_closest_marker("gpu") is None:
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-        monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
 
 
 @pytest.fixture

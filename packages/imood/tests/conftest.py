@@ -14,6 +14,7 @@ from ood_shared.files import write_text
 from ood_shared.testing import commands
 from ood_shared.testing.commands import Outcome
 from ood_shared.testing.forked import Forked
+from ood_shared.testing.gpus import never_a_gpu, no_gpu  # noqa: F401
 from ood_shared.testing.pictures import blank_pictures, drawn  # noqa: F401
 from PIL import Image
 
@@ -90,15 +91,6 @@ def _one_thread() -> None:
 def _same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seeds that a command draws are the same in each run."""
     monkeypatch.setattr("secrets.randbelow", random.Random(7).randrange)
-
-
-@pytest.fixture(autouse=True)
-def _no_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands find no GPU, unless the test is marked `gpu`."""
-    if request.node.get_closest_marker("gpu") is None:
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-        monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
 
 
 @pytest.fixture(scope="session")

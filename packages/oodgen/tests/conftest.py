@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from ood_shared.testing import commands
 from ood_shared.testing.commands import Outcome, clean_environment
 from ood_shared.testing.forked import Forked
+from ood_shared.testing.gpus import no_gpu  # noqa: F401
 from ood_shared.testing.pictures import blank_pictures, drawn  # noqa: F401
 from oodgen import cli
 from PIL import Image
@@ -64,15 +64,6 @@ def environment() -> dict[str, str]:
 def _same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seeds that a command draws in this process are the same in each run; see `same_draws/sitecustomize.py`."""
     monkeypatch.setattr("secrets.randbelow", random.Random(7).randrange)
-
-
-@pytest.fixture
-def no_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands find no GPU, unless the test is marked `gpu`: on one, the same run twice need not be bit-equal."""
-    if request.node.get_closest_marker("gpu") is None:
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-        monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from ood_shared.testing import commands
+from ood_shared.testing.old_runs import check_epochs, check_scores, numbers_of
 
 OLD = Path(__file__).parents[1] / "old_runs"
 RUN = Path("ckpts/wrn/bars/in_latent_out_pix/in_latent_out_pix_m_in_-20.0-m_out_-7.0-T_1.0")
@@ -54,15 +55,7 @@ def scored(place, checkpoint):
     """What the test command prints, and numbers of what it writes."""
     printed = commands.printed_by("know_your_space", place, *TEST, "--checkpoint", checkpoint)
     (at,) = (place / "logs").rglob("result.json")
-    result = json.loads(at.read_text())
-    with np.load(at.with_name("scores.npz")) as arrays:
-        scores = arrays["scores"]
-    return {
-        "lines": without_numbers(printed),
-        "auroc": {name: cells["auroc"]["value"] for name, cells in result["metrics"].items()},
-        "n_scores": len(scores),
-        "scores": scores[::5].tolist(),
-    }
+    return {"lines": without_numbers(printed)} | numbers_of(at.parent, 5)
 
 
 def unpack(place):
@@ -114,17 +107,9 @@ def test_it_goes_on_where_it_was(observed, expected):
 
 def test_its_epochs_are_those_of_the_version_that_began_it(observed, expected):
     """Equal on the machine that wrote it; sums in another order differ in the 7th digit, and grow over 12 steps."""
-    for row, wanted in zip(observed["records"], expected["records"], strict=True):
-        assert row.keys() - {"images"} == wanted.keys()  # that version did not count them
-        for name, value in wanted.items():
-            tolerance = {"abs": 0.02} if re.search("acc|auc|f1", name) else {"rel": 1e-3, "abs": 1e-4}
-            assert row[name] == pytest.approx(value, **tolerance), (row["epoch"], name)
+    check_epochs(observed["records"], expected["records"], 0.02)
 
 
 @pytest.mark.parametrize(("at", "tolerance"), [("stopped", 1e-4), ("finished", 1e-3)])
 def test_its_scores_are_those_of_the_version_that_began_it(observed, expected, at, tolerance):
-    found, wanted = observed[at], expected[at]
-    assert found["lines"] == wanted["lines"]
-    assert found["n_scores"] == wanted["n_scores"]
-    assert found["auroc"] == pytest.approx(wanted["auroc"], abs=0.02)
-    assert found["scores"] == pytest.approx(wanted["scores"], rel=tolerance, abs=tolerance)
+    check_scores(observed[at], expected[at], tolerance)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from ood_shared.run_model import keep_bench
 from ood_shared.testing import commands
+from ood_shared.testing.old_runs import check_epochs, check_scores, numbers_of
 from PIL import Image
 
 OLD = Path(__file__).parents[1] / "old_runs"
@@ -54,16 +55,8 @@ def without_numbers(printed):
 def scored(place):
     """What the test command prints, and numbers of what it writes."""
     printed = commands.printed_by("oodgen", place, *TEST)
-    result = json.loads((place / "result/result.json").read_text())
     keep_bench(place / "result", "oodgen", "--save_path")  # a run that was tested is not taken for a bench
-    with np.load(place / "result/scores.npz") as arrays:
-        scores = arrays["scores"]
-    return {
-        "lines": without_numbers(printed),
-        "auroc": {name: cells["auroc"]["value"] for name, cells in result["metrics"].items()},
-        "n_scores": len(scores),
-        "scores": scores[::10].tolist(),
-    }
+    return {"lines": without_numbers(printed)} | numbers_of(place / "result", 10)
 
 
 def unpack(place):
@@ -113,18 +106,10 @@ def test_it_goes_on_where_it_was(observed, expected):
 
 def test_its_epochs_are_those_of_the_version_that_began_it(observed, expected):
     """Equal on the machine that wrote it; sums in another order differ in the 7th digit, and grow over 70 steps."""
-    for row, wanted in zip(observed["records"], expected["records"], strict=True):
-        assert row.keys() - {"images"} == wanted.keys()  # that version did not count them
-        for name, value in wanted.items():
-            tolerance = {"abs": 2} if re.search("acc|auc|f1", name) else {"rel": 1e-3, "abs": 1e-4}
-            assert row[name] == pytest.approx(value, **tolerance), (row["epoch"], name)
+    check_epochs(observed["records"], expected["records"], 2)
 
 
 @pytest.mark.parametrize(("at", "tolerance"), [("stopped", 1e-4), ("finished", 1e-3)])
 def test_its_scores_are_those_of_the_version_that_began_it(observed, expected, at, tolerance):
     """Scores are probabilities."""
-    found, wanted = observed[at], expected[at]
-    assert found["lines"] == wanted["lines"]
-    assert found["n_scores"] == wanted["n_scores"]
-    assert found["auroc"] == pytest.approx(wanted["auroc"], abs=0.02)
-    assert found["scores"] == pytest.approx(wanted["scores"], abs=tolerance)
+    check_scores(observed[at], expected[at], tolerance)
