@@ -43,24 +43,29 @@ COMMON = ("--merge_option", "merge", "--num_workers", "0", "--num_gpus", "0", "-
 ARGS = "--trainer.trainer_args."
 BASE_RATE, RATE = 0.1, 0.01  # 0.1 of 0.1 and 0.03 by ID validation accuracy; the other as for Waterbirds
 SCALED = (f"{ARGS}w", "0.1", f"{ARGS}alpha_max", "6.12", f"{ARGS}alpha_min", "0.612")
+HEAD = (f"{ARGS}w", "0", f"{ARGS}p_inv", "0")  # of standardised features, without outliers: they are the images
 ARMS: dict[str, tuple[str, ...]] = {  # of the trainer's hyper-parameters; all but `base` start from the weights of it
     "base": (),
     "more": (),
+    "far": (),
     "ascood": (f"{ARGS}w", "0.1"),  # Waterbirds: gradient, p_inv 0.1, alpha 300 to 30
     # An attribution falls with the number of pixels: what moves values at 32 pixels as far as alpha does at 224.
     "scaled": SCALED,
     "longer": SCALED,
-    "head": (f"{ARGS}w", "0", f"{ARGS}p_inv", "0"),  # of standardised features, without outliers: they are the images
+    "head": HEAD,
+    "heads": HEAD,
 }
-PLAIN = ("base", "more")
-EPOCHS = {"base": 30, "longer": 30}  # the others 10
+PLAIN = ("base", "more", "far")
+EPOCHS = {"base": 30, "far": 30, "longer": 30, "heads": 30}  # the others 10
 SHOWN = {
     "base": "cross-entropy",
     "more": "and 10 epochs more of it",
+    "far": "30 epochs more of it",
     "ascood": "and 10 epochs of ASCOOD",
     "scaled": "10 epochs of ASCOOD, alpha times (32 / 224)²",
     "longer": "30 epochs of it",
     "head": "10 epochs of its head, no outliers",
+    "heads": "30 epochs of that",
 }
 ON_DIGIT = 0.1  # least share of ink, of the darkest possible, for a pixel to count as the digit's
 P_INV = 0.1  # share of the values of largest attribution that are looked at
