@@ -99,7 +99,7 @@ def test_a_score_that_is_no_number_is_an_error_and_not_id():
 
     found = calibrate(Broken(), np.arange(9.0), alarm_rate=0.2)
     with pytest.raises(InputError, match="1 of 1 scores are NaN"):
-        found.judge(torch.zeros(1, 1, 1, 2))
+        found.judge(torch.zeros(1, 1, 1, 2, dtype=torch.uint8))
     with pytest.raises(InputError, match="NaN"):
         calibrated([*range(9), float("nan")])
 
@@ -110,7 +110,7 @@ def test_what_a_detector_says_beside_its_score_is_kept():
             n = len(images)
             return Examined(np.arange(n, dtype=float), np.zeros(n, int), ["edge"] * n, ["near.png"] * n)
 
-    verdict = calibrate(Talking(), np.arange(9.0), alarm_rate=0.2).judge(torch.zeros(2, 1, 1, 2))
+    verdict = calibrate(Talking(), np.arange(9.0), alarm_rate=0.2).judge(torch.zeros(2, 1, 1, 2, dtype=torch.uint8))
     assert (verdict.drivers, verdict.nearest) == (["edge"] * 2, ["near.png"] * 2)
 
 
@@ -127,3 +127,9 @@ def test_new_images_of_16_bits_are_read_by_the_range_of_the_training(tmp_path, c
         options = Namespace(images=[str(path)], csv="-", resume=False)
         assert score_step(detector, options) == 0
         assert f"scan.png,{score}," in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("images", [torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.zeros(3, 1, 1, 2)])
+def test_images_that_are_not_prepared_are_not_judged(images):
+    with pytest.raises(InputError, match=r"expected uint8 \(1, 1, 2\), as `prepare` makes them: judge\(prepare"):
+        calibrated(np.arange(9)).judge(images)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from ood_shared.augment import PADDING, common_views
-from ood_shared.contract import BUDGETS, COMMON, Common, bench_parser
+from ood_shared.contract import BUDGETS, COMMON, Common, bench_parser, run_bench
 from ood_shared.datasets.benchmark import is_mirrored
 
 
@@ -25,6 +25,13 @@ def test_the_bench_of_a_package_takes_the_common_network_unless_told_otherwise()
     assert parser.parse_args([*words, "--backbone", "paper"]).backbone == "paper"
     with pytest.raises(SystemExit):
         parser.parse_args([*words, "--backbone", "own"])
+
+
+def test_a_bench_writes_nothing_among_its_images(tmp_path, capsys):
+    words = ["--id", str(tmp_path), "--ood", "faces", "--output-dir", str(tmp_path / "out")]
+    assert run_bench("nowhere", dict.fromkeys(BUDGETS), bench_parser("own"), words) == 2
+    assert f"lies in {tmp_path}, which is read by this command. Name another folder." in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def views_of(mirror):

@@ -65,6 +65,12 @@ def test_outliers_are_first_reduced_to_the_size_of_smaller_id_images(tmp_path: P
     assert resize(torch.from_numpy(pixels)[None, None], (32, 32), channels=1).float().std() > 50
 
 
+@pytest.mark.parametrize("word", ["digits", "Digits"])
+def test_the_id_set_is_no_outlier_set(word: str) -> None:
+    with pytest.raises(InputError, match=f"--ood {word} is the ID set"):
+        read_benchmark(options(ood=f"letters,{word}"), 8, 1, generator())
+
+
 @pytest.mark.parametrize("ood", ["", "letters,letters"])
 def test_no_set_or_one_set_twice_is_refused(ood: str) -> None:
     with pytest.raises(InputError, match="names no set, or one more than once"):

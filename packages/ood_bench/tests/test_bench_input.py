@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from ood_bench import command
+from PIL import Image
 
 from .fakes import install
 
@@ -18,6 +19,7 @@ from .fakes import install
         (["--id", "./nowhere"], "--id ./nowhere is missing"),
         (["--ood", "faces,,photos"], "separated by single commas"),
         (["--ood", "faces,faces"], "different names"),
+        (["--ood", "faces,Digits"], "--ood Digits is the ID set; its images are no outliers. Leave it out."),
         (["--seeds", "0,x"], "`x` is not a seed"),
         (["--seeds", "2", "--seed", "1"], "not allowed with"),
         (["--seeds", "0"], "`0` is not a number of seeds from 1 to 1000. --seed 0 runs once with that seed"),
@@ -38,6 +40,31 @@ def test_bad_input_is_one_line_and_status_2(site, capsys, arguments, said):
     assert said in errors
     assert errors.count("\n") == 1
     assert not Path("out").exists()
+
+
+@pytest.fixture
+def mine(site, tmp_path):
+    """Two classes of three images, and a method."""
+    install(site, "fake_a")
+    for name in ("a", "b"):
+        (tmp_path / "mine" / name).mkdir(parents=True)
+        for number in range(3):
+            Image.new("L", (8, 8), 80 * number).save(tmp_path / "mine" / name / f"{number}.png")
+    return tmp_path / "mine"
+
+
+@pytest.mark.parametrize("folder", ["mine", "mine/out"])
+@pytest.mark.parametrize("images", [["--id", "mine"], ["--ood", "faces,mine"]])
+def test_nothing_is_written_among_the_images(mine, capsys, images, folder):
+    before = sorted(mine.rglob("*"))
+    assert command.main(["--methods", "fake_a", "--output-dir", folder, *images]) == 2
+    assert f"--output-dir {folder} lies in mine, which is read by this command." in capsys.readouterr().err
+    assert sorted(mine.rglob("*")) == before
+
+
+def test_a_folder_is_not_its_own_outliers_however_it_is_written(mine, capsys):
+    assert command.main(["--methods", "fake_a", "--output-dir", "out", "--id", "mine", "--ood", f"faces,{mine}"]) == 2
+    assert "is the ID set; its images are no outliers" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("flag", ["--help", "--budgett=smoke"])

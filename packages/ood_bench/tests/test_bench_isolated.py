@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from ood_bench import command, conclusion, isolated, jobs, methods
+from ood_bench import command, conclusion, isolated, jobs, methods, run_folder
 from ood_shared import locks
 
 from .fakes import calls, install
@@ -119,7 +119,7 @@ def test_what_a_cluster_sets_on_its_node_reaches_the_method(checkout, monkeypatc
     bench_ += "pathlib.Path(__file__).with_name('seen.txt').write_text(os.environ['CUDA_VISIBLE_DEVICES'])\n"
     package = install(checkout, "fake_a", bench=bench_)
     find = isolated.own_interpreters(methods.choose(["fake_a"]))
-    run = jobs.Run(methods.choose(["fake_a"])[0], 0, Path("out"), ())
+    run = run_folder.Run(methods.choose(["fake_a"])[0], 0, Path("out"), ())
     interpreter = find(run)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     with locks.held(run.folder, 0) as lock:

@@ -177,9 +177,12 @@ def test_resume_keeps_what_is_finished_and_resumes_the_rest(site):
     assert calls(package)[2] == [*calls(package)[1], "--resume"]
 
 
-def test_resume_with_another_request_starts_anew(site):
+def test_resume_with_another_request_starts_anew_and_says_what_was_asked_before(site, capsys):
     package = install(site, "fake_a")
     bench("--methods", "fake_a")
-    assert bench("--methods", "fake_a", "--budget", "quick", "--resume") == 0
+    assert "anew" not in capsys.readouterr().err
+    assert bench("--methods", "fake_a", "--budget", "quick", "--novel-classes", "none", "--resume") == 0
+    said = "fake_a, seed 0: out/fake_a/seed-0 is of --budget smoke, --novel-classes 7,8,9; it is run anew\n"
+    assert said in capsys.readouterr().err
     assert len(calls(package)) == 2
     assert "--resume" not in calls(package)[1]

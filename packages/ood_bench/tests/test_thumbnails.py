@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 from ood_bench import conclusion, page
-from ood_bench.jobs import Ended, Run
 from ood_bench.leaderboard import leaderboard as board
 from ood_bench.methods import BASELINES, Source
+from ood_bench.run_folder import Ended, Run
 from ood_shared.errors import InputError
 from ood_shared.report import PNG_SIGNATURE, Gallery
 from ood_shared.results import record as schema

@@ -134,8 +134,15 @@ class Calibrated:
         """Everything that is said of prepared images; of each by itself.
 
         Raises:
-            InputError: a score that is no number.
+            InputError: images as they are, not prepared, or a score that is no number.
         """
+        if (images.dtype, images.shape[1:]) != (self._takes.dtype, self._takes.shape[1:]):
+            given, taken = (
+                f"{str(x.dtype).removeprefix('torch.')} {tuple(x.shape[1:])}" for x in (images, self._takes)
+            )
+            raise InputError(
+                f"Each image is {given}; expected {taken}, as `prepare` makes them: judge(prepare(pixels))."
+            )
         found = examine(self.detector, images, batch_size)
         return Verdict(**vars(found), p=self._p(found), flagged=self._flagged(found))
 
@@ -165,6 +172,11 @@ class Calibrated:
         if not self.by_class:
             return np.asarray(found.scores > self.limit.value)
         return np.asarray(found.scores > self._values[found.classes])
+
+    @cached_property
+    def _takes(self) -> Tensor:
+        """An image as `prepare` makes them all: its type and size."""
+        return self.prepare(torch.zeros(1, 1, 64, 64, dtype=torch.uint8))
 
     @cached_property
     def _values(self) -> Float[np.ndarray, " classes+1"]:

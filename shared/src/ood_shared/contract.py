@@ -146,6 +146,9 @@ def run_bench(
     """
 
     def command(options: argparse.Namespace) -> None:
+        if options.output_dir is not None:
+            check = import_module("ood_shared.datasets.registry").check_output_folder
+            check(options.output_dir, (options.id, *filter(None, options.ood.split(","))))
         import_module(work).bench(options, schedules[options.budget])
 
     return run_command(command, parser, argv)

@@ -8,9 +8,10 @@ from ood_shared.errors import one_line
 
 from ood_bench import methods
 from ood_bench.conclusion import conclude
-from ood_bench.jobs import Run, is_finished, ran_beside_others, say
+from ood_bench.jobs import say
 from ood_bench.launchers import choose_launcher, retries, settled
 from ood_bench.looked_at import fetch_known, look_at
+from ood_bench.run_folder import Run, is_finished, ran_beside_others
 from ood_bench.settings import Comparison
 
 SIDE_BY_SIDE = "Runs went side by side: the times of the methods do not compare."

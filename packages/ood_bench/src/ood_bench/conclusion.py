@@ -16,7 +16,8 @@ from ood_shared.results.thumbnails import Pictures, read_pictures
 from ood_shared.run_model import MODEL
 
 from ood_bench import leaderboard, page, summary
-from ood_bench.jobs import Ended, say
+from ood_bench.jobs import say
+from ood_bench.run_folder import Ended
 from ood_bench.settings import LEADERBOARD, REPORT, RESULTS
 from ood_bench.verdict import Verdict, decide
 

@@ -17,8 +17,9 @@ from typing import Any
 from ood_shared.errors import InputError
 
 from ood_bench import processes
-from ood_bench.jobs import FindInterpreter, Interpreter, NoInterpreterError, Run, say, tick
+from ood_bench.jobs import FindInterpreter, Interpreter, NoInterpreterError, say, tick
 from ood_bench.methods import GROUP, Source
+from ood_bench.run_folder import Run
 
 FOLDER, SYNC_LOG = ".isolated", "environment.txt"
 OWN, BENCH = "ood-shared", "ood-bench"

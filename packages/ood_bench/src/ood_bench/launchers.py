@@ -15,8 +15,9 @@ from ood_shared.signals import undisturbed
 
 from ood_bench import slurm_queue
 from ood_bench.isolated import own_interpreters
-from ood_bench.jobs import Ended, FindInterpreter, Interpreter, Run, perform, this_interpreter
+from ood_bench.jobs import FindInterpreter, Interpreter, perform, this_interpreter
 from ood_bench.methods import Source
+from ood_bench.run_folder import Ended, Run
 from ood_bench.settings import Comparison
 
 Launch = Callable[[Sequence[Run], bool], list[Ended]]

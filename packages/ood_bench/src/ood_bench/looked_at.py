@@ -15,7 +15,15 @@ from ood_shared.datasets.groups import group_names, read_table
 from ood_shared.datasets.imageset import class_index
 from ood_shared.datasets.parts import split_classes, split_note
 from ood_shared.datasets.pixels import Range
-from ood_shared.datasets.registry import ALIASES, fetch_set, is_known, known_names, load
+from ood_shared.datasets.registry import (
+    ALIASES,
+    check_outliers,
+    check_output_folder,
+    fetch_set,
+    is_known,
+    known_names,
+    load,
+)
 from ood_shared.datasets.survey import Survey, survey
 from ood_shared.errors import InputError, MissingFileError, MissingSplitError, nearest, one_line, unknown
 from ood_shared.files import path_of
@@ -45,7 +53,8 @@ def look_at(asked: Comparison) -> LookedAt:
         asked: of the flags.
 
     Raises:
-        InputError: a name that is not known, a path that is not there, or data that no method can use.
+        InputError: a name that is not known, a path that is not there, data that no method can use, the ID set as an
+            OOD set, or an output folder among the images.
     """
     request = Request(asked.id, ",".join(asked.ood), group=asked.group, value_range=asked.value_range)
     span = request.span
@@ -53,6 +62,8 @@ def look_at(asked: Comparison) -> LookedAt:
         read_table(asked.group)
     for flag, word in (("--id", asked.id), *(("--ood", word) for word in asked.ood)):
         _exists(flag, word)
+    check_outliers(asked.id, asked.ood)
+    check_output_folder(asked.output_dir, (asked.id, *asked.ood))
     notes: list[str] = []
     classes = None
     if is_known(asked.id):

@@ -25,8 +25,9 @@ from ood_shared.errors import InputError
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 
 from ood_bench import jobs, processes, slurm_queue, summary
-from ood_bench.jobs import Ended, FindInterpreter, NoInterpreterError, Run, say
+from ood_bench.jobs import FindInterpreter, NoInterpreterError, say
 from ood_bench.processes import Outcome
+from ood_bench.run_folder import Ended, Run, explain, is_asked
 from ood_bench.slurm_job import STARTS, Job, read_starts
 from ood_bench.slurm_queue import RETRIES, State
 
@@ -96,7 +97,7 @@ class Grid:
         """Keep what is finished, take up a job that an earlier ood-bench has left, or submit a new one."""
         left = self._left(run, queue)
         if left is not None:
-            if resume and jobs.is_asked(run):
+            if resume and is_asked(run):
                 say(f"{place} {run}: job {left.job_id} of an earlier ood-bench is still there, and taken up")
                 return Submitted(run, place, left)
             slurm_queue.cancel([left.job_id])
@@ -177,7 +178,7 @@ class Grid:
         """A job that left no outcome of the method; what it printed itself may tell why."""
         printed = one.job.paths.stdout
         said = processes.last_lines(printed) if printed.is_file() else []
-        failure = (*jobs.explain(one.run, f"job {one.job.job_id}: {reason}"), f"last lines of {printed}:")
+        failure = (*explain(one.run, f"job {one.job.job_id}: {reason}"), f"last lines of {printed}:")
         failure += tuple(f"  {line}" for line in said or ["(nothing)"])
         say(f"{one.place} {one.run}: FAILED", *failure)
         return Ended(one.run, None, (), failure, attempts)

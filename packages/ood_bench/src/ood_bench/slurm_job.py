@@ -13,9 +13,10 @@ from ood_shared.errors import InputError
 from ood_shared.signals import Terminated
 from submitit.core.utils import DelayedSubmission
 
-from ood_bench import jobs
-from ood_bench.jobs import Interpreter, Run
+from ood_bench import jobs, run_folder
+from ood_bench.jobs import Interpreter
 from ood_bench.processes import Outcome
+from ood_bench.run_folder import Run
 from ood_bench.slurm_queue import RETRIES
 
 STARTS = "starts.json"
@@ -33,14 +34,14 @@ class Job:
         """Run the method, unless the folder has its result already."""
         signal.signal(signal.SIGTERM, _terminate)
         with locks.held(self.run.folder, LOCK_SECONDS) as lock:
-            if not jobs.is_asked(self.run):
+            if not run_folder.is_asked(self.run):
                 raise InputError(f"{self.run.folder} has another request by now; this job does nothing.")
             starts = [*read_starts(self.run), _this_start()]
             files.write_json(self.run.folder / STARTS, starts)
             if len(starts) > 1 + RETRIES:
                 raise RuntimeError(f"started {len(starts) - 1} times without coming to an end; not tried again")
-            if jobs.finished(self.run) is not None:
-                return jobs.read_outcome(self.run)
+            if run_folder.finished(self.run) is not None:
+                return run_folder.read_outcome(self.run)
             return jobs.execute(self.run, self.interpreter, lock, None)
 
     def checkpoint(self) -> DelayedSubmission:

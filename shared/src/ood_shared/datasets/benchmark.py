@@ -13,7 +13,7 @@ from ood_shared.datasets import NOISE, ImageSet, hold_out, load_any_size, make_n
 from ood_shared.datasets.groups import groups_where_known
 from ood_shared.datasets.imageset import notes_of
 from ood_shared.datasets.parts import id_parts
-from ood_shared.datasets.registry import ALIASES
+from ood_shared.datasets.registry import ALIASES, check_outliers
 from ood_shared.errors import InputError
 from ood_shared.notes import say
 
@@ -81,8 +81,10 @@ def read_benchmark(
         test_limit: most images of each set to score.
 
     Raises:
-        InputError: an unknown set, differing classes in train and test, or no outlier set.
+        InputError: an unknown set, differing classes in train and test, no outlier set, or the ID set as one.
     """
+    names = set_names(request.ood)
+    check_outliers(request.id, names)
     train, test = id_parts(request, side)
     if train.classes != test.classes:
         raise InputError(f"--id {request.id}: train and test have different classes; both need the same.")
@@ -101,7 +103,7 @@ def read_benchmark(
     if novel:
         ood[NOVEL], groups[NOVEL] = novel[0].images, novel[0].groups
     drawn: dict[str, tuple[Tensor, tuple[str, ...] | None]] = {}
-    for name in set_names(request.ood):
+    for name in names:
         if name in NOISE:
             drawn[name] = make_noise_set(name, fit.images, generator), None
         else:

@@ -1,5 +1,6 @@
 """One word for every set of images: `load("digits")`, `load("cifar10", "train")`, `load("./my_images")`."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from ood_shared.datasets.own import KINDS, load_path, looks_like_path
 from ood_shared.datasets.photographs import PHOTOGRAPHS, fetch_photographs, load_photographs
 from ood_shared.datasets.pixels import Range
 from ood_shared.datasets.resizing import fit
-from ood_shared.errors import InputError, ManyColoursError, ManySizesError, unknown
-from ood_shared.files import path_of
+from ood_shared.errors import InputError, ManyColoursError, ManySizesError, one_line, unknown
+from ood_shared.files import path_of, real_path
 
 SQUARES = "their centre squares are taken"
 ALIASES = {"fashionmnist": "fmnist", "fashion-mnist": "fmnist", "cifar-10": "cifar10", "cifar-100": "cifar100"}
@@ -31,6 +32,46 @@ def is_known(word: str) -> bool:
     """Whether `load` takes the word for a name, in any case, and not for a path."""
     name = ALIASES.get(word.lower(), word.lower())
     return name in known_names() or parse_name(name) is not None
+
+
+def check_outliers(id_name: str, words: Iterable[str]) -> None:
+    """Refuse the ID set among the outlier sets.
+
+    Args:
+        id_name: word of the ID set, for `load`.
+        words: of the outlier sets.
+
+    Raises:
+        InputError: one of them names the same set, in whatever way.
+    """
+    for word in words:
+        if _which(word) == _which(id_name):
+            raise InputError(f"--ood {one_line(word, 120)} is the ID set; its images are no outliers. Leave it out.")
+
+
+def check_output_folder(folder: str | Path, words: Iterable[str]) -> None:
+    """Refuse an output folder among images: what is written there would pass for a class without images.
+
+    Args:
+        folder: of `--output-dir`.
+        words: of the sets that are read, for `load`.
+
+    Raises:
+        InputError: it is one of the folders that are read, or lies in one.
+    """
+    for path in (path_of(word) for word in words if not is_known(word)):
+        if path.is_dir() and real_path(path_of(folder)).is_relative_to(real_path(path)):
+            raise InputError(
+                f"--output-dir {folder} lies in {path}, which is read by this command. Name another folder."
+            )
+
+
+def _which(word: str) -> object:
+    """What is equal for two words that name the same set."""
+    if is_known(word):
+        name = ALIASES.get(word.lower(), word.lower())
+        return parse_name(name) or name
+    return real_path(path_of(word))
 
 
 def fetch_set(name: str, split: str, root: str | Path | None = None) -> None:
