@@ -113,12 +113,23 @@ def forged(path, change, tensors=None, packed=zipfile.ZIP_STORED):
     with zipfile.ZipFile(path) as archive:
         card = json.loads(archive.read("card.json"))
         values = safetensors.torch.load(archive.read("tensors.safetensors"))
+    del card["sha256"]  # as of an earlier version, so that what is wrong is found by itself
     card = change(card)
     values = tensors(values) if tensors else values
     with zipfile.ZipFile(path, "w", packed) as archive:
         archive.writestr("card.json", card if isinstance(card, str | bytes) else json.dumps(card))
         archive.writestr("tensors.safetensors", values if isinstance(values, bytes) else safetensors.torch.save(values))
     return path
+
+
+def test_a_file_that_was_changed_by_hand_is_refused(kept):
+    with zipfile.ZipFile(kept[1]) as archive:
+        card, tensors = json.loads(archive.read("card.json")), archive.read("tensors.safetensors")
+    card["classes"] = card["classes"][::-1]
+    with zipfile.ZipFile(kept[1], "w") as archive:
+        archive.writestr("card.json", json.dumps(card))
+        archive.writestr("tensors.safetensors", tensors)
+    refused(kept[1], "was changed after it was written: its checksum is another one")
 
 
 def without(name):

@@ -51,3 +51,8 @@ def test_any_other_file_may_be(place, word, inputs):
 def test_a_folder_is_refused_with_an_example(place):
     with pytest.raises(InputError, match=r"--csv in is a folder; name a file, such as in/out\.csv"):
         output_file("in", "out.csv", [], "--csv")
+
+
+def test_an_empty_word_is_no_file(place):
+    with pytest.raises(InputError, match=r"^--csv is empty; name a file, such as out\.csv\.$"):
+        output_file("", "out.csv", [], "--csv")

@@ -129,3 +129,17 @@ def test_folders_of_patients_are_no_classes_where_that_is_said(folder_of_two):
     assert not both.images.labels.any()
     assert set(both.groups) == {"0", "1"}
     assert read_id_images(str(folder_of_two), None).classes == ("0", "1")
+
+
+def test_a_threshold_by_class_is_refused_before_the_training_where_there_is_one_class(made, capsys):
+    words = ["fit", made / "scans", "--one-class", "--by-class", "--output", made / "none.ood"]
+    assert run(*words) == 2
+    found = capsys.readouterr()
+    assert "A threshold by class needs two classes or more; leave --by-class out." in found.err
+    assert "check:" not in found.out
+    assert not (made / "none.ood").exists()
+
+
+def test_the_folders_of_a_csv_are_made(made, tmp_path):
+    assert run("score", made / "model.ood", made / "scans" / "round", "--csv", tmp_path / "a" / "b" / "c.csv") == 0
+    assert rows_of(tmp_path / "a" / "b" / "c.csv")

@@ -32,10 +32,11 @@ def made(tmp_path_factory):
     for number in range(300):
         (at / "own" / str(images.labels[number])).mkdir(parents=True, exist_ok=True)
         Image.fromarray(images.images[number, ..., 0]).save(at / "own" / str(images.labels[number]) / f"{number}.png")
-    words = ["fit", str(at / "own"), "--output", str(at / "model.ood"), "--budget", "smoke", "--device", "cpu"]
+    words = ["fit", str(at / "own"), "--budget", "smoke", "--device", "cpu", "--no-check", "--output"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(contract.COMMON, "smoke", replace(contract.COMMON["smoke"], steps=20))
-        assert detect_command.main([*words, "--keep-images", "--no-check"]) == 0
+        assert detect_command.main([*words, str(at / "model.ood"), "--keep-images"]) == 0
+        assert detect_command.main([*words, str(at / "without.ood")]) == 0
     return at
 
 
@@ -47,6 +48,28 @@ def test_a_picture_with_the_nearest_training_images(made, capsys):
     out = capsys.readouterr().out
     assert "at an alarm rate of 0.05" in out
     assert ".png" in out.split("nearest: ")[1].splitlines()[0]
+
+
+def explained(made, folder):
+    image = next((made / "own" / "3").iterdir())
+    words = ["explain", str(made / "without.ood"), str(image), "--output", str(made / f"{folder}.png")]
+    return detect_command.main([*words, "--images", str(made / folder)])
+
+
+def test_the_nearest_training_images_are_taken_from_their_folder(made):
+    assert explained(made, "own") == 0
+
+
+def test_pictures_that_the_detector_was_not_fitted_on_are_not_shown_as_such(made, capsys):
+    for path in (made / "own").rglob("*.png"):
+        turned = made / "turned" / path.relative_to(made / "own")
+        turned.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(path).transpose(Image.Transpose.ROTATE_90).save(turned)
+    assert explained(made, "turned") == 2
+    assert "is not the image that the detector was fitted on" in capsys.readouterr().err
+    assert explained(made, "nowhere") == 2
+    assert "nowhere has no 3/" in capsys.readouterr().err
+    assert not (made / "turned.png").exists()
 
 
 @pytest.mark.parametrize(

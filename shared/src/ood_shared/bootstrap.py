@@ -82,6 +82,16 @@ def percentile_interval(values: Float[np.ndarray, " resamples"], level: float) -
     return float(low), float(high)
 
 
+def around(value: float, values: Float[np.ndarray, " resamples"], level: float) -> Interval:
+    """The percentile interval of a metric, widened to hold the metric itself.
+
+    A resample repeats scores, which lowers a minimum such as the detection error and raises an average precision that
+    is nearly perfect: all resamples may lie on one side of the value.
+    """
+    low, high = percentile_interval(values, level)
+    return min(low, value), max(high, value)
+
+
 def over_trainings(
     values: Float[np.ndarray, " trainings"],
     samples: Float[np.ndarray, "trainings resamples"],

@@ -21,7 +21,15 @@ import numpy.typing as npt
 import torch
 from jaxtyping import Float
 
-from ood_shared.bootstrap import Groups, Interval, bootstrap, draw_counts, percentile_interval, resampled_metrics
+from ood_shared.bootstrap import (
+    Groups,
+    Interval,
+    around,
+    bootstrap,
+    draw_counts,
+    percentile_interval,
+    resampled_metrics,
+)
 from ood_shared.errors import InputError
 from ood_shared.ranking import (
     NAMES,
@@ -75,7 +83,7 @@ def evaluate_with_intervals(
     resamples: int = 1000,
     groups: Groups = (None, None),
 ) -> dict[str, dict[str, float]]:
-    """Every metric as `{"value", "low", "high"}`, the last two being its 95 % bootstrap interval.
+    """Every metric as `{"value", "low", "high"}`, the last two being its 95 % bootstrap interval (`around`).
 
     Args:
         id_scores: (n_id,).
@@ -93,7 +101,7 @@ def evaluate_with_intervals(
     if of_ood is not None:
         of_ood = of_ood[np.argsort(-as_scores(ood_scores, "OOD scores"), kind="stable")]
     resampled = resampled_metrics(ranking, generator, resamples, (of_id, of_ood))
-    intervals = {name: percentile_interval(resampled[name], 0.95) for name in NAMES}
+    intervals = {name: around(values[name], resampled[name], 0.95) for name in NAMES}
     return {name: {"value": values[name], "low": intervals[name][0], "high": intervals[name][1]} for name in NAMES}
 
 

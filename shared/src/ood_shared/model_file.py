@@ -11,13 +11,15 @@ them), classes, the threshold with its promise, what it was made from. A kind is
 
 called as `restore(state, device)` with what the detector's `state()` gave. A file opens in any version that knows its
 `format`; another one is refused with a line. What a file holds is believed in nothing: tensors are checked against the
-network that its card names (`State.fill`, `State.tensor`), its thresholds against its calibration scores.
+network that its card names (`State.fill`, `State.tensor`), its thresholds against its calibration scores, all of it
+against the card's checksum.
 """
 
 import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
+from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,7 @@ from ood_shared.thresholds import Threshold
 FORMAT = 2
 GROUP = "ood_shared.detectors"
 CARD, TENSORS = "card.json", "tensors.safetensors"
+CHECKSUM = "sha256"  # of the tensors and of all else on the card; files from before it have none
 MOST_CARD, MOST_TENSORS = 1 << 22, 1 << 32  # bytes, so that a forged file cannot fill the memory
 DATE = (1980, 1, 1, 0, 0, 0)  # of the entries: the same detector gives the same bytes
 SCORES, TAKEN = "calibration.scores", "calibration.taken_for"
@@ -70,8 +73,9 @@ def save(path: str | Path, calibrated: Calibrated) -> None:
     tensors = {OWN + name: value.detach().cpu().contiguous() for name, value in state.tensors.items()}
     tensors[SCORES] = torch.from_numpy(calibrated.scores)
     tensors[TAKEN] = torch.from_numpy(calibrated.taken_for)
-    parts = {CARD: json.dumps(card, indent=2, ensure_ascii=False).encode()}
-    parts[TENSORS] = safetensors.torch.save({name: value.clone() for name, value in tensors.items()})
+    data = safetensors.torch.save({name: value.clone() for name, value in tensors.items()})
+    card[CHECKSUM] = _checksum(card, data)
+    parts = {CARD: json.dumps(card, indent=2, ensure_ascii=False).encode(), TENSORS: data}
     with atomic_path(Path(path)) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         for name, data in parts.items():
             archive.writestr(zipfile.ZipInfo(name, DATE), data)
@@ -88,6 +92,10 @@ def load(path: str | Path, device: str = "auto") -> Calibrated:
     path, on = Path(path), resolve_device(device)
     parts = _parts(path)
     card = _card(path, parts[CARD])
+    if CHECKSUM in card and card[CHECKSUM] != _checksum(card, parts[TENSORS]):
+        raise InputError(
+            f"{path} was changed after it was written: its checksum is another one. Make or fetch it again."
+        )
     restore = _restorer(path, card)
     with reading(path, "detector of this version"):
         try:
@@ -124,9 +132,15 @@ def _card(path: Path, data: bytes) -> dict[str, Any]:
     with reading(path, "detector"):
         card = parse_json(data.decode(), f"{path}, {CARD}", "Make or fetch it again.")
     if not isinstance(card, dict) or card.get("format") != FORMAT:
-        found = f"format {card.get('format')}" if isinstance(card, dict) else "no card"
+        found = f"format {card.get('format')!r}" if isinstance(card, dict) else "no card"
         raise InputError(f"{path} has {found}; this version reads format {FORMAT}. Install the version that wrote it.")
     return card
+
+
+def _checksum(card: Mapping[str, Any], tensors: bytes) -> str:
+    """Of what a file holds: a setting that is changed by hand would give wrong scores without a word."""
+    rest = {name: value for name, value in card.items() if name != CHECKSUM}
+    return sha256(json.dumps(rest, sort_keys=True).encode() + tensors).hexdigest()
 
 
 def _restorer(path: Path, card: Mapping[str, Any]) -> Any:

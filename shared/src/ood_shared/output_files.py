@@ -21,9 +21,11 @@ def output_file(word: str, example: str, inputs: Iterable[str], flag: str = "--o
         flag: for messages.
 
     Raises:
-        InputError: it is a folder, one of the files that are read, or an image in one of the folders.
+        InputError: it is empty, a folder, one of the files that are read, or an image in one of the folders.
     """
     output = Path(word)
+    if not word:
+        raise InputError(f"{flag} is empty; name a file, such as {example}.")
     if output.is_dir():
         raise InputError(f"{flag} {output} is a folder; name a file, such as {output / example}.")
     if output.exists() and any(_is_input(output, name) for name in inputs):

@@ -97,6 +97,7 @@ def score_step(detector: Judge, options: argparse.Namespace) -> int:
     if options.resume and target.is_file():
         done, end = _skip(detector, pending, target)
         os.truncate(target, end)
+    target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("a" if end else "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         return _score(detector, pending, file, done, header=not end)
 
@@ -139,7 +140,7 @@ def _words(alarms: Alarms, promise: str) -> Iterator[str]:
         return
     smallest = min(alarms.more, alarms.fewer, alarms.higher)
     how = "scores above those of the calibration images" if smallest == alarms.higher else "more alarms than promised"
-    how = "fewer alarms than new images give; are these training images?" if smallest == alarms.fewer else how
+    how = "fewer alarms than new images give; are they training images" if smallest == alarms.fewer else how
     if alarms.shifted < SHIFTED:
         yield f"the batch is shifted: {p}; {how}"
     else:

@@ -91,6 +91,7 @@ def fit(
         raise unknown("ood_type", ood_type, OOD_TYPES)
     make_score(score)  # a misspelt name shows before any work
     benchmark = as_benchmark(images, labels, partial(resize, size=(SIZE, SIZE), channels=3), classes, mirror)
+    _check_classes(benchmark.classes, "The labels name")
     whole, numbers, names = benchmark.train, benchmark.train_labels, benchmark.classes
     plan = Plan.of(request, SCHEDULES[budget], ood_type, mirror)
     compute = Compute(resolve_device(device))
@@ -105,6 +106,12 @@ def fit(
     return replace(detector, kept=None)
 
 
+def _check_classes(classes: Sequence[str], whose: str) -> None:
+    """Refuse a single class: the outliers would be made from the gradient of a logit that nothing decides."""
+    if len(classes) < 2:
+        raise InputError(f"{whose} {len(classes)} class; expected at least 2.")
+
+
 def bench(options: argparse.Namespace, schedule: Schedule) -> None:
     """What `python -m ascood.bench` does: train, score; leaves `result.json` and the rest in `--output-dir`."""
     if "," in options.postprocessor or options.postprocessor == "all":
@@ -114,6 +121,7 @@ def bench(options: argparse.Namespace, schedule: Schedule) -> None:
     plan = Plan.of(request, schedule, options.ood_type)
 
     def train(benchmark: Benchmark, generator: torch.Generator, compute: Compute, folder: Path) -> Trained:
+        _check_classes(benchmark.classes, f"--id {request.id} has")
         mirrored = replace(plan, mirror=benchmark.mirror)
         test = (benchmark.test, benchmark.test_labels)
         trained = train_within(

@@ -4,8 +4,12 @@ import json
 import os
 from pathlib import Path
 
+import ascood
+import numpy as np
 import pytest
+from ascood import bench
 from ascood.data.samples import read_imglist
+from ood_shared.errors import InputError
 
 from .conftest import CIFAR
 
@@ -97,3 +101,25 @@ def test_a_list_builder_refuses_names_with_spaces(place, run, make_folder):
     image.rename(image.with_name("with space.png"))
     assert "has a space" in run("build_imglist", "mine", "--name", "mine").error
     assert json.dumps(sorted(p.name for p in place.iterdir())) == '["mine"]'
+
+
+@pytest.mark.parametrize("labels", [np.zeros(8, int), None])
+def test_one_class_is_refused_before_the_training(labels):
+    with pytest.raises(InputError, match="The labels name 1 class; expected at least 2"):
+        ascood.fit(np.zeros((8, 8, 8), np.uint8), labels, device="cpu")
+
+
+def test_a_set_of_one_class_is_refused_before_the_training(tmp_path, capsys):
+    words = [
+        "--id",
+        "digits",
+        "--one-class",
+        "--ood",
+        "faces",
+        "--device",
+        "cpu",
+        "--output-dir",
+        str(tmp_path / "out"),
+    ]
+    assert bench.main(words) == 2
+    assert "--id digits has 1 class; expected at least 2." in capsys.readouterr().err

@@ -102,6 +102,8 @@ def _classes(images: IdImages) -> str:
 
 def _enough(images: IdImages, alarm_rate: float, by_class: bool) -> None:
     """Refuse too few images before minutes of training; by class, by the labels, which the network will meet about."""
+    if by_class and len(images.classes) < 2:
+        raise InputError("A threshold by class needs two classes or more; leave --by-class out.")
     held, least = calibration_count(len(images)), least_calibration(alarm_rate)
     if held < least:
         raise InputError(

@@ -80,14 +80,22 @@ def _words(calibrated: Calibrated, verdict: Verdict) -> str:
 def _picture(
     detector: FusedDetector, at: int, folder: str | None, span: Range | None
 ) -> UInt8[np.ndarray, "h w c"] | None:
-    """A fit image: from the file's small copies, or from the folder of the training images."""
+    """A fit image: from the file's small copies, or from the folder of the training images; None where neither is."""
     if len(detector.thumbnails):
         found: UInt8[np.ndarray, "h w c"] = detector.thumbnails[at].numpy()
         return found
     if folder is None or not detector.names:
         return None
     path = Path(folder) / detector.names[at]
-    return next(one_by_one(path, span)) if path.is_file() else None
+    if not path.is_file():
+        raise InputError(
+            f"--images {folder} has no {detector.names[at]}. Name the folder that the detector was fitted on."
+        )
+    pixels = next(one_by_one(path, span))
+    prepared = detector.prepare(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None])
+    if at not in detector.locate(prepared, NEAREST)[1][0]:
+        raise InputError(f"{path} is not the image that the detector was fitted on. Name the folder of those images.")
+    return pixels
 
 
 def _draw(

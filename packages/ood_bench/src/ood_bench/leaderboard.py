@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from ood_shared.bootstrap import CELLS, draw_counts, over_trainings, percentile_interval
+from ood_shared.bootstrap import CELLS, around, draw_counts, over_trainings
 from ood_shared.files import csv_cell
 from ood_shared.ranking import id_side, metrics_of_counts, ood_side, rank
 from ood_shared.results.schema import Record, ScoreArrays, split_groups, split_scores
@@ -186,7 +186,7 @@ class _Table:
         for name in METRICS:
             values = self.values(sets, name)
             drawn = np.clip(self.resampled(values, self.samples(sets, name)), 0, 1)
-            found[name] = Share(float(values.mean()), *percentile_interval(drawn, LEVEL))
+            found[name] = Share(float(values.mean()), *around(float(values.mean()), drawn, LEVEL))
         return found
 
     def ahead_of(self, other: "_Table") -> tuple[Share, float]:
@@ -196,7 +196,7 @@ class _Table:
         drawn = np.clip(drawn, -1, 1)
         tail = min(np.count_nonzero(drawn <= 0), np.count_nonzero(drawn >= 0))
         p = min(1.0, 2 * (1 + tail) / (1 + len(drawn)))
-        return Share(float(values.mean()), *percentile_interval(drawn, LEVEL)), p
+        return Share(float(values.mean()), *around(float(values.mean()), drawn, LEVEL)), p
 
     def saw_the_same(self, other: "_Table") -> bool:
         """Whether both methods scored the same images, as far as labels and numbers tell."""

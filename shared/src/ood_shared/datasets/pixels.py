@@ -174,8 +174,8 @@ def _deep_grey(
     if span is None and not (of_16_bits and shown.mode != "F"):
         raise InputError(
             f"{name} has values of more than 16 bits, or below 0 (mode {shown.mode}, {values.min():.6g} to "
-            f"{values.max():.6g}), whose range is not known. Convert it to 8 bits, or say which values become 0 and "
-            f"255: {RANGE_FLAG} LOW,HIGH of ood-bench and ood-detect."
+            f"{values.max():.6g}), whose range is not known. Convert it to 8 bits, or train with {RANGE_FLAG} "
+            "LOW,HIGH, the values that become 0 and 255 in ood-bench or ood-detect fit."
         )
     if depths is not None:
         depths.append(Depth(float(values.min()), float(values.max())))
