@@ -1,19 +1,25 @@
 """`know_your_space.load`: a detector from the folder of a run, or from released weights."""
 
+import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ood_shared.checkpoints import kept_generators
 from ood_shared.devices import resolve_device
-from ood_shared.errors import InputError, MissingFileError
-from ood_shared.runs import read_settings
+from ood_shared.errors import InputError, MissingFileError, one_line
+from ood_shared.files import path_of
+from ood_shared.notes import say
+from ood_shared.runs import CONFIG, read_settings
 
 from know_your_space.checkpoints import network_of
 from know_your_space.detector import KnowYourSpaceDetector
 from know_your_space.transforms import REVERSED_SETS
 
 LAST, BEST = "-ckpt_last.pth.tar", "-ckpt.pth.tar"
+MOST_SIDE = 1 << 16  # pixels
+TEMPERATURE = re.compile(r"T_([\d.]+)$")  # in the released names
 
 
 @kept_generators()
@@ -34,36 +40,73 @@ def load(
             file under the released names.
         checkpoint: of a folder, `last` (as `ood_detection.py`) or `best`.
         classes: names of the known classes; their codes when None.
-        temperature: of the energy; None takes that of the run, else 1.
+        temperature: of the energy; None takes that of the run, else that in the file's name, else 1.
         reversed: whether red and blue are swapped; None swaps them for runs of pathmnist, as the original does.
         threshold: energy above which `predict` says -1.
         device: where the network goes.
 
     Raises:
         MissingFileError: nothing is there.
-        InputError: several runs in the folder, or a file that is no checkpoint.
+        InputError: several runs in the folder, a file that is no checkpoint, or settings that cannot be.
     """
-    path = Path(path)
+    path = path_of(path)
     file = path if path.is_file() else _only(path, checkpoint)
-    settings = _settings(file)
+    run = file.with_name(file.name.removesuffix(LAST).removesuffix(BEST))
+    settings = read_settings(run) if run.is_dir() else {}
     network = network_of(file)
     n_classes = int(network.state_dict()["fc.weight"].shape[0])
-    names = tuple(classes) if classes is not None else tuple(settings.get("class_names") or map(str, range(n_classes)))
+    told = settings.get("class_names") or [str(number) for number in range(n_classes)]
+    names = tuple(classes if classes is not None else _names(told, run))
     if len(names) != n_classes:
-        raise InputError(f"{file} knows {n_classes} classes, classes= names {len(names)}.")
+        raise InputError(f"{file} knows {n_classes} classes, {len(names)} are named.")
     if temperature is None:
-        temperature = float(settings.get("temperature", 1.0))
+        temperature = _temperature(settings.get("temperature", _of_name(run.name)), run)
+    if not settings:
+        lacks = f"{file} is without {run.name}/{CONFIG}"
+        say([f"{lacks}: temperature {temperature:g}, images taken as large as they are."])
     swap = file.parent.parent.name in REVERSED_SETS if reversed is None else reversed
-    native, stored = settings.get("native"), bool(settings.get("stored", True))
-    size = None if native is None else (int(native[0]), int(native[1]))
+    native, stored = _size(settings.get("native"), run), bool(settings.get("stored", True))
     network.to(resolve_device(device))
-    return KnowYourSpaceDetector(network, names, temperature, threshold, swap, native=size, stored=stored)
+    return KnowYourSpaceDetector(network, names, temperature, threshold, swap, native=native, stored=stored)
+
+
+def _names(found: Any, run: Path) -> list[str]:
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise _wrong(run, "class_names", found, "a list of names")
+    return found
+
+
+def _temperature(found: Any, run: Path) -> float:
+    if isinstance(found, bool) or not isinstance(found, int | float) or not 0 < found < math.inf:
+        raise _wrong(run, "temperature", found, "a number above 0")
+    return float(found)
+
+
+def _of_name(name: str) -> float:
+    """The temperature that the name of a run ends in; 1 where it does not."""
+    found = TEMPERATURE.search(name)
+    return 1.0 if found is None else float(found[1])
+
+
+def _size(found: Any, run: Path) -> tuple[int, int] | None:
+    if found is None:
+        return None
+    if not isinstance(found, list) or [type(side) for side in found] != [int, int] or not 0 < min(found) <= MOST_SIDE:
+        raise _wrong(run, "native", found, "height and width")
+    return int(found[0]), int(found[1])
+
+
+def _wrong(run: Path, name: str, found: object, expected: str) -> InputError:
+    said = one_line(repr(found), 80)
+    return InputError(f"{run / CONFIG} has {name} {said}; expected {expected}. Restore the file, or train again.")
 
 
 def _only(folder: Path, checkpoint: str) -> Path:
     """The checkpoint of the only run in a folder."""
     if checkpoint not in ("last", "best"):
         raise InputError(f"checkpoint is `{checkpoint}`; expected last or best.")
+    if not folder.exists():
+        raise MissingFileError(f"{folder} is missing; expected the folder of a run, or its checkpoint.")
     files = sorted(folder.glob(f"*{LAST if checkpoint == 'last' else BEST}"))
     if not files:
         present = ", ".join(sorted(file.name for file in folder.glob("*.pth.tar"))) or "none"
@@ -71,9 +114,3 @@ def _only(folder: Path, checkpoint: str) -> Path:
     if len(files) > 1:
         raise InputError(f"{folder} holds {len(files)} runs: {', '.join(file.name for file in files)}. Name one file.")
     return files[0]
-
-
-def _settings(file: Path) -> dict[str, Any]:
-    """Those of the run beside a checkpoint; nothing for released files."""
-    run = file.with_name(file.name.removesuffix(LAST).removesuffix(BEST))
-    return read_settings(run) if run.is_dir() else {}

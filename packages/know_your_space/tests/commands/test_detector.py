@@ -1,5 +1,6 @@
 """The detector in Python: the scores of `ood_detection.py` to the bit, whatever stands beside an image."""
 
+import json
 import re
 import shutil
 from dataclasses import replace
@@ -89,7 +90,7 @@ def test_a_threshold_turns_what_lies_above_it_into_minus_one(tested):
     assert (as_sklearn(limited).predict(images) == np.where(scores > np.median(scores), -1, 1)).all()
 
 
-def test_released_weights_need_nothing_but_their_file(tested, tmp_path):
+def test_released_weights_need_nothing_but_their_file(tested, tmp_path, capsys):
     _, images = tested
     (file,) = RUN.glob("*_last.pth.tar")
     state = checkpoints.load(file)
@@ -99,9 +100,13 @@ def test_released_weights_need_nothing_but_their_file(tested, tmp_path):
     detector = know_your_space.load(released, device="cpu", classes=["a", "b", "c"])
     assert (detector.score(images) == know_your_space.load(RUN, device="cpu").score(images)).all()
     assert detector.classes == ("a", "b", "c")
+    said = (
+        f"note: {released} is without released.pth.tar/config.json: temperature 1, images taken as large as they are."
+    )
+    assert said in capsys.readouterr().out
     warm = know_your_space.load(released, device="cpu", temperature=2.0)
     assert (warm.score(images) != detector.score(images)).all()
-    with pytest.raises(InputError, match="knows 3 classes, classes= names 2"):
+    with pytest.raises(InputError, match="knows 3 classes, 2 are named"):
         know_your_space.load(released, classes=["a", "b"])
     checkpoints.save(released, {"state_dict": {"fc.weight": torch.zeros(2, 3)}})
     with pytest.raises(InputError, match="not of this package"):
@@ -116,7 +121,11 @@ def test_the_best_epoch_and_several_runs(tested):
     with pytest.raises(InputError, match="holds 2 runs"):
         know_your_space.load(RUN)
     with pytest.raises(MissingFileError, match="Checkpoints there: none"):
+        know_your_space.load("data")
+    with pytest.raises(MissingFileError, match="nowhere is missing; expected the folder of a run"):
         know_your_space.load("nowhere")
+    with pytest.raises(InputError, match="None is no path"):
+        know_your_space.load(None)
     with pytest.raises(InputError, match="expected last or best"):
         know_your_space.load(RUN, checkpoint="first")
 
@@ -131,6 +140,31 @@ def test_a_run_of_pathmnist_swaps_red_and_blue_as_the_original_does(tested, tmp_
     path = know_your_space.load(folder, device="cpu")
     assert (path.score(colours) == plain.score(swapped)).all()
     assert (know_your_space.load(folder, device="cpu", reversed=False).score(colours) == plain.score(colours)).all()
+
+
+def test_a_lone_file_has_the_temperature_of_its_name(tested, tmp_path):
+    (file,) = RUN.glob("*_last.pth.tar")
+    lone = tmp_path / "in_latent_out_pix_m_in_-20.0-m_out_-7.0-T_2.0-ckpt_last.pth.tar"
+    shutil.copy(file, lone)
+    assert know_your_space.load(lone, device="cpu").temperature == 2.0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("temperature", value) for value in (None, "banana", 0, -1.0, True)),
+        *(("native", value) for value in ([], -1, [8], [0, 8], ["8", "8"], [8.0, 8.0], {})),
+        *(("class_names", value) for value in (-1, "abc", [1, 2, 3])),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_by_name(tested, name, value):
+    (file,) = RUN.glob("*_last.pth.tar")
+    path = RUN / file.name.removesuffix("-ckpt_last.pth.tar") / "config.json"
+    content = json.loads(path.read_text())
+    content["settings"][name] = value
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=f"config.json has {name} .*; expected "):
+        know_your_space.load(RUN, device="cpu")
 
 
 @pytest.fixture(scope="module")

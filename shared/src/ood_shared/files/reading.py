@@ -9,6 +9,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from os import PathLike
 from pathlib import Path
 
 from ood_shared.errors import InputError, MissingFileError, one_line, out_of_memory
@@ -171,11 +172,11 @@ def path_of(text: str | Path) -> Path:
     """A path as a user wrote it, `~` resolved.
 
     Raises:
-        InputError: it is empty, holds a NUL, names a user who is not there, or is no UTF-8.
+        InputError: it is no text, empty, holds a NUL, names a user who is not there, or is no UTF-8.
     """
-    word = str(text)
+    word = str(text) if isinstance(text, str | PathLike) else ""
     if not word or "\0" in word:
-        raise InputError(f"{one_line(repr(word), 80)} is no path; expected the name of a file or folder.")
+        raise InputError(f"{one_line(repr(text), 80)} is no path; expected the name of a file or folder.")
     check_name(word)
     try:
         return Path(word).expanduser()
