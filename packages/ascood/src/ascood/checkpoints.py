@@ -17,6 +17,7 @@ from ood_shared.checkpoints import kept_generators
 from ood_shared.detector import as_labels
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError
+from ood_shared.files import path_of
 from ood_shared.images import Images, image_batches
 from ood_shared.results.schema import RESULT
 from torch import Tensor
@@ -33,7 +34,8 @@ from ascood.networks import make_backbone
 from ascood.preparation import Preparation
 from ascood.run_files import BEST, DETECTOR, find_run, read_features
 from ascood.scores.base import Extract, FeatureScore
-from ascood.scores.catalogue import AnyScore, make_score
+from ascood.scores.catalogue import AnyScore, check_arguments, make_score
+from ascood.stored import read_stored
 
 DEFAULT = "msp"  # of eval_ood.py
 
@@ -107,7 +109,10 @@ def load(
         train=None if train is None else (train, train_labels),
         val=None if val is None else (val, val_labels),
     )
-    where = find_run(Path(path))
+    for name, side in (("image_size", image_size), ("pre_size", pre_size)):
+        if side is not None and (type(side) is not int or side < 1):
+            raise InputError(f"{name} is {side!r}; expected a number of pixels from 1 on.")
+    where = find_run(path_of(path))
     on = resolve_device(device)
     if where.is_file():
         detector = _of_weights(where, None, told, on)
@@ -115,6 +120,7 @@ def load(
         detector = _of_bench(where, told, on)
     else:
         detector = _of_weights(where / BEST, where, told, on)
+    check_arguments(detector.rule.name, arguments or {})
     names = tuple(classes) if classes is not None else detector.classes
     if len(names) != len(detector.classes):
         raise InputError(f"There are {len(names)} names of classes; {path} has {len(detector.classes)} classes.")
@@ -154,28 +160,21 @@ def _of_weights(weights: Path, folder: Path | None, told: Told, device: torch.de
 
 def _of_bench(folder: Path, told: Told, device: torch.device) -> AscoodDetector:
     """Of what `ascood.fit` or the bench left; of an older bench folder only scores that are fitted to nothing."""
-    if (folder / DETECTOR).is_file():
-        about = files.read_json(folder / DETECTOR)
-    else:
-        result = files.read_json(folder / RESULT)
-        if result.get("method") != "ascood":
-            raise InputError(f"{folder} is of the method `{result.get('method')}`, not of ascood.")
-        config = result["config"]
-        weights = str(Path("run") / config["weights"])
-        about = {"weights": weights, "config": config["train"], "score": config["score"], "native": [SIZE, SIZE]}
-    weights_file = folder / about["weights"]
+    stored = read_stored(folder)
+    for name in ("id_data", "network", "normalisation", "image_size", "pre_size"):
+        if getattr(told, name) is not None:
+            raise InputError(f"{folder} says itself how its images are prepared; leave {name}= out.")
+    weights_file = stored.weights
     state = checkpoints.read_weights(weights_file)
     wrapper, count = wrapper_of(state), classes_of(state, weights_file)
-    network = wrap(make_backbone(str(backbone_in_config(about["config"])), count), wrapper, count)
+    network = wrap(make_backbone(str(backbone_in_config(stored.config)), count), wrapper, count)
     load_strictly(network, weights_file, wrapper)
     network = to_device(network, device).eval()
     mean, std = normalisation("unknown")
     chain = Chain("test", SIZE, SIZE, mean, std)
-    height, width = about["native"]
-    prepare = Preparation(chain, (int(height), int(width)))
-    stored = about["score"]
-    same = told.score in (None, stored["name"])
-    rule = make_score(stored["name"] if same else str(told.score), told.arguments or (stored["args"] if same else None))
+    prepare = Preparation(chain, stored.native)
+    same = told.score in (None, stored.score)
+    rule = make_score(stored.score if same else str(told.score), told.arguments or (stored.args if same else None))
     _check_labels(rule, told)
     sha256 = checkpoints.sha256(weights_file)
     features = {split: outputs.to(device) for split, outputs in read_features(folder, sha256).items()}
@@ -195,7 +194,7 @@ def _of_bench(folder: Path, told: Told, device: torch.device) -> AscoodDetector:
             except InputError as error:
                 raise InputError(f"{error} {_pass(rule)}") from None
         rule.prepare()
-    names = tuple(about.get("classes") or (str(number) for number in range(count)))
+    names = stored.classes or tuple(str(number) for number in range(count))
     return AscoodDetector(network, rule, chain, prepare, names, precision=told.precision)
 
 

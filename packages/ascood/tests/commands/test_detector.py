@@ -161,6 +161,11 @@ def test_a_fitted_score_says_what_it_lacks_and_takes_it(here, pixels, tmp_path, 
     assert np.array_equal(found, expected["mds"])
 
 
+def test_an_argument_that_the_score_does_not_have_is_refused(here):
+    with pytest.raises(InputError, match=r"Argument of odin `temprature` is not known\. Did you mean `temperature`"):
+        ascood.load("run/s0", score="odin", arguments={"temprature": 10}, device="cpu")
+
+
 def test_other_libraries_take_it(here, pixels):
     detector = ascood.load("run/s0", score="knn", device="cpu")
     outliers = as_sklearn(detector, contamination=0.25).fit(pixels[:12])

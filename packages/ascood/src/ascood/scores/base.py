@@ -96,6 +96,7 @@ class Score:
 
     name: ClassVar[str] = ""
     order: ClassVar[tuple[str, ...]] = ()  # hyper-parameters, in the order in which a search hands them over
+    switches: ClassVar[tuple[str, ...]] = ()  # other hyper-parameters, which no yml file of ours has
     fits: ClassVar[bool] = False  # whether something is fitted to features of ID images
     labelled: ClassVar[bool] = False  # whether that takes their labels
 

@@ -1,6 +1,6 @@
 """Scores by name, with the hyper-parameters of their yml files."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ood_shared.errors import InputError, unknown
@@ -25,6 +25,18 @@ CLASSES: dict[str, type[FeatureScore] | type[ODIN]] = {
         *(ODIN, IODIN),
     )
 }
+
+
+def check_arguments(name: str, arguments: Iterable[str]) -> None:
+    """Refuse hyper-parameters that a score does not have: a misspelt one would leave the default, without a word.
+
+    Raises:
+        InputError: names the first one.
+    """
+    known = [*make_score(name).args, *CLASSES[name].order, *CLASSES[name].switches]
+    for word in arguments:
+        if word not in known:
+            raise unknown(f"Argument of {name}", str(word), list(dict.fromkeys(known)))
 
 
 def make_score(name: str, overrides: Mapping[str, Any] | None = None) -> AnyScore:

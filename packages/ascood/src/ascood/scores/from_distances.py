@@ -102,6 +102,7 @@ class NNGuide(FeatureScore):
     """
 
     name, order, fits = "nnguide", ("K", "alpha"), True
+    switches = ("honour_alpha",)
 
     def fit(self, id_features: TrainingFeatures) -> None:
         """See `FeatureScore.fit`."""
