@@ -36,8 +36,13 @@ def form_of(state: Mapping[str, Tensor], source: object) -> Form:
     """Outputs of the classifier, channels of the first stage, and whether it is a ResNet50.
 
     Raises:
-        InputError: there is no classifier.
+        InputError: there is no classifier, or the network is one of `ood-bench`, whose weights do not say enough.
     """
+    if {"conv.weight", "fc.weight"} <= set(state) and "conv1.weight" not in state:
+        raise InputError(
+            f"{source} holds a common network ({' or '.join(COMMON_NETWORKS)}) of imood.fit or a bench. Pass the "
+            "folder that was written with it to imood.load: it says the classes and how images are prepared."
+        )
     classifier = next((state[f"{name}.weight"] for name in CLASSIFIERS if f"{name}.weight" in state), None)
     if classifier is None or "conv1.weight" not in state:
         raise InputError(f"{source} has no classifier `linear` or `fc`; it is not a checkpoint of this method.")

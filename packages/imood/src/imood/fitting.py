@@ -92,6 +92,8 @@ def fit(
         InputError: labels that do not fit the images, fewer than two classes, or unknown words.
     """
     request = Request("images", "", budget=budget, backbone=backbone, seed=seed)
+    if labels is None:
+        raise InputError("There are no labels. Pass the class of each image, whole numbers from 0 on.")
     benchmark = as_benchmark(images, labels, Inputs().prepare, classes, mirror)
     if len(benchmark.classes) < 2:
         raise InputError("The labels name 1 class; expected at least 2.")

@@ -1,26 +1,24 @@
 """`imood.load`: a detector from a run folder, a folder of the bench, or a bare file of weights."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Int64
-from ood_shared import checkpoints, files
 from ood_shared.checkpoints import kept_generators
 from ood_shared.devices import lay_out, resolve_device
-from ood_shared.errors import InputError, MissingFileError
+from ood_shared.errors import InputError, one_line
+from ood_shared.files import path_of
 from ood_shared.images import Images, image_batches
-from ood_shared.results.schema import RESULT
-from ood_shared.runs import CHECKPOINT
 from torch import Tensor
 
-from imood.checkpoints import BEST, LATEST, load_network, read_features
-from imood.data import cifar
+from imood.checkpoints import load_network, read_features
 from imood.data.images import Resident
-from imood.data.inputs import Inputs, views_of_side
-from imood.data.user_data import UserDataset
+from imood.data.inputs import Inputs, size_of, views_of_side
 from imood.data.views import LARGE, SMALL
 from imood.detector import ImoodDetector
 from imood.evaluate import training_pool
@@ -30,32 +28,13 @@ from imood.networks import Network
 from imood.passes import Pass
 from imood.pool import FeaturePool, pool_of_queue
 from imood.scores import Rule, choose_metrics
-from imood.settings import TrainedRun, read_run
-from imood.state import DETECTOR
+from imood.stored import Stored, inputs_of_set, stored_at
 
 PRIOR_SCORES = ("rp_msp", "rp_gradnorm", "rw_energy")  # with the prior, though not balanced
 BATCH = 250
+MOST_COUNT = 1 << 53  # up to which floats are exact
 
 Training = tuple[Images, Sequence[int] | Int64[np.ndarray, " n"] | Tensor]
-
-
-@dataclass(frozen=True)
-class Stored:
-    """What lies at a path, and what it says; None where it does not.
-
-    Attributes:
-        weights: file of the weights.
-        folder: with pool and settings; None for a bare file.
-        run: settings of the training.
-        inputs: of the test images.
-        score: that the folder was made for.
-    """
-
-    weights: Path
-    folder: Path | None = None
-    run: TrainedRun = field(default_factory=TrainedRun)
-    inputs: Inputs | None = None
-    score: str | None = None
 
 
 @kept_generators()
@@ -95,31 +74,36 @@ def load(
         counts: training images of each class; the prior of the balanced scores.
         model: `ResNet18`, `ResNet34` or `ResNet50`; by default read from the weights.
         side: 32, images as they are, or 224, normalised as ImageNet's.
-        native: size of the training images where they were smaller than `side`, to which larger ones are reduced.
+        native: size of the training images where they were smaller than `side`, to which larger ones are reduced. A
+            folder that says side and native decides; other values are refused.
         training: images and labels, for `maha` and `ada_maha` where the folder has no pool of their features.
         data_dir: folder of the data set of a run of an earlier version, which does not say how large its images were.
 
     Raises:
         MissingFileError: nothing lies there.
-        InputError: the file is damaged or of another network, or something has to be told and is not.
+        InputError: the file is damaged or of another network, something has to be told and is not, or what is told
+            means nothing or differs from what the folder says.
     """
     for word, value, known in (("posterior", posterior, POSTERIORS), ("maha_sign", maha_sign, MAHA_SIGNS)):
         if value not in known:
             raise InputError(f"{word} is `{value}`; expected {' or '.join(known)}.")
-    stored = _stored(Path(path), checkpoint)
+    tau, views = _tau(tau), None if side is None else views_of_side(side)
+    native = None if native is None else size_of(native, "native")
+    stored = stored_at(path_of(path), checkpoint)
+    _refuse_other_size(stored, side, native)
     if stored.run.known and stored.inputs is None and native is None and side is None:
-        stored = replace(stored, inputs=_inputs_of_set(stored.run, Path(data_dir)))
-    names, counts = _classes(stored, classes, counts)
+        stored = replace(stored, inputs=inputs_of_set(stored.run, path_of(data_dir)))
+    names, own = _classes(stored, classes, counts)
     network, _ = load_network(stored.weights, model or stored.run.model, len(names))
     trained = stored.run.ood_metric
     words = score or stored.score or plain_test_of(trained)
     metric, *more = choose_metrics(words, network.classifier.out_features, len(names), trained, "score")
     if more:
         raise InputError(f"score is `{words}`; a detector has one score, e.g. score={metric!r}.")
-    if counts is None and (metric_of(metric).balanced or metric in PRIOR_SCORES):
+    if own is None and (metric_of(metric).balanced or metric in PRIOR_SCORES):
         raise InputError(f"score {metric} needs the class prior. Pass counts=[…], the training images of each class.")
-    inputs = stored.inputs or Inputs(views_of_side(side or (LARGE if _large(network) else SMALL).side), _fit(network))
-    if native is not None:
+    inputs = stored.inputs or Inputs(views or (LARGE if _large(network) else SMALL), _fit(network))
+    if native is not None and native != inputs.native:
         inputs = replace(inputs, fit="resize", native=native)
     bench = stored.score is not None
     precision, last = (stored.run.precision, stored.run.channels_last) if bench else ("fp32", False)
@@ -127,62 +111,62 @@ def load(
     network.to(target)
     last = lay_out(network, target, last)
     trained_tau = (stored.run.logit_adjust or 0.0) if posterior == "consistent" else 0.0
-    rule = Rule(metric, tuple(counts or [1] * len(names)), tau, maha_sign, trained_tau)
+    rule = Rule(metric, own or (1,) * len(names), tau, maha_sign, trained_tau)
     detector = ImoodDetector(network, rule, inputs, names, None, threshold, precision, last)
     return replace(detector, pool=_pool(detector, stored.folder, training)) if metric_of(metric).pool else detector
 
 
-def _stored(path: Path, checkpoint: str) -> Stored:
-    if path.is_file():
-        return Stored(path)
-    if checkpoint not in ("latest", "best"):
-        raise InputError(f"checkpoint is `{checkpoint}`; expected latest or best.")
-    weights = path / (LATEST if checkpoint == "latest" else BEST)
-    if not weights.is_file():
-        raise MissingFileError(f"{weights} is missing. Pass the folder of a run, or a file of weights.")
-    inputs, score = None, None
-    if (path / CHECKPOINT).is_file():
-        about = checkpoints.load(path / CHECKPOINT).get(DETECTOR)
-        if about is not None:
-            inputs, score = Inputs.of_record(about), about["score"]
-    if score is None and (path / RESULT).is_file():  # of a bench of an earlier version; a test has no such entry
-        score = files.read_json(path / RESULT)["config"].get("score")
-    return Stored(weights, path, read_run(path), inputs, score)
+def _tau(given: Any) -> float:
+    number = isinstance(given, int | float | np.integer | np.floating) and not isinstance(given, bool)
+    if not number or not 0 <= given < math.inf:
+        raise InputError(f"tau is {one_line(repr(given), 60)}; expected a finite number from 0 on.")
+    return float(given)
 
 
-def _inputs_of_set(run: TrainedRun, root: Path) -> Inputs:
-    """Of a run that does not say them: as its data set has them."""
-    if run.dataset in ("imagenet", "waterbird"):
-        return Inputs(LARGE, "centre")
-    views = LARGE if run.model == "ResNet50" else SMALL
-    if run.dataset is None or run.dataset in cifar.FOLDERS:
-        return Inputs(SMALL, "squeeze", classes=cifar.CLASSES.get(run.dataset or "", ()))
-    try:
-        own = UserDataset(run.dataset, root, views.side)
-        return Inputs(views, "resize", own.native, own.train.classes)
-    except InputError as error:
-        raise InputError(
-            f"The run does not say the size of its training images, and {run.dataset} cannot be read ({error}) "
-            f"Pass native=(height, width), or side={views.side} if they were not enlarged."
-        ) from None
+def _refuse_other_size(stored: Stored, side: int | None, native: tuple[int, int] | None) -> None:
+    """Refuse a size of the images where the folder says another one."""
+    told = stored.inputs
+    if told is None:
+        return
+    for word, given, known in (("side", side, told.views.side), ("native", native, told.native)):
+        if given is not None and given != known:
+            raise InputError(f"{word} is {given}, {stored.folder} says {known}. Leave {word} out: the folder decides.")
 
 
 def _classes(
     stored: Stored, given: Sequence[str] | int | None, counts: Sequence[int] | None
 ) -> tuple[tuple[str, ...], tuple[int, ...] | None]:
     """Names of the classes, and training images of each."""
-    counts = stored.run.counts if counts is None else tuple(counts)
+    own = stored.run.counts if counts is None else _counts(counts)
     if given is None:
         named = stored.inputs.classes if stored.inputs is not None else ()
-        given = named or (None if counts is None else len(counts))
+        given = named or (None if own is None else len(own))
     if given is None:
         raise InputError(f"{stored.weights} does not say its classes. Pass classes=10, or their names.")
-    names = tuple(map(str, range(given))) if isinstance(given, int) else tuple(given)
+    if isinstance(given, str) or not isinstance(given, int | Sequence):
+        raise InputError(f"classes is {one_line(repr(given), 60)}; expected their number, or a list of names.")
+    names = tuple(map(str, range(given) if isinstance(given, int) else given))
     if len(names) < 2:
         raise InputError(f"classes has {len(names)}; expected at least 2.")
-    if counts is not None and len(counts) != len(names):
-        raise InputError(f"There are {len(names)} classes and counts of {len(counts)}; pass one count for each class.")
-    return names, counts
+    if own is not None and len(own) != len(names):
+        raise InputError(f"There are {len(names)} classes and counts of {len(own)}; pass one count for each class.")
+    return names, own
+
+
+def _counts(given: Any) -> tuple[int, ...]:
+    """Training images of each class: whole numbers from 1 on, as a class without images has no prior."""
+    try:
+        found = np.asarray(given)
+        inside = found.ndim == 1 and found.dtype.kind in "iuf" and bool(((found >= 1) & (found < MOST_COUNT)).all())
+        good = inside and bool((found % 1 == 0).all())
+    except (TypeError, ValueError, RuntimeError):  # lists of different lengths, a tensor on a GPU
+        good = False
+    if not good:
+        raise InputError(
+            f"counts is {one_line(repr(given), 80)}; expected the training images of each class, whole numbers from 1 "
+            "on."
+        )
+    return tuple(int(count) for count in found)
 
 
 def _large(network: Network) -> bool:

@@ -1,12 +1,16 @@
 """What decides the weights of a run, what a run folder says of it, and the name of that folder."""
 
 import math
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ood_shared.errors import InputError
+from ood_shared.errors import InputError, one_line
+from ood_shared.process import PRECISIONS
 from ood_shared.runs import read_settings
+
+from imood.metrics import LOSSES
 
 MAY_DIFFER = ("save_epochs", "test_batch_size")  # when a run is continued to the bit
 
@@ -51,6 +55,27 @@ class Settings:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
 
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _counts(value: Any) -> bool:
+    return isinstance(value, list) and all(type(count) is int and count >= 0 for count in value) and any(value)
+
+
+TEXT = "a text", lambda value: isinstance(value, str)
+KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {  # of what `TrainedRun` takes of `config.json`
+    **dict.fromkeys(("dataset", "model"), TEXT),
+    "counts": ("the training images of each class", _counts),
+    "ood_metric": (f"one of {', '.join(LOSSES)}", lambda value: value in LOSSES),
+    "ood_aux": ("a text or null", lambda value: value is None or isinstance(value, str)),
+    "imbalance_ratio": ("a number or null", lambda value: value is None or _number(value)),
+    "logit_adjust": ("a number from 0 on", lambda value: _number(value) and value >= 0),
+    "precision": (f"one of {', '.join(PRECISIONS)}", lambda value: value in PRECISIONS),
+    "channels_last": ("true or false", lambda value: isinstance(value, bool)),
+}
+
+
 @dataclass(frozen=True)
 class TrainedRun:
     """What `config.json` says of a finished or running training; None where it says nothing.
@@ -75,15 +100,15 @@ def read_run(folder: Path) -> TrainedRun:
     """The settings that a run folder was trained with.
 
     Raises:
-        InputError: the file is damaged.
+        InputError: the file is damaged; names the first entry that is.
     """
     stored = read_settings(folder)
-    tau = stored.get("logit_adjust")
-    if not isinstance(tau, int | float | None):
-        raise InputError(f"{folder}: config.json has logit_adjust {tau!r}; expected a number. Restore the file.")
-    names = {field.name for field in fields(TrainedRun)}
+    for name, (expected, fits) in KINDS.items():
+        if name in stored and not fits(stored[name]):
+            found = one_line(repr(stored[name]), 60)
+            raise InputError(f"{folder}: config.json has {name} {found}; expected {expected}. Restore the file.")
     values: dict[str, Any] = {
-        name: tuple(v) if isinstance(v, list) else v for name, v in stored.items() if name in names
+        name: tuple(v) if isinstance(v, list) else v for name, v in stored.items() if name in KINDS
     }
     return TrainedRun(known=bool(stored), **values)
 

@@ -115,7 +115,7 @@ def restore(job: Job, settings: Settings, folder: Path | None) -> Progress:
 
     Raises:
         MissingFileError: the folder holds neither.
-        InputError: the file is damaged, or does not fit the network.
+        InputError: the file is damaged, does not fit the network, or has no whole epoch for other settings.
     """
     if folder is None:
         return Progress()
@@ -123,6 +123,11 @@ def restore(job: Job, settings: Settings, folder: Path | None) -> Progress:
         other = _difference(folder, settings)
         if other is None:
             return _restore_all(job, folder / CHECKPOINT)
+        if not (folder / LATEST).is_file():
+            raise InputError(
+                f"--resume: {folder} was started with {other}, and has no finished epoch whose weights could be taken "
+                f"over ({LATEST}). Resume with the flags of that run, or name another folder without --resume."
+            )
         _say(f"--resume: {folder} was started with {other}; only weights, optimiser and histories are taken over.")
     return _restore_published(job, folder, len(settings.counts))
 

@@ -214,6 +214,7 @@ def test_fit_takes_outliers_and_refuses_labels_that_do_not_fit(short):
         (labels[:3], "for 64 images"),
         (labels * 0, "expected at least 2"),
         (labels - 1, "expected each of 0"),
+        (None, r"There are no labels\. Pass the class of each image"),
     ):
         with pytest.raises(InputError, match=words):
             imood.fit(images, wrong, device="cpu")

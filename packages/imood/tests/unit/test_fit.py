@@ -177,6 +177,21 @@ def test_other_settings_take_over_weights_only_and_say_so(task, tmp_path, capsys
     assert "only weights" in out
 
 
+def test_other_settings_before_the_first_whole_epoch_are_refused(task, tmp_path, monkeypatch, capsys):
+    """A run that was stopped in it has a checkpoint, and no weights that could be taken over."""
+    monkeypatch.setattr(fitting, "_stopping", lambda *_: True)
+    with pytest.raises(Terminated):
+        train(task, settings(task), tmp_path, Compute(CPU))
+    assert (tmp_path / "checkpoint.pt").is_file()
+    capsys.readouterr()
+    words = (
+        r"was started with Lambda = 0\.5, now it is 0\.9, and has no finished epoch .*Resume with the flags of that run"
+    )
+    with pytest.raises(InputError, match=words):
+        train(task, settings(task, Lambda=0.9), tmp_path, Compute(CPU), tmp_path)
+    assert "taken over" not in capsys.readouterr().out
+
+
 def test_an_optimiser_that_does_not_fit_starts_anew_and_says_so(task, tmp_path, capsys):
     """The published code is silent about it."""
     train(task, settings(task, epochs=1), tmp_path / "first", Compute(CPU))
