@@ -123,3 +123,15 @@ def test_a_set_of_one_class_is_refused_before_the_training(tmp_path, capsys):
     ]
     assert bench.main(words) == 2
     assert "--id digits has 1 class; expected at least 2." in capsys.readouterr().err
+
+
+def test_a_class_without_training_images_is_named(place, run, make_folder):
+    make_folder(place / "mine")
+    (place / "mine/train/b").rename(place / "mine/train/z")
+    error = run("train", "--id-data", "folder:mine", "--device", "cpu").error
+    assert "mine: class `b` has no training images. Add some, or remove it from the others." in error
+
+
+def test_a_folder_of_one_class_is_not_trained_on(place, run, make_folder):
+    make_folder(place / "mine", classes=("a",))
+    assert "mine has 1 class to train on; expected at least 2." in run("train", "--id-data", "folder:mine").error

@@ -13,8 +13,9 @@ import torch
 from know_your_space import bench, cli, run_files
 from know_your_space.data.parts import load_part
 from know_your_space.transforms import as_rgb
-from ood_shared import checkpoints
+from ood_shared import checkpoints, datasets
 from ood_shared.adapters import as_sklearn
+from ood_shared.contract import COMMON
 from ood_shared.datasets import load
 from ood_shared.errors import InputError, MissingFileError
 from ood_shared.results.record import read_result
@@ -191,9 +192,21 @@ def test_a_fitted_detector_is_loaded_to_the_same_scores(fitted):
 
 def test_the_lines_at_the_top_of_the_readme_run(tested):
     text = README.read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(import know_your_space.*?)```", text, re.S)
+    code, _ = re.findall(r"```python\n(import know_your_space.*?)```", text, re.S)
     assert text.index(code) < 1500
     scope = {"images": tested[1]}
     exec(code.replace("ckpts/wrn/bloodmnist/in_latent_out_pix", str(RUN)), scope)
     assert (scope["scores"] == know_your_space.load(RUN).score(tested[1])).all()
     assert scope["classes"].shape == scope["scores"].shape
+
+
+def test_the_example_of_the_readme_runs(monkeypatch, capsys):
+    """On fewer images, and shorter."""
+    monkeypatch.setitem(bench.SCHEDULES, "smoke", SHORT)
+    monkeypatch.setitem(COMMON, "smoke", replace(COMMON["smoke"], steps=2))
+    monkeypatch.setattr(datasets, "load", lambda *words: load(*words).select(np.arange(60)))
+    _, code = re.findall(r"```python\n(import know_your_space.*?)```", README.read_text(encoding="utf-8"), re.S)
+    scope: dict = {}
+    exec(code, scope)
+    assert scope["detector"].score(scope["images"]).shape == (4,)
+    assert re.fullmatch(r"\[.*\] \[.*\]", capsys.readouterr().out.splitlines()[-1])

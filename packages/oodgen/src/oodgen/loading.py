@@ -7,7 +7,8 @@ from pathlib import Path
 from ood_shared import checkpoints
 from ood_shared.checkpoints import kept_generators
 from ood_shared.devices import resolve_device
-from ood_shared.errors import InputError, unknown
+from ood_shared.errors import InputError, MissingFileError, unknown
+from ood_shared.files import path_of
 
 from oodgen import checkpoints as conf
 from oodgen.defaults import normalisation
@@ -44,7 +45,9 @@ def load(
     """
     if score not in KINDS:
         raise unknown("score", score, KINDS)
-    path = Path(path)
+    path = path_of(path)
+    if not path.exists():
+        raise MissingFileError(f"{path} is missing; expected the folder of a training, or a file of weights.")
     if path.is_file():
         folder, file = path.parent, path
     else:

@@ -8,8 +8,9 @@ import numpy as np
 import oodgen
 import pytest
 import torch
-from ood_shared import checkpoints, files
+from ood_shared import checkpoints, datasets, files
 from ood_shared.adapters import as_sklearn
+from ood_shared.contract import COMMON
 from ood_shared.datasets import load
 from ood_shared.errors import InputError, MissingFileError
 from ood_shared.results.record import read_result
@@ -100,8 +101,10 @@ def test_released_weights_need_their_normalisation_named(tested, tmp_path):
 
 
 def test_what_is_not_there_is_named(tested):
-    with pytest.raises(MissingFileError):
+    with pytest.raises(MissingFileError, match="nowhere is missing; expected the folder of a training"):
         oodgen.load("nowhere")
+    with pytest.raises(InputError, match="None is no path"):
+        oodgen.load(None)
     with pytest.raises(MissingFileError, match="Saved epochs: 1, 2"):
         oodgen.load("result", epoch=7)
     with pytest.raises(InputError, match="Did you mean `max_in`"):
@@ -146,12 +149,25 @@ def test_labels_that_do_not_fit_are_refused(labels, message):
 
 
 def test_the_lines_at_the_top_of_the_readme_run(tested):
-    (code,) = re.findall(r"```python\n(import oodgen.*?)```", README.read_text(encoding="utf-8"), re.S)
+    code, _ = re.findall(r"```python\n(import oodgen.*?)```", README.read_text(encoding="utf-8"), re.S)
     assert README.read_text(encoding="utf-8").index(code) < 1500
     scope = {"images": tested[1]}
     exec(code, scope)
     assert (scope["scores"] == oodgen.load("result").score(tested[1])).all()
     assert scope["classes"].shape == scope["scores"].shape
+
+
+def test_the_example_of_the_readme_runs(monkeypatch, capsys):
+    """On fewer images, and shorter."""
+    shorter = replace(fitting.SCHEDULES["smoke"], vae_steps=2, classifier_steps=2)
+    monkeypatch.setitem(fitting.SCHEDULES, "smoke", shorter)
+    monkeypatch.setitem(COMMON, "smoke", replace(COMMON["smoke"], steps=2))
+    monkeypatch.setattr(datasets, "load", lambda *words: load(*words).select(np.arange(60)))
+    _, code = re.findall(r"```python\n(import oodgen.*?)```", README.read_text(encoding="utf-8"), re.S)
+    scope = {}
+    exec(code, scope)
+    assert scope["detector"].score(scope["images"]).shape == (4,)
+    assert re.fullmatch(r"\[.*\] \[.*\]", capsys.readouterr().out.splitlines()[-1])
 
 
 def test_a_file_beside_its_configuration_needs_nothing(tested):

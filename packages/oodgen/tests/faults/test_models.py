@@ -118,7 +118,9 @@ def test_a_classifier_of_other_classes_is_refused(refused):
 
 
 @pytest.mark.parametrize(("step", "folder"), LOADERS)
-@pytest.mark.parametrize("content", ["{", "[]", '{"class_names": 3}'])
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"class_names": 3}', '{"native": []}', '{"native": {}}', '{"native": [8.5, 8]}']
+)
 def test_a_configuration_that_cannot_be_read_is_named(refused, step, folder, content):
     Path("result", folder, "configuration.json").write_text(content)
     assert f"result/{folder}/configuration.json " in refused(step)

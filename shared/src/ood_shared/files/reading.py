@@ -100,8 +100,8 @@ def reason_of(error: object) -> str:
     words = one_line(error, 300 if ours else 160)
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
-    if isinstance(error, KeyError):
-        return f"it lacks {words}"
+    if isinstance(error, KeyError):  # of a name; pickle says so of a byte that is no command
+        return f"it lacks {words}" if isinstance(error.args[0], str) else "its bytes are of no such file"
     return words or type(error).__name__
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ood_shared.datasets.tree import FolderTree, list_split
-from ood_shared.errors import MissingFileError, MissingSplitError
+from ood_shared.errors import InputError, MissingFileError, MissingSplitError
 
 from ascood.data.preprocessing import Chain, normalisation
 from ascood.data.samples import Samples, load_shared
@@ -22,6 +22,8 @@ def folder_suite(root: Path) -> Suite:
     if not root.exists():
         raise MissingFileError(f"--id-data folder:{root} is missing; expected a folder with train and test images.")
     train = read_folder("train", root, "train", 256)
+    names = class_names(root)
+    _check_classes(root, names, train)
     side = min(train.open(0).size)
     pre_size, size = (32, 32) if side <= 64 else (256, 224)
     mean, std = normalisation("unknown")
@@ -62,8 +64,18 @@ def folder_suite(root: Path) -> Suite:
         [],
         search,
         not root.is_dir(),
-        class_names(root),
+        names,
     )
+
+
+def _check_classes(root: Path, names: tuple[str, ...], train: Samples) -> None:
+    """Refuse a class that only other splits have, and a single class: nothing would be learnt of them."""
+    known = set(train.labels.tolist())
+    for number, name in enumerate(names):
+        if number not in known:
+            raise InputError(f"{root}: class `{name}` has no training images. Add some, or remove it from the others.")
+    if len(known) < 2:
+        raise InputError(f"{root} has {len(known)} class to train on; expected at least 2.")
 
 
 def folder_block(root: Path) -> dict[str, Any]:

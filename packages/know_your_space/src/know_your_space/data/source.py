@@ -122,12 +122,19 @@ class Splits:
         if images is None and split == "val" and self.has("test"):
             return self.get("test")
         if images is None:
-            present = [name for name in SPLITS if self.has(name)]
+            present = ", ".join(name for name in SPLITS if self.has(name)) or "none"
             raise MissingSplitError(
-                f"{self.source.words} has no `{split}` split. Present: {', '.join(present)}. Own data is sorted into "
-                "train and val (or test)."
+                f"{self.source.words} has no `{split}` split. Present: {present}.{self._arrays()} Own data is sorted "
+                "into train and val (or test)."
             )
         return images, split
+
+    def _arrays(self) -> str:
+        """What an npz file holds, for a message."""
+        path = self.source.path
+        if self.source.kind != "own" or path is None or path.suffix.lower() != ".npz":
+            return ""
+        return f" It holds {', '.join(read_headers(path))}; expected train_images, train_labels, and so on."
 
     def train_ids(self) -> list[int] | None:
         """Class ids with training images, where finding out costs little (an npz); None: all classes of the set."""

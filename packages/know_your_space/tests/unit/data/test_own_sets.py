@@ -42,6 +42,12 @@ def test_data_without_a_training_split_is_refused(tmp_path: Path, builders: Modu
         load_part(str(folder), "train")
 
 
+def test_an_npz_of_other_arrays_says_what_it_holds(tmp_path: Path) -> None:
+    np.savez(tmp_path / "own.npz", x=np.zeros(3), y=np.zeros(3))
+    with pytest.raises(InputError, match=r"Present: none\. It holds x, y; expected train_images, train_labels"):
+        load_part(str(tmp_path / "own.npz"), "train")
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_an_image_folder_is_read(tmp_path: Path, builders: ModuleType, packed: bool) -> None:
     folder = builders.write_folder(tmp_path / "own", {"train": 3, "val": 2}, ("ill", "normal", "odd"), side=32)
