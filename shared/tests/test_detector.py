@@ -255,6 +255,7 @@ def test_what_is_no_number_never_passes_for_id() -> None:
         ([0, 1, 1], ["a", "b", "c"], "expected each of 0 to 2"),
         ([0, 1, 1], "ab", "a list of names"),
         ([0, 1, 1], 2, "a list of names"),
+        ([0, 1, 1], ["a", "a"], "expected different names"),
         (None, None, "whole numbers"),
     ],
 )

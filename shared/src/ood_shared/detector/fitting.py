@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ood_shared import checkpoints
 from ood_shared.datasets.benchmark import Benchmark, native_size
-from ood_shared.errors import InputError
+from ood_shared.errors import InputError, one_line
 from ood_shared.images import Images, image_batches
 
 
@@ -63,7 +63,7 @@ def as_labels(
         classes: names; the numbers when None.
 
     Raises:
-        InputError: labels of another number or kind, a class without images, or as many names as there are not classes.
+        InputError: labels of another number or kind, a class without images, as many names as there are not classes, or one twice.
     """
     try:
         numbers = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
@@ -76,6 +76,8 @@ def as_labels(
         raise InputError(f"The labels are {found} for {n} images; expected ({n},) whole numbers from 0 on.")
     if classes is not None and (isinstance(classes, str) or not isinstance(classes, Sequence)):
         raise InputError(f"classes is {classes!r}; expected a list of names.")
+    if classes is not None and len({*map(str, classes)}) < len(classes):
+        raise InputError(f"classes is {one_line(repr(classes), 120)}; expected different names.")
     present = np.unique(numbers)
     last = len(present) - 1 if classes is None else len(classes) - 1
     if (present[0], present[-1], len(present)) != (0, last, last + 1):
