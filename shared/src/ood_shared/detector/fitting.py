@@ -63,7 +63,7 @@ def as_labels(
         classes: names; the numbers when None.
 
     Raises:
-        InputError: labels of another number or kind, a class without images, as many names as there are not classes, or one twice.
+        InputError: labels of another number or kind, a class without images, names of another number or one twice.
     """
     try:
         numbers = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
