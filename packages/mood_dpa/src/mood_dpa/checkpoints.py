@@ -19,6 +19,7 @@ from mood_dpa.vgg import VGG19
 
 Loss = PerceptualLoss | PlainLoss
 MODEL_KEYS = ("config", "stage", "resolution", "enc", "dec")
+AXIS = "axis"  # in the configuration of a model of `fit` or the bench: the slicing axis
 
 
 @dataclass
@@ -39,6 +40,12 @@ class Model:
     resolution: int
     config: Mapping[str, Any]
     origin: Origin = field(default_factory=Origin)
+
+    @property
+    def axis(self) -> int | None:
+        """The axis that the training's slices were cut along; None where the file does not tell it."""
+        told = self.config.get(AXIS)
+        return self.origin.slicing if told is None else told
 
     def to(self, device: torch.device) -> "Model":
         """All parts on a device, in the memory format that is faster there."""

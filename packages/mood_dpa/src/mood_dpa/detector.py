@@ -105,7 +105,7 @@ class VolumeDetector:
 
     def outputs(self, images: Tensor, batch_size: int = BATCH) -> Outputs:
         """Scores of volumes (n, d, h, w) in [0, 1], and no classes; on the CPU."""
-        return torch.from_numpy(self.score(images, batch_size)), None
+        return torch.from_numpy(self.score(list(images), batch_size)), None
 
     def map(self, volume: OneVolume) -> Float[np.ndarray, "d h w"]:
         """The score of each voxel, on the volume's own grid."""

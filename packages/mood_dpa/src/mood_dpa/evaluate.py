@@ -20,7 +20,15 @@ from mood_dpa.data.slices import Images
 from mood_dpa.data.volume_queue import Writer, own_share, read_ahead, report_failures, skip
 from mood_dpa.data.volumes import Volume, codes_of, read_volume, write_volume
 from mood_dpa.figures import Planes, planes_of, write_overlays
-from mood_dpa.predict import AxisModel, OneAxis, reduced, refuse_other_size, refuse_whole_volumes, say_unseen
+from mood_dpa.predict import (
+    AxisModel,
+    OneAxis,
+    reduced,
+    refuse_other_axis,
+    refuse_other_size,
+    refuse_whole_volumes,
+    say_unseen,
+)
 from mood_dpa.ranking import Metrics, Ranking, rank_metrics
 from mood_dpa.scores import SliceSelection
 from mood_dpa.scoring_settings import EvaluationSettings, InferenceSettings
@@ -149,6 +157,7 @@ def load_one_axis(
     """The model of a configuration of inference_evaluate_3d, and what is done with it."""
     model = _model(settings, features, volumes=True)
     refuse_whole_volumes(model, settings.model)
+    refuse_other_axis(model, settings.axis, settings.model)
     refuse_other_size(model, settings.test_set.size, settings.model)
     model.to(device)
     selection = SliceSelection(settings.skip_small, settings.test_set.size, settings.small_area, precision)

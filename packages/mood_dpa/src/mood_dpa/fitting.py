@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from ood_shared.contract import BACKBONES
+from ood_shared.contract import BACKBONES, Request
 from ood_shared.datasets import resize
 from ood_shared.detector import as_benchmark, fitting_in
 from ood_shared.devices import resolve_device
-from ood_shared.errors import unknown
+from ood_shared.errors import InputError, one_line, unknown
 from ood_shared.images import Images
 from ood_shared.training import Compute
 from torch import Tensor
@@ -44,8 +44,8 @@ def fit(
             whose slices along each axis an autoencoder is trained.
         labels: whole numbers (n,), checked and not used: nothing is classified.
         volumes: whether they are volumes; None means that nibabel images and paths of NIfTI are, and arrays are not.
-        rescale: of volumes: how intensities get to [0, 1], such as `window 40 400`; kept with the detector. None wants
-            them there; see `data.intensities`.
+        rescale: of volumes only: how intensities get to [0, 1], such as `window 40 400`; kept with the detector. None
+            wants them there; see `data.intensities`.
         output_dir: keeps the run, for `load`; a temporary folder when None.
         budget: how long, as `mood_dpa.bench --budget`.
         backbone: checked and not used: there is no classifier.
@@ -54,16 +54,22 @@ def fit(
         classes: names of the labels, not used.
 
     Raises:
-        InputError: images, volumes or labels that do not fit.
+        InputError: images, volumes or labels that do not fit, or a seed or words that mean nothing.
     """
     for what, word, known in (("budget", budget, SCHEDULES), ("backbone", backbone, BACKBONES)):
         if word not in known:
-            raise unknown(what, word, known)
+            raise unknown(what, str(word), known)
+    Request("images", "", budget=budget, seed=seed)  # which refuses a seed that is none
+    if volumes is not None and not isinstance(volumes, bool):
+        raise InputError(f"volumes is {one_line(repr(volumes), 60)}; expected True, False or None.")
+    of_volumes = are_volumes(images) if volumes is None else volumes
+    if rescale is not None and not of_volumes:
+        raise InputError("rescale is for volumes, and these are taken as images. Leave it out, or pass volumes=True.")
     compute, schedule = Compute(resolve_device(device)), SCHEDULES[budget]
     generator = torch.Generator().manual_seed(seed)
     with fitting_in(output_dir) as folder:
         torch.manual_seed(seed)
-        if are_volumes(images) if volumes is None else volumes:
+        if of_volumes:
             rule, directions, given = Rule.of(rescale or "none", "rescale"), Directions(), []
             for volume in volumes_of(images, rule):
                 given.append(volume.data)

@@ -4,6 +4,7 @@ The challenge's container runs this with `ood_shared` absent: see `standalone`. 
 `predict_folder`.
 """
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,20 +33,11 @@ from mood_dpa.vgg import VGG19, SharedFeatures
 
 @dataclass(frozen=True)
 class AxisModel:
-    """A model and the axis that it slices along; a line says it when its training's slices were cut along another."""
+    """A model and the axis that it slices along."""
 
     model: Model
     axis: int
     selection: SliceSelection
-
-    def __post_init__(self) -> None:
-        learned = self.model.origin.slicing
-        if learned not in (None, self.axis):
-            print(
-                f"warning: a model of slices along axis {learned} is used along axis {self.axis}; is that meant?",
-                file=sys.stderr,
-                flush=True,
-            )
 
 
 @dataclass(frozen=True)
@@ -79,7 +71,18 @@ class OneAxis:
 
 def reduced(voxels: npt.NDArray[np.floating], reduction: str) -> float:
     """The score of a map: its `max` or `mean`."""
-    return float(voxels.max() if reduction == "max" else voxels.mean())
+    return _no_nan(float(voxels.max() if reduction == "max" else voxels.mean()))
+
+
+def _no_nan(score: float) -> float:
+    """The score; the images are finite, and no division is by 0, so that only weights make it NaN.
+
+    Raises:
+        InputError: it is NaN.
+    """
+    if math.isnan(score):
+        raise InputError("The score is NaN: the weights of the model are broken. Train it again.")
+    return score
 
 
 def on_device(image: npt.NDArray[Any], device: torch.device) -> Tensor:
@@ -121,9 +124,9 @@ class Ensemble:
         maps = [axis_map(volume, part.model, part.axis, part.selection, target) for part in self.models]
         mean = combine(maps, self.divisor)
         if not self.delete_zero_area:
-            return trilinear(mean, shape), float(mean.max())
+            return trilinear(mean, shape), _no_nan(float(mean.max()))
         cut = trilinear(mean, shape) * (volume > 0)
-        return cut, float(cut.max())
+        return cut, _no_nan(float(cut.max()))
 
 
 def load_ensemble(
@@ -139,7 +142,7 @@ def load_ensemble(
 
     Raises:
         MissingFileError: names the first model or weight file that is not there.
-        InputError: a model that was not trained with a perceptual loss.
+        InputError: a model that was not trained with a perceptual loss, or was on slices along another axis.
     """
     for entry in settings.models:
         if not entry.model.is_file():
@@ -158,6 +161,7 @@ def load_ensemble(
         model.loss.absolute = model.loss.relative = True
         model.loss.reduction = "pixelwise"
         refuse_whole_volumes(model, entry.model)
+        refuse_other_axis(model, entry.axis, entry.model)
         refuse_other_size(model, entry.size, entry.model)
         selection = SliceSelection(settings.skip_small, entry.size, entry.small_area, precision)
         parts.append(AxisModel(model.to(device), entry.axis, selection))
@@ -178,6 +182,19 @@ def refuse_other_size(model: Model, size: int | None, path: Path) -> None:
         image = torch.zeros(1, int(model.config["image_dim"]), size, size)
         if model.reconstruct(image).shape != image.shape:
             raise InputError(f"{path} does not give slices of {size} pixels back in their size. {advice}")
+
+
+def refuse_other_axis(model: Model, axis: int, path: Path) -> None:
+    """Refuse slices along another axis than those of the training, where the file tells it.
+
+    Raises:
+        InputError: names the model and both axes.
+    """
+    if model.axis not in (None, axis):
+        raise InputError(
+            f"{path} was trained on slices along axis {model.axis}, not {axis}. Name its own axis, or the model of the "
+            "other one; volumes whose axes point elsewhere have to be turned."
+        )
 
 
 def refuse_whole_volumes(model: Model, path: Path) -> None:

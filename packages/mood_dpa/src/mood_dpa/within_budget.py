@@ -16,7 +16,7 @@ from ood_shared.training import Compute, update
 from torch import Tensor
 
 from mood_dpa.bench import Schedule
-from mood_dpa.checkpoints import Model, build_families
+from mood_dpa.checkpoints import AXIS, Model, build_families
 from mood_dpa.collapse import CollapseWatch
 from mood_dpa.configuration import write_config
 from mood_dpa.data.record import KEY, Origin
@@ -36,7 +36,7 @@ SMALL_SHARE = 100 / 64**2  # of the intensity sum that a slice needs to be score
 SIMCLR_BATCH, SIMCLR_RATE, SIMCLR_WARMUP = 32, 2e-5, 10  # at the published 3e-4 the features collapse: `collapse`
 HELD_OUT = 200  # images at most, for the validation loss
 FEATURES, PREDICTION = "features.tar", "predict_3d.yaml"
-NATIVE, AXIS = "native", "axis"  # in the configuration of a model: images' own size; slicing axis
+NATIVE = "native"  # in the configuration of a model: images' own size
 
 
 class Tensors:

@@ -165,7 +165,7 @@ def test_maps_and_scores_are_those_of_predict_3d(prepared: Path, tmp_path: Path,
         assert drawn.header["sform_code"] == written.header["sform_code"]
         np.testing.assert_array_equal(detector.map_image((array, AFFINE)).affine, AFFINE)
     stacked = np.stack([phantom(0), phantom(1)])
-    np.testing.assert_array_equal(detector.score(stacked), scores)
+    np.testing.assert_array_equal(detector.score(list(stacked)), scores)
     np.testing.assert_array_equal(detector.outputs(torch.from_numpy(stacked))[0], scores)
 
 
@@ -248,6 +248,11 @@ def test_fitted_volumes_are_loaded_moved_and_predicted_with_equal_scores(small: 
     [
         (255 * np.ones((4, 5, 6), np.uint8), r"values from 255 to 255; expected \[0, 1\]"),
         (np.zeros((4, 5), np.float32), r"float32 \(4, 5\); expected \(d, h, w\)"),
+        (
+            np.zeros((4, 5, 6, 2)),
+            r"float64 \(4, 5, 6, 2\); expected \(d, h, w\), or a list of such\. Pass list\(volumes\)",
+        ),
+        (torch.zeros(2, 4, 5, 6), r"float32 \(2, 4, 5, 6\); expected \(d, h, w\), or a list of such"),
         ([np.zeros((4, 5, 6, 2))], r"float64 \(4, 5, 6, 2\); expected an array"),
         (np.full((4, 5, 6), np.nan), "120 voxels that are NaN"),
         (nibabel.Nifti1Image(np.zeros((3, 3, 3, 2)), np.eye(4)), "4 dimensions"),
@@ -281,7 +286,7 @@ def test_what_has_to_be_named_is_asked_for(prepared: Path, tmp_path: Path) -> No
     with pytest.raises(InputError, match="budget `tiny`"):
         mood_dpa.fit(np.zeros((2, 8, 8), np.uint8), budget="tiny")
     with pytest.raises(InputError, match="no slice"):
-        mood_dpa.fit(np.zeros((1, 8, 8, 8)), volumes=True, device="cpu")
+        mood_dpa.fit([np.zeros((8, 8, 8))], volumes=True, device="cpu")
 
 
 def test_importing_mood_dpa_does_not_wait_for_torch() -> None:
