@@ -24,7 +24,6 @@ from mood_dpa.predict import (
     AxisModel,
     OneAxis,
     reduced,
-    refuse_other_axis,
     refuse_other_size,
     refuse_whole_volumes,
     say_unseen,
@@ -157,7 +156,6 @@ def load_one_axis(
     """The model of a configuration of inference_evaluate_3d, and what is done with it."""
     model = _model(settings, features, volumes=True)
     refuse_whole_volumes(model, settings.model)
-    refuse_other_axis(model, settings.axis, settings.model)
     refuse_other_size(model, settings.test_set.size, settings.model)
     model.to(device)
     selection = SliceSelection(settings.skip_small, settings.test_set.size, settings.small_area, precision)

@@ -33,11 +33,20 @@ from mood_dpa.vgg import VGG19, SharedFeatures
 
 @dataclass(frozen=True)
 class AxisModel:
-    """A model and the axis that it slices along."""
+    """A model and the axis that it slices along; a line says it when its training's slices were cut along another."""
 
     model: Model
     axis: int
     selection: SliceSelection
+
+    def __post_init__(self) -> None:
+        learned = self.model.axis
+        if learned not in (None, self.axis):
+            print(
+                f"warning: a model of slices along axis {learned} is used along axis {self.axis}; is that meant?",
+                file=sys.stderr,
+                flush=True,
+            )
 
 
 @dataclass(frozen=True)
@@ -142,7 +151,7 @@ def load_ensemble(
 
     Raises:
         MissingFileError: names the first model or weight file that is not there.
-        InputError: a model that was not trained with a perceptual loss, or was on slices along another axis.
+        InputError: a model that was not trained with a perceptual loss.
     """
     for entry in settings.models:
         if not entry.model.is_file():
@@ -161,7 +170,6 @@ def load_ensemble(
         model.loss.absolute = model.loss.relative = True
         model.loss.reduction = "pixelwise"
         refuse_whole_volumes(model, entry.model)
-        refuse_other_axis(model, entry.axis, entry.model)
         refuse_other_size(model, entry.size, entry.model)
         selection = SliceSelection(settings.skip_small, entry.size, entry.small_area, precision)
         parts.append(AxisModel(model.to(device), entry.axis, selection))
@@ -182,19 +190,6 @@ def refuse_other_size(model: Model, size: int | None, path: Path) -> None:
         image = torch.zeros(1, int(model.config["image_dim"]), size, size)
         if model.reconstruct(image).shape != image.shape:
             raise InputError(f"{path} does not give slices of {size} pixels back in their size. {advice}")
-
-
-def refuse_other_axis(model: Model, axis: int, path: Path) -> None:
-    """Refuse slices along another axis than those of the training, where the file tells it.
-
-    Raises:
-        InputError: names the model and both axes.
-    """
-    if model.axis not in (None, axis):
-        raise InputError(
-            f"{path} was trained on slices along axis {model.axis}, not {axis}. Name its own axis, or the model of the "
-            "other one; volumes whose axes point elsewhere have to be turned."
-        )
 
 
 def refuse_whole_volumes(model: Model, path: Path) -> None:

@@ -28,9 +28,9 @@ def volumes_of(volumes: Volumes, rule: Rule | None = None) -> Iterator[Volume]:
     """Each volume, in order.
 
     Args:
-        volumes: an array or tensor (d, h, w) of any numbers; (array, affine); a nibabel image; a path; or a sequence of
-            single ones, whose shapes may differ. An array of four dimensions may be volumes one after another, or a
-            single image of several channels or times: a list says which.
+        volumes: an array or tensor (d, h, w) of any numbers, or (n, d, h, w), which is said: an image of several times
+            or channels has four dimensions, too; (array, affine); a nibabel image; a path; or a sequence of single
+            ones, whose shapes may differ.
         rule: how their intensities get to [0, 1]; None wants them there.
 
     Raises:
@@ -39,10 +39,17 @@ def volumes_of(volumes: Volumes, rule: Rule | None = None) -> Iterator[Volume]:
     if is_one(volumes):
         listed: Iterable[OneVolume] = [volumes]
     elif isinstance(volumes, np.ndarray | Tensor):
-        advice = " Pass list(volumes) where they lie one after another." if volumes.ndim == 4 else ""
-        raise InputError(
-            f"The volumes are {volumes.dtype} {tuple(volumes.shape)}; expected (d, h, w), or a list of such.{advice}"
+        if volumes.ndim != 4:
+            raise InputError(
+                f"The volumes are {volumes.dtype} {tuple(volumes.shape)}; expected (d, h, w) or (n, d, h, w)."
+            )
+        print(
+            f"note: an array of four dimensions is taken for {len(volumes)} volumes of {tuple(volumes.shape[1:])}; "
+            "a list of volumes says so by itself.",
+            file=sys.stderr,
+            flush=True,
         )
+        listed = volumes
     elif isinstance(volumes, Iterable):
         listed = volumes
     else:
