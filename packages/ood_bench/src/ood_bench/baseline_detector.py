@@ -66,9 +66,14 @@ class BaselineDetector:
             scores = map_rows(lambda rows: score(rows, rows, rows), images, batch_size, device)
         else:
             dim = features.shape[1]
+
+            def of_rows(
+                rows: Tensor,
+            ) -> Tensor:  # copied: rows that start anywhere in memory are summed in other orders
+                return score(rows, rows[:, :dim].contiguous(), rows[:, dim:].contiguous())
+
             with torch.inference_mode():
-                both = torch.cat([features, logits], dim=1)
-                scores = map_rows(lambda rows: score(rows, rows[:, :dim], rows[:, dim:]), both, batch_size, device)
+                scores = map_rows(of_rows, torch.cat([features, logits], dim=1), batch_size, device)
         return scores.double(), logits.argmax(dim=1)
 
     def prepare(self, pixels: UInt8[Tensor, "k c h w"]) -> UInt8[Tensor, "k 3 side side"]:
