@@ -175,6 +175,20 @@ TRAININGS = (
         needs=CIFAR,
     ),
     Training(
+        "imood_cifar10_lt_seeds",
+        "imood",
+        "CIFAR10-LT, ratio 0.01: bin_disc and ada_bin_disc, published and consistent posterior, three seeds",
+        "ResNet18, 180 epochs, batches of 256",
+        "16 instead of 64 channels, 8 epochs, batches of 128",
+        0.7,
+        (
+            "benchmarks/real_cifar.py {data} --work {own}/runs --epochs 8 --metrics bin_disc --seeds 0,1,2 "
+            "--out {own}/result.json",
+        ),
+        keep="cifar10_lt_seeds.json",
+        needs=(*CIFAR, "aux_tinyimagenet32.tar.gz"),
+    ),
+    Training(
         "imood_cifar10_lt",
         "imood",
         "CIFAR10-LT, ratio 0.01: oe, energy, bin_disc, each plain and `ada_`, one seed",
