@@ -61,7 +61,7 @@ def _of_directions(**wanted: Any) -> Callable[[Any], Numbers]:
 def _of_longtail(trained: str, score: str, posterior: str | None = None) -> Callable[[Any], Numbers]:
     def find(report: Any) -> Numbers:
         rows = [row for row in report["rows"] if (row["trained"], row["score"]) == (trained, score)]
-        return [100 * row["mean"]["auroc"] for row in rows if posterior in (None, row["posterior"])]
+        return [100 * row["mean"]["auroc"] for row in rows if posterior in (None, row.get("posterior"))]
 
     return find
 
