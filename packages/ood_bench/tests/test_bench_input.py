@@ -85,3 +85,9 @@ def test_windows_is_refused_in_one_line_before_anything_is_written(tmp_path, mon
     assert command.main(["--output-dir", str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err.splitlines() == [f"ood-bench: error: {command.NO_WINDOWS}"]
     assert not (tmp_path / "out").exists()
+
+
+def test_one_class_of_the_default_set_keeps_no_class_out(site, capsys):
+    assert command.main(["--methods", "ascood", "--one-class", "--output-dir", "out"]) == 2
+    assert "digits has one class, and ascood needs two or more." in capsys.readouterr().err
+    assert not Path("out").exists()

@@ -38,7 +38,7 @@ class LookedAt:
     """What is known of the ID set before anything is trained.
 
     Attributes:
-        classes: that are left when the novel ones are kept out; None where it is a known set.
+        classes: that are left when the novel ones are kept out; None where it is a known set that is not embedded.
         notes: about all sets, with the name of the set in front.
     """
 
@@ -67,7 +67,9 @@ def look_at(asked: Comparison) -> LookedAt:
     notes: list[str] = []
     classes = None
     if is_known(asked.id):
-        if asked.id.lower() in EMBEDDED:
+        if asked.one_class:
+            classes = ("all",)
+        elif asked.id.lower() in EMBEDDED:
             classes = load(asked.id, "train", asked.data_dir).classes
     else:
         found = _own_id(asked, span)

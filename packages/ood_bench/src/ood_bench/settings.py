@@ -82,7 +82,7 @@ class Comparison:
             InputError: no OOD set is left, or `novel` is named and no class is kept out.
         """
         novel = options.novel_classes
-        if novel is None and options.id == DEFAULT_ID:
+        if novel is None and options.id == DEFAULT_ID and not options.one_class:
             novel = DEFAULT_NOVEL
         if novel is not None and novel.lower() == "none":
             novel = None
