@@ -88,6 +88,6 @@ def test_windows_is_refused_in_one_line_before_anything_is_written(tmp_path, mon
 
 
 def test_one_class_of_the_default_set_keeps_no_class_out(site, capsys):
-    assert command.main(["--methods", "ascood", "--one-class", "--output-dir", "out"]) == 2
-    assert "digits has one class, and ascood needs two or more." in capsys.readouterr().err
+    assert command.main(["--methods", "msp", "--one-class", "--output-dir", "out"]) == 2
+    assert "digits has one class, and msp needs two or more." in capsys.readouterr().err
     assert not Path("out").exists()
