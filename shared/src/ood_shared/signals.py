@@ -49,6 +49,11 @@ class StopRequest:
         self._told = True
 
     @property
+    def told(self) -> bool:
+        """Whether SIGTERM has arrived, whatever the time."""
+        return self._told
+
+    @property
     def requested(self) -> bool:
         """Whether the loop is to save and stop between this batch and the next."""
         return self._told or self._limit.over

@@ -20,7 +20,7 @@ import torch.distributed as dist
 from ood_shared import distributed
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError
-from ood_shared.signals import Terminated
+from ood_shared.signals import Terminated, deferred_sigterm
 
 from imood.modes import DIST_URL
 
@@ -162,19 +162,24 @@ def launch(words: Sequence[str], options: Processes, count: int, gpus: Sequence[
 
 
 def _wait(processes: Sequence["subprocess.Popen[Any]"]) -> int:
-    """Wait for all; when one fails, or this one is told to end, the others are told, too."""
+    """Wait for all; when one fails, or this one is told to end, the others are told, too.
+
+    SIGTERM is heard between two waits: raised inside of one it could leave the lock of `subprocess` taken, for ever.
+    """
     try:
-        while True:
-            for process in processes:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(timeout=0.1)
-            ended = [process.returncode for process in processes if process.returncode is not None]
-            failed = next((code for code in ended if code != 0), 0)
-            if failed:
-                _end(processes)
-                return failed if failed > 0 else 1
-            if len(ended) == len(processes):
-                return 0
+        with deferred_sigterm() as stop:
+            while not stop.told:
+                for process in processes:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(timeout=0.1)
+                ended = [process.returncode for process in processes if process.returncode is not None]
+                failed = next((code for code in ended if code != 0), 0)
+                if failed:
+                    _end(processes)
+                    return failed if failed > 0 else 1
+                if len(ended) == len(processes):
+                    return 0
+        raise Terminated(saved=False)
     except (Terminated, KeyboardInterrupt):
         for process in processes:
             if process.poll() is None:

@@ -1,5 +1,7 @@
 """How many processes the flags ask for, and what becomes of one that fails."""
 
+import os
+import signal
 import subprocess
 import sys
 
@@ -7,6 +9,7 @@ import pytest
 import torch
 from imood import cli, launch
 from ood_shared.errors import InputError
+from ood_shared.signals import Terminated, raise_on_sigterm
 from ood_shared.training import settings_from
 
 
@@ -105,3 +108,31 @@ def test_the_meeting_place_is_the_given_one_or_a_free_port():
     assert host == "127.0.0.1"
     assert port > 0
     assert launch._meeting_place(options("--num_nodes", "2")) == ("localhost", 23456)
+
+
+class Child:
+    """A process during whose wait SIGTERM arrives."""
+
+    returncode, whole, sent = None, False, None
+
+    def wait(self, timeout=None):
+        if timeout is None:
+            self.returncode = -signal.SIGTERM
+            return self.returncode
+        os.kill(os.getpid(), signal.SIGTERM)
+        self.whole = True
+        raise subprocess.TimeoutExpired("child", timeout)
+
+    def poll(self):
+        return self.returncode
+
+    def send_signal(self, number):
+        self.sent = number
+
+
+def test_sigterm_is_heard_between_two_waits_and_handed_on():
+    child = Child()
+    with raise_on_sigterm(), pytest.raises(Terminated):
+        launch._wait([child])
+    assert child.whole
+    assert child.sent == signal.SIGTERM
