@@ -140,7 +140,9 @@ def _card(path: Path, data: bytes) -> dict[str, Any]:
 def _checksum(card: Mapping[str, Any], tensors: bytes) -> str:
     """Of what a file holds: a setting that is changed by hand would give wrong scores without a word."""
     rest = {name: value for name, value in card.items() if name != CHECKSUM}
-    return sha256(json.dumps(rest, sort_keys=True).encode() + tensors).hexdigest()
+    found = sha256(json.dumps(rest, sort_keys=True).encode())
+    found.update(tensors)  # not joined: they may fill half of the memory
+    return found.hexdigest()
 
 
 def _restorer(path: Path, card: Mapping[str, Any]) -> Any:

@@ -24,6 +24,7 @@ from ood_shared.errors import InputError, not_installed
 
 Item = TypeVar("Item")
 
+MOST_SIDE = 1 << 16  # pixels
 CONFIG, METRICS, CHECKPOINT = "config.json", "metrics.jsonl", "checkpoint.pt"
 
 
@@ -119,6 +120,15 @@ def read_settings(folder: Path) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise InputError(f"{path} does not hold the settings of a run. Restore it, or start anew without --resume.")
     return settings
+
+
+def is_size(found: Any) -> bool:
+    """Whether an entry of a record is height and width in pixels: a list of two whole numbers from 1 to `MOST_SIDE`."""
+    return (
+        isinstance(found, list)
+        and [type(n) for n in found] == [int, int]
+        and 1 <= min(found) <= max(found) <= MOST_SIDE
+    )
 
 
 def refuse_other_settings(folder: Path, settings: Mapping[str, Any], free: Iterable[str]) -> None:

@@ -120,7 +120,6 @@ def load(
         detector = _of_bench(where, told, on)
     else:
         detector = _of_weights(where / BEST, where, told, on)
-    check_arguments(detector.rule.name, arguments or {})
     names = tuple(classes) if classes is not None else detector.classes
     if len(names) != len(detector.classes):
         raise InputError(f"There are {len(names)} names of classes; {path} has {len(detector.classes)} classes.")
@@ -175,6 +174,7 @@ def _of_bench(folder: Path, told: Told, device: torch.device) -> AscoodDetector:
     prepare = Preparation(chain, stored.native)
     same = told.score in (None, stored.score)
     rule = make_score(stored.score if same else str(told.score), told.arguments or (stored.args if same else None))
+    check_arguments(rule, told.arguments or ())
     _check_labels(rule, told)
     sha256 = checkpoints.sha256(weights_file)
     features = {split: outputs.to(device) for split, outputs in read_features(folder, sha256).items()}
@@ -231,6 +231,7 @@ def _suite_of(config: Mapping[str, Any] | None, told: Told, count: int, weights:
 def _rule_of(told: Told, folder: Path | None, sha256: str) -> AnyScore:
     """The score with its hyper-parameters: told, or chosen by the search of eval_ood.py, or of the yml file."""
     rule = make_score(told.score or DEFAULT, told.arguments)
+    check_arguments(rule, told.arguments or ())
     searched = None if folder is None else folder / "postprocessors" / f"{rule.name}.json"
     if told.arguments is None and searched is not None and searched.is_file():
         stored = files.read_json(searched)

@@ -8,6 +8,7 @@ from typing import Any
 from ood_shared import files
 from ood_shared.errors import InputError, one_line
 from ood_shared.results.schema import RESULT
+from ood_shared.runs import is_size
 
 from ascood.in_memory import SIZE
 from ascood.run_files import DETECTOR
@@ -48,7 +49,7 @@ def read_stored(folder: Path) -> Stored:
     about = files.read_json(path)
     score = _entry(path, about, "score", dict)
     native = _entry(path, about, "native", list)
-    if [type(side) for side in native] != [int, int] or min(native) < 1:
+    if not is_size(native):
         raise _wrong(path, "native", native, "height and width")
     classes = about.get("classes")
     if classes is not None and not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):

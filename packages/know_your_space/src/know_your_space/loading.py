@@ -11,15 +11,14 @@ from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError, MissingFileError, one_line
 from ood_shared.files import path_of
 from ood_shared.notes import say
-from ood_shared.runs import CONFIG, read_settings
+from ood_shared.runs import CONFIG, is_size, read_settings
 
 from know_your_space.checkpoints import network_of
 from know_your_space.detector import KnowYourSpaceDetector
 from know_your_space.transforms import REVERSED_SETS
 
 LAST, BEST = "-ckpt_last.pth.tar", "-ckpt.pth.tar"
-MOST_SIDE = 1 << 16  # pixels
-TEMPERATURE = re.compile(r"T_([\d.]+)$")  # in the released names
+TEMPERATURE = re.compile(r"T_(\d+(?:\.\d+)?)$")  # in the released names
 
 
 @kept_generators()
@@ -91,9 +90,9 @@ def _of_name(name: str) -> float:
 def _size(found: Any, run: Path) -> tuple[int, int] | None:
     if found is None:
         return None
-    if not isinstance(found, list) or [type(side) for side in found] != [int, int] or not 0 < min(found) <= MOST_SIDE:
+    if not is_size(found):
         raise _wrong(run, "native", found, "height and width")
-    return int(found[0]), int(found[1])
+    return found[0], found[1]
 
 
 def _wrong(run: Path, name: str, found: object, expected: str) -> InputError:

@@ -67,9 +67,8 @@ class BaselineDetector:
         else:
             dim = features.shape[1]
 
-            def of_rows(
-                rows: Tensor,
-            ) -> Tensor:  # copied: rows that start anywhere in memory are summed in other orders
+            def of_rows(rows: Tensor) -> Tensor:
+                # copies: parts of rows start anywhere in memory, and are then summed in other orders
                 return score(rows, rows[:, :dim].contiguous(), rows[:, dim:].contiguous())
 
             with torch.inference_mode():

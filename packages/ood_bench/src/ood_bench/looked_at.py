@@ -67,14 +67,14 @@ def look_at(asked: Comparison) -> LookedAt:
     notes: list[str] = []
     classes = None
     if is_known(asked.id):
-        if asked.one_class:
-            classes = ("all",)
-        elif asked.id.lower() in EMBEDDED:
+        if asked.id.lower() in EMBEDDED:
             classes = load(asked.id, "train", asked.data_dir).classes
     else:
         found = _own_id(asked, span)
         notes += [f"{asked.id}: {note}" for note in found.notes]
-        classes = ("all",) if asked.one_class else found.classes
+        classes = found.classes
+    if asked.one_class:
+        classes = ("all",)
     for word in asked.ood:
         if not is_known(word):
             notes += [f"{word}: {note}" for note in survey(path_of(word), "test", span).notes]

@@ -144,7 +144,7 @@ def _trained(found: dict[str, Any], in_data: str) -> Trained:
     if architecture not in ("doc", "paper", *NETWORKS):
         raise ValueError(f"architecture is {architecture!r}, expected doc or paper")
     native = found.get("native")
-    if native is not None and not _is_size(native):
+    if native is not None and not runs.is_size(native):
         raise ValueError(f"native is {native!r}, expected height and width")
     return Trained(
         native=None if native is None else (native[0], native[1]),
@@ -156,10 +156,6 @@ def _trained(found: dict[str, Any], in_data: str) -> Trained:
         normalize=(float(mean), float(std)),
         named=not published,
     )
-
-
-def _is_size(found: Any) -> bool:
-    return isinstance(found, list) and [type(side) for side in found] == [int, int] and min(found) > 0
 
 
 def trained_of_weights(weights: Mapping[str, Any], source: Path, normalize: tuple[float, float]) -> Trained:

@@ -101,7 +101,8 @@ def reason_of(error: object) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     if isinstance(error, KeyError):  # of a name; pickle says so of a byte that is no command
-        return f"it lacks {words}" if isinstance(error.args[0], str) else "its bytes are of no such file"
+        named = not error.args or isinstance(error.args[0], str)
+        return f"it lacks {words}" if named else "its bytes are of no such file"
     return words or type(error).__name__
 
 

@@ -27,18 +27,6 @@ CLASSES: dict[str, type[FeatureScore] | type[ODIN]] = {
 }
 
 
-def check_arguments(name: str, arguments: Iterable[str]) -> None:
-    """Refuse hyper-parameters that a score does not have: a misspelt one would leave the default, without a word.
-
-    Raises:
-        InputError: names the first one.
-    """
-    known = [*make_score(name).args, *CLASSES[name].order, *CLASSES[name].switches]
-    for word in arguments:
-        if word not in known:
-            raise unknown(f"Argument of {name}", str(word), list(dict.fromkeys(known)))
-
-
 def make_score(name: str, overrides: Mapping[str, Any] | None = None) -> AnyScore:
     """A score with the values of `configs/postprocessors/<name>.yml`, the working folder's file first.
 
@@ -67,3 +55,15 @@ def make_score(name: str, overrides: Mapping[str, Any] | None = None) -> AnyScor
             f"{file} sweeps {len(lists)} lists; {name} takes {len(kind.order)}: {', '.join(kind.order) or 'none'}."
         )
     return kind(args=args, sweep=lists, search=search)
+
+
+def check_arguments(score: AnyScore, arguments: Iterable[str]) -> None:
+    """Refuse hyper-parameters that a score does not have: a misspelt one would leave the default, without a word.
+
+    Raises:
+        InputError: names the first one.
+    """
+    known = dict.fromkeys([*make_score(score.name).args, *score.order, *score.switches])
+    for word in arguments:
+        if word not in known:
+            raise unknown(f"Argument of {score.name}", str(word), list(known))
