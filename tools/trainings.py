@@ -29,12 +29,14 @@ from ood_shared.files import read_json, write_json, write_text
 from ood_shared.flags import positive, positive_int
 from ood_shared.locks import held
 from ood_shared.runs import read_metrics
+from ood_shared.signals import delayed
 from training_list import TRAININGS, Training
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("know_your_space", "mood_dpa", "ascood", "imood", "oodgen")
 WORK = ROOT / ".trainings"
 STATE = "state.json"
+POLL_SECONDS = 0.2
 RESUMED = {"train_vae", "train_classi", "train.py", "main.py"}  # the other commands go on by themselves
 
 
@@ -163,18 +165,22 @@ def _call(command: Sequence[str], source: Path, training: Training, own: Path, t
             command, cwd=source / "packages" / training.package, env=environment, stdout=log, stderr=subprocess.STDOUT
         )
         try:
-            status = process.wait(None if math.isinf(until) else max(0.0, until - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGTERM)
-            process.wait()
-            return False
-        except BaseException:
-            process.send_signal(signal.SIGTERM)
-            process.wait()
-            raise
+            while (status := _status(process)) is None and time.monotonic() < until:
+                time.sleep(POLL_SECONDS)
+        finally:
+            if process.returncode is None:
+                process.send_signal(signal.SIGTERM)
+                process.wait()
+    if status is None:
+        return False
     if status:
         raise InputError(f"{training.name}: status {status}; {own / 'log.txt'} says why. Mend that, then run again.")
     return True
+
+
+def _status(process: subprocess.Popen[bytes]) -> int | None:
+    with delayed():  # no signal inside of `poll`
+        return process.poll()
 
 
 def _clone(commit: str, work: Path) -> Path:

@@ -1,6 +1,7 @@
 """Methods of `ood-bench` that fail, leave no result, or are ended by a signal."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from ood_bench import processes
 from ood_shared.results import record as schema
 from ood_shared.results.schema import PICTURES
+from ood_shared.signals import Terminated, raise_on_sigterm
 from ood_shared.testing.commands import ctrl_c_is_heard, is_alive
 from ood_shared.testing.results import result
 
@@ -107,6 +109,31 @@ def test_a_signal_ends_the_method_and_all_that_it_started(site, number, status):
     assert returned == status, errors
     assert "Traceback" not in errors
     assert not is_alive(grandchild)
+
+
+class Watched(subprocess.Popen):
+    """A process at whose first look a signal arrives; it knows how many looks came to their end, and after it died."""
+
+    looks, begun = 0, 0
+
+    def poll(self):
+        self.begun += 1
+        if self.args[-1] == "30" and self.begun == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        found = super().poll()
+        self.looks += 1
+        return found
+
+
+def test_a_signal_is_heard_between_two_looks_at_a_process_and_not_inside_of_one(tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        processes.subprocess, "Popen", lambda *words, **more: made.append(Watched(*words, **more)) or made[-1]
+    )
+    with raise_on_sigterm(), pytest.raises(Terminated):
+        processes.run(["sleep", "30"], tmp_path / "log.txt")
+    assert made[1].looks == made[1].begun > 1
+    assert made[1].returncode == -signal.SIGTERM
 
 
 def test_a_method_that_ends_by_a_signal_is_described_by_it():

@@ -1,7 +1,9 @@
 """SIGTERM, or an end of time, without half-made steps: at once outside training, at the next batch inside it."""
 
 import math
+import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +11,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from types import FrameType
 from typing import NoReturn
+
+AGAIN_SECONDS = 0.02  # until a signal whose exception was dropped is sent again
 
 
 class Terminated(BaseException):
@@ -81,13 +85,14 @@ def raise_on_sigterm() -> Iterator[None]:
 
     A signal that strikes inside a compiled function or module may come out as the cause of a `SystemError` (NumPy's
     generators do that) or an `ImportError`, and one that strikes where a class is made, as in an import, as that of a
-    `RuntimeError` (Python 3.11); the block raises the signal's own exception.
+    `RuntimeError` (Python 3.11); the block raises the signal's own exception. Where Python drops every exception, as
+    in a finaliser or in the callback of a weak reference, the signal is sent again a moment later; so is Ctrl-C.
     """
 
     def handler(signum: int, frame: FrameType | None) -> NoReturn:
         raise Terminated(saved=False)
 
-    with _handler(handler, signal.SIGTERM):
+    with _handler(handler, signal.SIGTERM), _sent_again():
         try:
             yield
         except (SystemError, ImportError, RuntimeError) as error:
@@ -117,14 +122,59 @@ def undisturbed() -> Iterator[None]:
 
 
 @contextmanager
-def _handler(
-    handler: Callable[[int, FrameType | None], None] | signal.Handlers, *numbers: signal.Signals
-) -> Iterator[None]:
+def delayed() -> Iterator[None]:
+    """Inside the block no signal calls Python code; who would have heard it hears it at the block's end.
+
+    For steps that an exception must not cut in two: raised inside `Popen.poll` or `Popen.wait` with a timeout, it may
+    leave the lock of `subprocess` taken, and the next wait for that process never ends.
+    """
+    heard: list[int] = []
+    numbers = [number for number in signal.valid_signals() if callable(signal.getsignal(number))]
+
+    def handler(signum: int, frame: FrameType | None) -> None:
+        heard.append(signum)
+
+    try:
+        with _handler(handler, *numbers):
+            yield
+    finally:
+        for signum in dict.fromkeys(heard):
+            signal.raise_signal(signum)
+
+
+@contextmanager
+def _sent_again() -> Iterator[None]:
+    """Inside the block a signal is sent once more when Python could only report its exception and go on."""
+    report, timers = sys.unraisablehook, list[threading.Timer]()
+
+    def hook(dropped: "sys.UnraisableHookArgs") -> None:
+        number = {Terminated: signal.SIGTERM, KeyboardInterrupt: signal.SIGINT}.get(dropped.exc_type)
+        if number is None:
+            report(dropped)
+            return
+        timers.append(threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), number)))
+        timers[-1].daemon = True
+        timers[-1].start()
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = report
+        for timer in timers:
+            timer.cancel()
+
+
+@contextmanager
+def _handler(handler: Callable[[int, FrameType | None], None] | signal.Handlers, *numbers: int) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # Python sets handlers in the main thread only
         yield
         return
-    previous = {number: signal.signal(number, handler) for number in numbers}
+    previous = {}
     try:
+        for number in numbers:
+            previous[number] = signal.getsignal(number)  # noted first: a handler may raise between the two
+            signal.signal(number, handler)
         yield
     finally:
         for number, before in previous.items():

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
@@ -20,11 +21,12 @@ import torch.distributed as dist
 from ood_shared import distributed
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError
-from ood_shared.signals import Terminated, deferred_sigterm
+from ood_shared.signals import Terminated, delayed
 
 from imood.modes import DIST_URL
 
 PATIENCE = 20.0  # seconds that processes get to end by themselves when another one has failed
+POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -162,24 +164,19 @@ def launch(words: Sequence[str], options: Processes, count: int, gpus: Sequence[
 
 
 def _wait(processes: Sequence["subprocess.Popen[Any]"]) -> int:
-    """Wait for all; when one fails, or this one is told to end, the others are told, too.
-
-    SIGTERM is heard between two waits: raised inside of one it could leave the lock of `subprocess` taken, for ever.
-    """
+    """Wait for all; when one fails, or this one is told to end, the others are told, too."""
     try:
-        with deferred_sigterm() as stop:
-            while not stop.told:
-                for process in processes:
-                    with contextlib.suppress(subprocess.TimeoutExpired):
-                        process.wait(timeout=0.1)
-                ended = [process.returncode for process in processes if process.returncode is not None]
-                failed = next((code for code in ended if code != 0), 0)
-                if failed:
+        while True:
+            with delayed():  # no signal inside of `poll`
+                ended = [code for process in processes if (code := process.poll()) is not None]
+            failed = next((code for code in ended if code != 0), 0)
+            if failed:
+                with delayed():
                     _end(processes)
-                    return failed if failed > 0 else 1
-                if len(ended) == len(processes):
-                    return 0
-        raise Terminated(saved=False)
+                return failed if failed > 0 else 1
+            if len(ended) == len(processes):
+                return 0
+            time.sleep(POLL_SECONDS)
     except (Terminated, KeyboardInterrupt):
         for process in processes:
             if process.poll() is None:

@@ -115,24 +115,25 @@ class Child:
 
     returncode, whole, sent = None, False, None
 
-    def wait(self, timeout=None):
-        if timeout is None:
-            self.returncode = -signal.SIGTERM
-            return self.returncode
-        os.kill(os.getpid(), signal.SIGTERM)
-        self.whole = True
-        raise subprocess.TimeoutExpired("child", timeout)
+    def wait(self):
+        self.returncode = -signal.SIGTERM
+        return self.returncode
 
     def poll(self):
+        if not self.whole:
+            os.kill(os.getpid(), self.number)
+            self.whole = True
         return self.returncode
 
     def send_signal(self, number):
         self.sent = number
 
 
-def test_sigterm_is_heard_between_two_waits_and_handed_on():
+@pytest.mark.parametrize(("number", "raised"), [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)])
+def test_a_signal_is_heard_between_two_looks_and_handed_on(number, raised):
     child = Child()
-    with raise_on_sigterm(), pytest.raises(Terminated):
+    child.number = number
+    with raise_on_sigterm(), pytest.raises(raised):
         launch._wait([child])
     assert child.whole
     assert child.sent == signal.SIGTERM

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ood_shared.process import calm_threads
+from ood_shared.signals import delayed
 
 from ood_bench import guard
 from ood_bench.guard import GRACE_SECONDS
 
 LOG = "log.txt"
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.05
 TAIL_LINES = 12
 
 
@@ -86,7 +87,8 @@ def run(
             _tell(leader, child.pid)
             _wait(child, start, tick, stop)
         finally:
-            _end(leader, child)
+            with delayed():
+                _end(leader, child)
     return Outcome(child.returncode, time.monotonic() - start)
 
 
@@ -122,17 +124,19 @@ def _wait(
     stop: threading.Event | None,
 ) -> None:
     said = 0
-    while child.poll() is None:
+    while not _ended(child):
         if stop is not None and stop.is_set():
             raise Stopped
         passed = time.monotonic() - start
         if tick is not None and int(passed) > said:
             said = int(passed)
             tick(passed)
-        try:
-            child.wait(timeout=POLL_SECONDS)
-        except subprocess.TimeoutExpired:
-            continue
+        time.sleep(POLL_SECONDS)
+
+
+def _ended(child: subprocess.Popen[bytes]) -> bool:
+    with delayed():
+        return child.poll() is not None
 
 
 def _end(leader: subprocess.Popen[bytes], child: subprocess.Popen[bytes] | None) -> None:
