@@ -16,10 +16,13 @@ METHODS = {
     "mahalanobis": "Mahalanobis",
     "vim": "ViM",
     "type1": "type 1, null space",
+    "type1_rref": "type 1, the authors' directions",
     "type1_noise": "type 1, plain noise",
     "type2": "type 2",
     "both": "both, 1 - p_n",
     "both_max_in": "both, largest of the n",
+    "both_rref": "both, the authors' directions, 1 - p_n",
+    "both_rref_max_in": "both, the authors' directions, largest of the n",
 }
 SETS = {
     "novel": "novel 5–9",
