@@ -36,7 +36,7 @@ from ood_shared.cli import Parser, run_command  # noqa: E402
 from ood_shared.errors import InputError  # noqa: E402
 from ood_shared.files import read_json, write_json  # noqa: E402
 from ood_shared.flags import positive  # noqa: E402
-from training_list import Training  # noqa: E402
+from training import Training  # noqa: E402
 from trainings import finished, kept_in, read_state  # noqa: E402
 
 PARTS = ("tests", "bench", "speed", "waits", "detector", "trainings")

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from ood_shared import runs
-from training_list import Training
+from training import Training
 
 EVERY = 0.5  # seconds between two looks
 LOOKS_PER_MEMORY = 4  # nvidia-smi takes a tenth of a second itself

@@ -2,7 +2,8 @@
 `training_list`; the folder of the data sets is laid out as each package's README says.
 """
 
-from training_list import CLASSIFIER, VAE, Training
+from oodgen_training_list import CLASSIFIER, VAE
+from training import Training
 
 ON_A_GPU = (
     Training(

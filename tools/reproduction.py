@@ -14,7 +14,8 @@ from pathlib import Path
 
 from claims import CLAIMS, Claim
 from gpu_training_list import ON_A_GPU
-from training_list import TRAININGS, Training
+from training import Training
+from training_list import TRAININGS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "reproduction.md"

@@ -30,7 +30,8 @@ from ood_shared.flags import positive, positive_int
 from ood_shared.locks import held
 from ood_shared.runs import read_metrics
 from ood_shared.signals import delayed
-from training_list import TRAININGS, Training
+from training import Training
+from training_list import TRAININGS
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("know_your_space", "mood_dpa", "ascood", "imood", "oodgen")
