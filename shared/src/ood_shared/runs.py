@@ -21,6 +21,7 @@ from ood_shared import files
 from ood_shared.devices import cpu_count
 from ood_shared.distributed import is_main
 from ood_shared.errors import InputError, not_installed
+from ood_shared.signals import delayed
 
 Item = TypeVar("Item")
 
@@ -178,18 +179,19 @@ def commit() -> str | None:
     """Commit of the checkout that this file stands in, with `+` when it has changes; None outside a checkout."""
     here = Path(__file__).resolve().parent
     try:
-        described = subprocess.run(
-            ["git", "-C", str(here), "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-        tracked = subprocess.run(
-            ["git", "-C", str(here), "ls-files", "--error-unmatch", Path(__file__).name],
-            capture_output=True,
-            timeout=10,
-        )
+        with delayed():
+            described = subprocess.run(
+                ["git", "-C", str(here), "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],
+                capture_output=True,
+                text=True,
+                timeout=10,
+                check=True,
+            )
+            tracked = subprocess.run(
+                ["git", "-C", str(here), "ls-files", "--error-unmatch", Path(__file__).name],
+                capture_output=True,
+                timeout=10,
+            )
     except (OSError, subprocess.SubprocessError):
         return None
     return described.stdout.strip() if tracked.returncode == 0 else None
