@@ -6,15 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ood_shared.datasets import load
+from ood_shared.datasets import dicom, load
 from ood_shared.datasets.decode import decode
 from ood_shared.datasets.dicom import read_frame
 from ood_shared.datasets.nifti import Volume
+from ood_shared.datasets.pixels import Range
 from ood_shared.datasets.slices import images_in
 from ood_shared.errors import InputError
 from ood_shared.testing.medical import write_dicom, write_nifti
 
 pydicom = pytest.importorskip("pydicom")
+pytest.importorskip("pydicom.fileset")
 pytest.importorskip("nibabel")
 SHIPPED = Path(pydicom.__file__).parent / "data" / "test_files"
 RAMP = np.arange(0, 4000, 62, dtype=np.uint16)[:64].reshape(8, 8)
@@ -52,6 +54,72 @@ def test_a_modality_table_comes_before_the_window(tmp_path: Path) -> None:
     more["ModalityLUTSequence"][0].ModalityLUTType = "US"
     path = write_dicom(tmp_path / "a.dcm", stored, **more)
     assert read_frame("a", path, 0)[0, :4, 0].tolist() == [0, 85, 170, 255]
+
+
+def test_a_range_takes_the_place_of_the_window_where_more_than_8_bits_are_stored(tmp_path: Path) -> None:
+    """In units of the modality, here Hounsfield: 10 x - 1000."""
+    stored = np.array([[0, 100, 140, 200], [50, 100, 100, 100]], np.uint16)
+    more = {"RescaleSlope": 10, "RescaleIntercept": -1000, "WindowCenter": 40, "WindowWidth": 400}
+    path, depths = write_dicom(tmp_path / "ct.dcm", stored, **more), []
+    assert read_frame("ct", path, 0, Range(-1000, 400), depths)[..., 0].tolist() == [
+        [0, 182, 255, 255],
+        [91, 182, 182, 182],
+    ]
+    assert depths == [(-1000, 1000)]
+    assert read_frame("ct", path, 0)[..., 0].tolist() != read_frame("ct", path, 0, Range(-1000, 400))[..., 0].tolist()
+    inverted = write_dicom(tmp_path / "one.dcm", stored, PhotometricInterpretation="MONOCHROME1", **more)
+    assert read_frame("one", inverted, 0, Range(-1000, 400))[0, :3, 0].tolist() == [255, 73, 0]
+    narrow = write_dicom(tmp_path / "us.dcm", stored.astype(np.uint8))
+    assert (read_frame("us", narrow, 0, Range(-1000, 400)) == read_frame("us", narrow, 0)).all()
+
+
+def test_a_range_takes_the_place_of_the_quantiles_of_a_volume_and_is_noted(tmp_path: Path) -> None:
+    voxels = np.linspace(-1000, 1000, 2 * 4 * 4).astype(np.int16).reshape(4, 4, 2)
+    (tmp_path / "set").mkdir()
+    write_nifti(tmp_path / "set" / "ct.nii.gz", voxels)
+    found = load(tmp_path / "set", "test", span=Range(-1000, 400))
+    expected = np.floor(np.clip((voxels + 1000.0) / 1400, 0, 1) * 255 + 0.5)
+    assert (found.images[:, :, :, 0] == expected.transpose(2, 0, 1)).all()
+    assert any("values from -1000 to 400 become 0 to 255 (found: -1000 to 1000)" in note for note in found.notes)
+
+
+def test_a_deflated_file_is_read_and_one_that_would_be_huge_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = write_dicom(tmp_path / "plain.dcm", RAMP)
+    packed = write_dicom(tmp_path / "packed.dcm", RAMP, syntax=pydicom.uid.DeflatedExplicitVRLittleEndian)
+    assert (read_frame("packed", packed, 0) == read_frame("plain", plain, 0)).all()
+    assert (read_frame("packed", packed.read_bytes(), 0) == read_frame("plain", plain, 0)).all()
+    monkeypatch.setattr(dicom, "MOST_INFLATED", 100)
+    with pytest.raises(InputError, match="packed is deflated and would be larger than 0 MiB"):
+        read_frame("packed", packed, 0)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"RescaleSlope": 0, "RescaleIntercept": 3}, {"RescaleSlope": 1, "RescaleIntercept": "1e400"}]
+)
+def test_a_scale_that_makes_all_values_one_or_none_is_refused(tmp_path: Path, changed: dict[str, object]) -> None:
+    with pytest.raises(InputError, match="a has RescaleSlope"):
+        read_frame("a", write_dicom(tmp_path / "a.dcm", RAMP, **changed), 0)
+
+
+def test_a_dicomdir_is_named_as_what_it_is(tmp_path: Path) -> None:
+    fileset = pydicom.fileset.FileSet()
+    for number in range(2):
+        path = write_dicom(
+            tmp_path / f"{number}.dcm", RAMP, PatientID="p", StudyInstanceUID="1.2", SeriesInstanceUID="1.3"
+        )
+        more = pydicom.dcmread(path)
+        more.Modality, more.StudyDate, more.StudyTime, more.StudyID = "CT", "20260101", "120000", "1"
+        more.SeriesNumber, more.InstanceNumber, more.PatientName = 1, number, "p"
+        fileset.add(more)
+    fileset.write(tmp_path / "fileset")
+    index = tmp_path / "fileset" / "DICOMDIR"
+    with pytest.raises(InputError, match="is a DICOMDIR, which lists other files"):
+        list(images_in(str(index), index))
+    with pytest.raises(InputError, match=r"DICOMDIR lists other files and holds no image\. Name its folder"):
+        load(index, "test")
+    assert len(load(tmp_path / "fileset", "test").images) == 2
 
 
 @pytest.mark.parametrize(

@@ -184,8 +184,8 @@ def add_image_flags(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--value-range",
         metavar="LOW,HIGH",
-        help="values of images of more than 8 bits that become 0 and 255 (default: 0,65535 of 16 bits; others are "
-        "refused; below 0: --value-range=-1000,400)",
+        help="values of images of more than 8 bits that become 0 and 255 (default: 0,65535 of 16 bits, and what "
+        "DICOM and NIfTI files say themselves; others are refused; below 0: --value-range=-1000,400)",
     )
 
 

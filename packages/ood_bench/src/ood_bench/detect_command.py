@@ -56,7 +56,7 @@ def fit_parser() -> Parser:
         "--value-range",
         metavar="LOW,HIGH",
         help="values of images of more than 8 bits that become 0 and 255, here and when new images are scored "
-        "(default: 0,65535 of 16 bits; others are refused)",
+        "(default: 0,65535 of 16 bits, and what DICOM and NIfTI files say themselves; others are refused)",
     )
     parser.add_argument("--keep-images", action="store_true", help="keep small copies of the images, for `explain`")
     parser.add_argument(

@@ -48,13 +48,13 @@ _CUTTING = threading.Lock()
 class Encoded(NamedTuple):
     """An image to decode: its place in the result, its name for messages, and where it is.
 
-    That is the encoded file, its path, the pixels, uint8 (height, width, 1 or 3), or a function that gives them; `held`
-    is about how many bytes that function keeps in memory.
+    That is the encoded file, its path, the pixels, uint8 (height, width, 1 or 3), or a function that gives them, told
+    which values of more than 8 bits count and where to note theirs; `held` is about how many bytes it keeps in memory.
     """
 
     place: int
     name: str
-    data: bytes | Path | npt.NDArray[np.uint8] | Callable[[], npt.NDArray[np.uint8]]
+    data: bytes | Path | npt.NDArray[np.uint8] | Callable[[Range | None, list[Depth] | None], npt.NDArray[np.uint8]]
     held: int = 0
 
 
@@ -112,7 +112,7 @@ def decode(
     if isinstance(item.data, bytes | Path):
         pixels = _decode_file(item.name, item.data, span, depths)
     else:
-        pixels = item.data if isinstance(item.data, np.ndarray) else item.data()
+        pixels = item.data if isinstance(item.data, np.ndarray) else item.data(span, depths)
     if channels in (None, pixels.shape[2]) and size is None:
         return pixels
     image = as_image(pixels)

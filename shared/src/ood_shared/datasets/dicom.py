@@ -2,14 +2,17 @@
 
 Stored values become values of the modality by rescale slope and intercept, or by a lookup table. The first window of
 the file (centre and width; LINEAR, LINEAR_EXACT or SIGMOID, PS3.3 C.11.2) then maps them to 0 to 255; a frame of a file
-without a window has its VOI lookup table, or goes from its own smallest to its own largest value. MONOCHROME1 is
-inverted, so that 255 is bright. Padding is 0 and counts for nothing. Colours are taken as they are, YBR as RGB,
-palettes by their tables, more than 8 bits by the bits that are stored. In files of several frames each frame's own
-values win over those that all share.
+without a window has its VOI lookup table, or goes from its own smallest to its own largest value. A range that is asked
+for (`--value-range`: in a CT Hounsfield units) takes the place of all three, where more than 8 bits are stored.
+MONOCHROME1 is inverted, so that 255 is bright. Padding is 0 and counts for nothing. Colours are taken as they are, YBR
+as RGB, palettes by their tables, more than 8 bits by the bits that are stored. In files of several frames each frame's
+own values win over those that all share.
 
 Needs pydicom, from the extra `medical`.
 """
 
+import math
+import zlib
 from collections.abc import MutableSequence
 from contextlib import AbstractContextManager
 from io import BytesIO
@@ -20,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ood_shared.datasets.decode import MAX_PIXELS
-from ood_shared.datasets.pixels import Range, to_8_bits
+from ood_shared.datasets.pixels import Depth, Range, to_8_bits
 from ood_shared.errors import InputError, not_installed
 from ood_shared.files import mapped, reading, regular
 
@@ -31,6 +34,9 @@ GREYS = ("MONOCHROME1", "MONOCHROME2")
 COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_RCT", "YBR_ICT")
 ADVICE = "Replace or remove it."
 MOST_PACKED = 1 << 31  # bytes of a file
+DEFLATED = "1.2.840.10008.1.2.1.99"  # all but the head of such a file is packed
+INDEX = "1.2.840.10008.1.3.10"  # what a DICOMDIR is
+MOST_INFLATED = 1 << 28  # bytes
 
 
 def has_magic(head: bytes) -> bool:
@@ -49,23 +55,29 @@ def frame_count(name: str, source: bytes | Path) -> int:
         return _frames(name, _header(name, source))
 
 
-def read_frame(name: str, source: bytes | Path, number: int) -> npt.NDArray[np.uint8]:
+def read_frame(
+    name: str, source: bytes | Path, number: int, span: Range | None = None, depths: list[Depth] | None = None
+) -> npt.NDArray[np.uint8]:
     """A frame as (height, width, 1 or 3), counted from 0.
 
     Args:
         name: for messages.
         source: the file, or its path.
         number: of the frame.
+        span: of values of the modality, where grey values of more than 8 bits are stored; None: the file's window.
+        depths: takes the extreme values of a frame to which `span` was applied.
 
     Raises:
         MissingFileError: no such file.
         InputError: damaged, compressed in a way that pydicom cannot decode here, or of a kind that is not read.
     """
     with reading(name, "DICOM file with a whole header", ADVICE):  # values are read when they are asked for
-        return _frame(name, source, number)
+        return _frame(name, source, number, span, depths)
 
 
-def _frame(name: str, source: bytes | Path, number: int) -> npt.NDArray[np.uint8]:
+def _frame(
+    name: str, source: bytes | Path, number: int, span: Range | None, depths: list[Depth] | None
+) -> npt.NDArray[np.uint8]:
     header = _header(name, source)
     frames, kind = _frames(name, header), str(header.get("PhotometricInterpretation", "none"))
     if kind not in (*GREYS, *COLOURS, PALETTE):
@@ -78,9 +90,14 @@ def _frame(name: str, source: bytes | Path, number: int) -> npt.NDArray[np.uint8
         if kind in (*COLOURS, PALETTE):
             return _colours(name, header, stored, kind)
         padded = _padded(header, stored)
-        values = _modality(header, number, stored)
-        shares = _window(name, header, number, values, padded)
-        pixels = np.floor(np.clip(shares, 0, 1) * 255 + 0.5).astype(np.uint8)
+        values = _modality(name, header, number, stored)
+        if span is not None and int(header.get("BitsStored") or 16) > 8:
+            pixels = to_8_bits(values, span)
+            if depths is not None and not padded.all():
+                depths.append(Depth(float(values[~padded].min()), float(values[~padded].max())))
+        else:
+            shares = _window(name, header, number, values, padded)
+            pixels = np.floor(np.clip(shares, 0, 1) * 255 + 0.5).astype(np.uint8)
         pixels = 255 - pixels if kind == "MONOCHROME1" else pixels
         pixels[padded] = 0
         return np.asarray(pixels[:, :, None], np.uint8)
@@ -109,12 +126,14 @@ def _padded(header: Any, stored: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     return np.asarray((stored >= low) & (stored <= high))
 
 
-def _modality(header: Any, number: int, stored: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+def _modality(name: str, header: Any, number: int, stored: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     if "ModalityLUTSequence" in header:
         return np.asarray(_pydicom("").pixels.apply_modality_lut(stored, header), np.float64)
     slope = _value(header, number, "PixelValueTransformationSequence", "RescaleSlope")
     intercept = _value(header, number, "PixelValueTransformationSequence", "RescaleIntercept")
     scale, shift = 1.0 if slope is None else float(slope), 0.0 if intercept is None else float(intercept)
+    if scale == 0 or not (math.isfinite(scale) and math.isfinite(shift)):
+        raise InputError(f"{name} has RescaleSlope {scale:g} and RescaleIntercept {shift:g}. {ADVICE}")
     return stored.astype(np.float64) * scale + shift
 
 
@@ -159,6 +178,8 @@ def _value(header: Any, number: int, group: str, keyword: str) -> Any:
 
 
 def _frames(name: str, header: Any) -> int:
+    if getattr(header, "file_meta", {}).get("MediaStorageSOPClassUID") == INDEX:
+        raise InputError(f"{name} is a DICOMDIR, which lists other files and holds no image. Name its folder.")
     rows, columns = int(header.get("Rows") or 0), int(header.get("Columns") or 0)
     frames = int(header.get("NumberOfFrames") or 1)
     if rows * columns == 0 or frames < 1:
@@ -173,7 +194,23 @@ def _header(name: str, source: bytes | Path) -> Any:
     if isinstance(source, Path):
         regular(source, MOST_PACKED, "a DICOM file")
     with reading(name, "DICOM file", ADVICE), _opened(source) as content:
+        _check_packed(name, content)
         return pydicom.dcmread(content, stop_before_pixels=True)
+
+
+def _check_packed(name: str, content: Any) -> None:
+    """Refuse a deflated file that is too large when unpacked: pydicom unpacks all of it to read its header."""
+    content.seek(MAGIC_AT + len(MAGIC))
+    first = content.read(12)  # (0002,0000) UL 4, the length of the group
+    length = int.from_bytes(first[8:], "little") if first[:8] == b"\x02\x00\x00\x00UL\x04\x00" else 1 << 12
+    deflated = DEFLATED.encode() in content.read(length)
+    if deflated and first[:4] == b"\x02\x00\x00\x00":
+        unpacking = zlib.decompressobj(-zlib.MAX_WBITS)
+        unpacking.decompress(content.read(), MOST_INFLATED)
+        deflated = bool(unpacking.unconsumed_tail)
+    content.seek(0)
+    if deflated:
+        raise InputError(f"{name} is deflated and would be larger than {MOST_INFLATED >> 20} MiB. Write it unpacked.")
 
 
 def _stored(name: str, source: bytes | Path, header: Any, number: int | None) -> npt.NDArray[Any]:
@@ -182,7 +219,8 @@ def _stored(name: str, source: bytes | Path, header: Any, number: int | None) ->
     with reading(name, "DICOM file with whole pixels", ADVICE):
         try:
             with _opened(source) as content:
-                return np.asarray(pydicom.pixels.pixel_array(content, index=number))
+                whole = pydicom.dcmread(content) if syntax == DEFLATED else content
+                return np.asarray(pydicom.pixels.pixel_array(whole, index=number))
         except (NotImplementedError, RuntimeError):
             what = getattr(syntax, "name", "unknown")
             raise InputError(

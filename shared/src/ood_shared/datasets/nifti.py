@@ -3,7 +3,8 @@
 A slice is taken at each index of the last axis of the file (for most scanners: feet to head), as it is stored: axis 0
 runs down the image, axis 1 to the right. The 0.5 % and the 99.5 % quantile of all voxels of the volume become 0 and
 255, so that slices of a volume keep their brightness among each other and a few bright voxels do not darken the rest;
-where both are equal, as in a mask, the smallest and the largest value.
+where both are equal, as in a mask, the smallest and the largest value. A range that is asked for (`--value-range`)
+takes the place of both.
 
 Needs nibabel, from the extra `medical`.
 """
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ood_shared.datasets.pixels import Depth, Range
 from ood_shared.errors import InputError, not_installed
 from ood_shared.files import reading, regular
 
@@ -47,12 +49,18 @@ class Volume:
 
     def __init__(self, name: str, source: bytes | Path) -> None:
         self.name, self._source, self._lock = name, source, Lock()
+        self._depth: Depth | None = None
         self._pixels: npt.NDArray[np.uint8] | InputError | None = None
         shape = self._shape(self._image())
         self.count, self.held = shape[2], math.prod(shape) + (len(source) if isinstance(source, bytes) else 0)
 
-    def slice(self, number: int) -> npt.NDArray[np.uint8]:
+    def slice(self, number: int, span: Range | None = None, depths: list[Depth] | None = None) -> npt.NDArray[np.uint8]:
         """Slice (height, width, 1), counted from 0.
+
+        Args:
+            number: of the slice.
+            span: the same for all slices; None: the quantiles of the volume.
+            depths: takes the extreme values of the volume where `span` was applied.
 
         Raises:
             InputError: the volume is cut short, or has voxels that are not finite.
@@ -60,14 +68,16 @@ class Volume:
         with self._lock:
             if self._pixels is None:
                 try:
-                    self._pixels = self._read()
+                    self._pixels = self._read(span)
                 except InputError as error:
                     self._pixels = error
         if isinstance(self._pixels, InputError):
             raise self._pixels
+        if depths is not None and span is not None and self._depth is not None:
+            depths.append(self._depth)
         return self._pixels[number, :, :, None]
 
-    def _read(self) -> npt.NDArray[np.uint8]:
+    def _read(self, span: Range | None) -> npt.NDArray[np.uint8]:
         """All slices, (n, height, width)."""
         image = self._image()
         shape = self._shape(image)
@@ -75,9 +85,10 @@ class Volume:
             values = image.get_fdata(dtype=np.float32, caching="unchanged").reshape(shape)
         if not np.isfinite(values).all():
             raise InputError(f"{self.name} has voxels that are not finite. Give them a value.")
-        low, high = (float(value) for value in np.quantile(values, (LOW, HIGH)))
+        self._depth = Depth(float(values.min()), float(values.max()))
+        low, high = span or (float(value) for value in np.quantile(values, (LOW, HIGH)))
         if not high > low:
-            low, high = float(values.min()), float(values.max())
+            low, high = self._depth
         pixels = np.empty((shape[2], *shape[:2]), np.uint8)
         for number in range(shape[2]):
             shares = (values[:, :, number].astype(np.float64) - low) / ((high - low) or 1.0)

@@ -106,6 +106,8 @@ def kind_of(path: Path) -> str:
         return "idx"
     if not is_image(path.name) and holds_images(path):
         return "scan"
+    if path.name.upper() == "DICOMDIR":
+        raise InputError(f"{path} lists other files and holds no image. Name its folder.")
     raise InputError(f"{path} is of no kind that is read; expected {KINDS}.")
 
 

@@ -100,7 +100,7 @@ def fetch_set(name: str, split: str, root: str | Path | None = None) -> None:
 
 
 def load(
-    name_or_path: str,
+    name_or_path: str | Path,
     split: str = "test",
     root: str | Path | None = None,
     *,
@@ -115,7 +115,7 @@ def load(
     Args:
         name_or_path: a name of `known_names()`, in any case; or a folder in ImageFolder layout, such a folder in a
             .tar, .tar.gz, .tgz or .zip, a six-array .npz, IDX files, an OpenOOD image list .txt. A name wins over a
-            folder of that name; write `./mnist` for the folder.
+            folder of that name; write `./mnist`, or `Path("mnist")`, for the folder.
         split: `train`, `val` or `test`. Own data without split folders is all `test`.
         root: folder of downloaded sets; by default `OOD_DATA_DIR`, else `ood-papers` in the user's cache folder. For an
             image list: the folder in which its paths start, by default that of the list.
@@ -135,6 +135,8 @@ def load(
         raise unknown("Split", split, SPLITS)
     if channels not in (None, 1, 3) or (size is not None and size < 1):
         raise InputError(f"Images have 1 or 3 channels and a size from 1 on; asked for {channels} and {size}.")
+    if isinstance(name_or_path, Path):
+        name_or_path = str(Path.cwd() / name_or_path)
     name = ALIASES.get(name_or_path.lower(), name_or_path.lower())
     if name in NOISE:
         return load_noise(name, split, size, channels)

@@ -4,12 +4,9 @@ Counted from 0. A DICOM file of one frame keeps its name. DICOM files are known 
 many have no ending; NIfTI files by `.nii` and `.nii.gz`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
 
 from ood_shared.datasets import dicom, nifti
 from ood_shared.datasets.decode import Encoded, is_image
@@ -70,7 +67,7 @@ def images_in(name: str, source: bytes | Path) -> Iterator[Encoded]:
         count = dicom.frame_count(name, source)
         held = len(source) // count if isinstance(source, bytes) else 0
         for number in range(count):
-            read: Callable[[], npt.NDArray[np.uint8]] = partial(dicom.read_frame, name, source, number)
+            read = partial(dicom.read_frame, name, source, number)
             yield Encoded(number, f"{name}#{number}" if count > 1 else name, read, held)
     else:
         yield Encoded(0, name, source)

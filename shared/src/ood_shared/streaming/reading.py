@@ -72,7 +72,7 @@ def read_items(
 def refused(name: str, error: BaseException) -> Encoded:
     """An image that cannot be read, for a reason that is known already."""
 
-    def fail() -> UInt8[np.ndarray, "h w c"]:
+    def fail(*_: object) -> UInt8[np.ndarray, "h w c"]:
         raise error if isinstance(error, InputError) else InputError(f"{name} cannot be read ({error}).")
 
     return Encoded(0, name, fail)
