@@ -45,6 +45,11 @@ def share_or_all(text: str) -> float:
     return _checked(text, "a number above 0 and at most 1", math.ulp(0.0), 1.0)
 
 
+def below_one(text: str) -> float:
+    """A number from 0 on and below 1."""
+    return _checked(text, "a number from 0 on and below 1", 0.0, 1 - 2**-53)
+
+
 def whole(least: int, most: int = MOST) -> Callable[[str], int]:
     """A reader of whole numbers from `least` to `most`, written in digits."""
 

@@ -21,11 +21,12 @@ import torch.distributed as dist
 from ood_shared import distributed
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError
-from ood_shared.signals import Terminated, delayed
+from ood_shared.signals import Terminated, delayed, undisturbed
 
 from imood.modes import DIST_URL
 
 PATIENCE = 20.0  # seconds that processes get to end by themselves when another one has failed
+SAVING = 60.0  # seconds that they get when they are told to end, for the step under way and a checkpoint
 POLL_SECONDS = 0.1
 
 
@@ -51,8 +52,10 @@ def local_processes(options: Processes, device: torch.device) -> tuple[int, list
         device: of the first process, from `device_of`.
 
     Raises:
-        InputError: a GPU that is no number.
+        InputError: a GPU that is no number, or several processes without --ddp.
     """
+    if (options.nproc or 1) > 1 and not options.ddp:
+        raise InputError(f"--nproc {options.nproc} is of --ddp. Pass both, or neither.")
     if device.type != "cuda":
         count = (options.nproc or 1) if options.ddp else 1
         return (count, []) if count * options.num_nodes > 1 else (1, [])
@@ -138,6 +141,9 @@ def launch(words: Sequence[str], options: Processes, count: int, gpus: Sequence[
     host, port = _meeting_place(options)
     if options.node_id >= options.num_nodes:
         raise InputError(f"--node_id is {options.node_id} of {options.num_nodes} machines; they count from 0.")
+    if options.num_nodes > 1:
+        place = f"machine {options.node_id + 1} of {options.num_nodes}"
+        print(f"{place}: training begins when all have joined at tcp://{host}:{port}.", file=sys.stderr)
     processes: list[subprocess.Popen[str]] = []
     with contextlib.ExitStack() as stack:
         logs: list[IO[str] | None] = [None]
@@ -172,24 +178,26 @@ def _wait(processes: Sequence["subprocess.Popen[Any]"]) -> int:
             failed = next((code for code in ended if code != 0), 0)
             if failed:
                 with delayed():
-                    _end(processes)
+                    _end(processes, PATIENCE)
                 return failed if failed > 0 else 1
             if len(ended) == len(processes):
                 return 0
             time.sleep(POLL_SECONDS)
     except (Terminated, KeyboardInterrupt):
-        for process in processes:
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-        for process in processes:
-            process.wait()
+        with undisturbed():
+            for process in processes:
+                if process.poll() is None:
+                    process.send_signal(signal.SIGTERM)
+            _end(processes, SAVING)
         raise
 
 
-def _end(processes: Sequence["subprocess.Popen[Any]"]) -> None:
+def _end(processes: Sequence["subprocess.Popen[Any]"], patience: float) -> None:
+    """Wait for all, so many seconds in all; then kill what is left: one that waits for other machines hears nothing."""
+    until = time.monotonic() + patience
     for process in processes:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=PATIENCE)
+            process.wait(timeout=max(0.0, until - time.monotonic()))
         if process.poll() is None:
             process.kill()
             process.wait()

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 import torch
@@ -41,13 +42,18 @@ def test_several_gpus_start_a_process_each_with_or_without_ddp(two_gpus, capsys,
         (["--gpu", "0", "--ddp"], 1),
         (["--gpu", "0,1", "--device", "cuda:1"], 1),
         (["--gpu", "cpu", "--ddp", "--nproc", "3"], 3),
-        (["--gpu", "cpu", "--nproc", "3"], 1),
+        (["--gpu", "cpu", "--nproc", "1"], 1),
         (["--gpu", "cpu", "--ddp"], 1),
         (["--gpu", "0", "--num_nodes", "2"], 2),
     ],
 )
 def test_processes_follow_the_flags(two_gpus, flags, count):
     assert processes(options(*flags))[0] == count
+
+
+def test_several_processes_without_ddp_are_refused(two_gpus):
+    with pytest.raises(InputError, match=r"--nproc 3 is of --ddp\. Pass both, or neither\."):
+        processes(options("--gpu", "cpu", "--nproc", "3"))
 
 
 @pytest.mark.parametrize(
@@ -115,7 +121,7 @@ class Child:
 
     returncode, whole, sent = None, False, None
 
-    def wait(self):
+    def wait(self, timeout):
         self.returncode = -signal.SIGTERM
         return self.returncode
 
@@ -137,3 +143,25 @@ def test_a_signal_is_heard_between_two_looks_and_handed_on(number, raised):
         launch._wait([child])
     assert child.whole
     assert child.sent == signal.SIGTERM
+
+
+DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+
+
+def test_a_process_that_does_not_hear_sigterm_is_killed_in_the_end(monkeypatch):
+    """As one that waits for another machine, inside of torch."""
+    monkeypatch.setattr(launch, "SAVING", 0.2)
+    process = subprocess.Popen([sys.executable, "-c", DEAF], stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"deaf\n"
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    with raise_on_sigterm(), process.stdout, pytest.raises(Terminated):
+        launch._wait([process])
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_several_machines_are_waited_for_in_a_line(capsys, monkeypatch):
+    monkeypatch.setattr(launch, "_wait", lambda processes: [process.kill() for process in processes] and 0)
+    given = options("--gpu", "cpu", "--num_nodes", "2", "--dist_url", "tcp://127.0.0.1:4711")
+    assert launch.launch([], given, 1, []) == 0
+    line = "machine 1 of 2: training begins when all have joined at tcp://127.0.0.1:4711.\n"
+    assert capsys.readouterr().err == line

@@ -23,6 +23,8 @@ from know_your_space.validation import say
 def train_step(options: argparse.Namespace) -> None:
     """Train as the flags say; several processes when a launcher started them."""
     _check_launch(options)
+    if options.resume and options.restart:
+        raise InputError("--resume goes on with a run, --restart begins anew. Pass one of them.")
     with distributed.setup(resolve_device(options.device)) as device:
         _train(options, device)
 
@@ -36,8 +38,12 @@ def _train(options: argparse.Namespace, device: torch.device) -> None:
     settings = settings_of(options, data.train.n_classes, seed)
     compute = Compute(device, options.precision, options.compile, options.log_to)
     say(f"arguments: {vars(options)}")
-    if settings.outlier_space != "pixel" and (settings.operators or settings.rand_conv):
-        say(f"note: with --outlier_space {settings.outlier_space}, --augmix, --jigsaw and --rand_conv have no effect.")
+    changed = settings.operators or settings.rand_conv or settings.outlier_contrast != 1
+    if settings.outlier_space != "pixel" and changed:
+        say(
+            f"note: with --outlier_space {settings.outlier_space}, --augmix, --jigsaw, --rand_conv and "
+            "--outlier_contrast have no effect."
+        )
     train(data, settings, files, compute, resume=not options.restart, print_freq=options.print_freq)
     say(f"Duration: {time.perf_counter() - started:.1f} s")
 

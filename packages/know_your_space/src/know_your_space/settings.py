@@ -79,6 +79,11 @@ class TrainSettings:
                 f"--outlier_contrast {self.outlier_contrast:g} is no largest factor of contrast; expected 1 (as it is) "
                 "or more."
             )
+        if not self.m_in < self.m_out:
+            raise InputError(
+                f"--m_in {self.m_in:g} is not below --m_out {self.m_out:g}; energies of inliers are to lie below the "
+                "one, those of outliers above the other."
+            )
         if not self.temperature > 0:
             raise InputError(f"--T {self.temperature} is not a temperature; expected a number above 0.")
         if self.outlier_space == "pixel" and not self.operators:

@@ -122,7 +122,10 @@ def test_without_both_spaces_a_plain_classifier_is_trained(place, runs):
 
 
 def test_latent_outliers_say_that_the_pixel_operators_have_no_effect(place, runs):
-    assert "--augmix, --jigsaw and --rand_conv have no effect" in runs.trained("--outlier_space", "latent").out
+    assert (
+        "--augmix, --jigsaw, --rand_conv and --outlier_contrast have no effect"
+        in runs.trained("--outlier_space", "latent").out
+    )
 
 
 def test_jigsaw_and_both_operators_train(place, runs):

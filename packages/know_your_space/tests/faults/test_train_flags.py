@@ -13,6 +13,8 @@ import pytest
         (("--T", "0"), "--T 0.0 is not a temperature"),
         (("--sample_number", "1"), "--sample_number 1 is too small for a covariance"),
         (("--droprate", "1.5"), "--droprate 1.5 is no probability"),
+        (("--m_in", "5"), "--m_in 5 is not below --m_out -7"),
+        (("--resume", "--restart"), "--resume goes on with a run, --restart begins anew. Pass one of them."),
         (("--beta1=-1",), "--beta1: `-1` is not a number from 0 on"),
         (("--inlier_space", "latant"), "--inlier_space `latant` is not known. Did you mean `latent`?"),
         (("--in_datset", "x"), "--in_datset"),

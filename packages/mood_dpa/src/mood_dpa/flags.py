@@ -35,8 +35,9 @@ def add_rescale_flags(parser: argparse._ActionsContainer, rescale: bool = True) 
         parser: of the command.
         rescale: offer `--rescale`, too.
     """
+    rules = parser.add_mutually_exclusive_group()
     if rescale:
-        parser.add_argument(
+        rules.add_argument(
             "--rescale",
             nargs="+",
             action=_RuleWords,
@@ -45,7 +46,7 @@ def add_rescale_flags(parser: argparse._ActionsContainer, rescale: bool = True) 
             help=f"how intensities get to [0, 1], kept with the trained model: {WAYS}, or none "
             "(default: as in training; volumes outside [0, 1] are refused)",
         )
-    parser.add_argument(
+    rules.add_argument(
         "--any-range",
         dest="rescale",
         action="store_const",

@@ -42,6 +42,29 @@ def test_any_range_takes_them_with_one_warning_a_volume(command: str, entrances,
         assert found.err.count("--any-range)") == len(wanted)
 
 
+@pytest.mark.parametrize("command", ["save-2d", "predict-3d", "inference_evaluate_3d", "train"])
+def test_two_rules_are_refused(command: str, entrances, tmp_path: Path, run) -> None:
+    write_ct(tmp_path / "in", 4)
+    line = run(command, *entrances[command], "--any-range", "--rescale", "minmax").error
+    assert "--rescale: not allowed with argument --any-range" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_percentiles_beside_another_rule_are_refused(tmp_path: Path, run) -> None:
+    write_ct(tmp_path / "in", 1)
+    words = ["-i", tmp_path / "in", "-o", tmp_path / "out"]
+    line = run("rescale", *words, "--low", 30, "--rescale", "minmax").error
+    assert "--low and --high are percentiles, the rule is `minmax`. Pass one of them." in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_bench_names_five_volumes_and_counts_the_others(tmp_path: Path, run) -> None:
+    write_ct(tmp_path / "in", 7)
+    line = run("bench", "--id", tmp_path / "in", "--ood", "synthetic", "--output-dir", tmp_path / "out").error
+    assert "7 of 7 volumes could not be used: 00000.nii.gz, " in line
+    assert " and 2 more. Nothing was trained" in line
+
+
 @pytest.mark.parametrize("command", ["save-2d", "predict-3d", "inference_evaluate_3d", "train", "bench"])
 def test_a_rule_by_hand_brings_them_there(command: str, entrances, tmp_path: Path, run, monkeypatch) -> None:
     monkeypatch.setitem(bench.SCHEDULES, "smoke", SMALL)

@@ -14,7 +14,14 @@ from ood_shared.training import Compute
 from oodgen import checkpoints as conf
 from oodgen import defaults, figures
 from oodgen.classifier import ood_weight_from_counts
-from oodgen.commands import architecture_of, compute_of, generation_settings, result_root, warn_of_other_images
+from oodgen.commands import (
+    architecture_of,
+    compute_of,
+    generation_settings,
+    note_momentum,
+    result_root,
+    warn_of_other_images,
+)
 from oodgen.data.folders import Pixels, read_generated, read_id
 from oodgen.paper import PaperBatches, mixed_order
 from oodgen.reconstructions import vae_crc32, with_reconstructions
@@ -62,6 +69,7 @@ def train_classi_step(options: argparse.Namespace) -> None:
         options.classes = conf.choose_classes(options.classes, trained, vae_folder)
     options.classes = options.classes or "all"
     options = defaults.resolve_defaults(options, defaults.TRAIN_CLASSI, options.in_data)
+    note_momentum(options)
 
     train, test, _ = read_id(options.in_data, options.classes)
     generated_test = read_generated(options.in_data, "test", options.ood_types, options.save_path)

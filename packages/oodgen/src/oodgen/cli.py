@@ -7,7 +7,7 @@ the verbs of all packages (`ood_shared.verbs`).
 from collections.abc import Callable, Sequence
 
 from ood_shared.cli import Parser, add_shared_flags, deferred, dispatch, run_command
-from ood_shared.flags import data_word, not_negative, not_negative_int, positive, positive_int, truth
+from ood_shared.flags import below_one, data_word, not_negative, not_negative_int, positive, positive_int, truth
 from ood_shared.verbs import ABOUT as VERBS
 from ood_shared.verbs import BENCH, verbs
 
@@ -24,7 +24,7 @@ def vae_parser() -> Parser:
     flags.gpu_flag(parser)
     flag("--lr", positive, "learning rate")
     flag("--opt", str, "optimizer; ada is Adadelta", choices=("rmsprop", "ada"))
-    flag("--momentum", not_negative, "momentum of rmsprop")
+    flag("--momentum", below_one, "momentum of rmsprop, below 1")
     flags.id_flag(parser, "--in_data")
     flags.save_flag(parser)
     flags.seed_flag(parser)
@@ -72,7 +72,7 @@ def classifier_parser() -> Parser:
     flags.gpu_flag(parser)
     flag("--lr", positive, "learning rate")
     flag("--opt", str, "optimizer; ada is Adadelta", choices=("sgd", "ada"))
-    flag("--momentum", not_negative, "momentum of sgd")
+    flag("--momentum", below_one, "momentum of sgd, below 1")
     flags.id_flag(parser, "--in_data")
     flags.save_flag(parser)
     flags.seed_flag(parser)

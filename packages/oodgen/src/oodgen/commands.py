@@ -15,6 +15,7 @@ from ood_shared import plots
 from ood_shared.datasets import EMBEDDED_OOD, NOISE
 from ood_shared.devices import resolve_device, seed_everything
 from ood_shared.errors import InputError, MissingFileError
+from ood_shared.notes import say
 from ood_shared.run_model import keep_bench
 from ood_shared.runs import read_settings
 from ood_shared.training import Compute
@@ -41,6 +42,7 @@ def train_vae_step(options: argparse.Namespace) -> None:
     options = defaults.resolve_defaults(options, defaults.TRAIN_VAE, options.in_data)
     if options.weight_decay is None:
         options.weight_decay = defaults.vae_weight_decay(options.opt, options.mode)
+    note_momentum(options)
     train, test, _ = read_id(options.in_data, options.classes)
     mean, std = defaults.normalisation(options.normalize, options.in_data)
     folder = conf.vae_folder(result_root(options.save_path, options))
@@ -87,8 +89,12 @@ def gen_ood_step(options: argparse.Namespace) -> None:
     warn_of_other_images(train, source, options.data)
     pixels = train if options.dataset == "train" else test
 
+    if options.resume:
+        say(["--resume has nothing to go on with here: all outliers are made anew"])
     scale = trained.encoder_scale
-    if options.normalize is not None and trained.loss == "mse":
+    if options.normalize is not None and trained.loss != "mse":
+        say([f"--normalize {options.normalize} has no effect: a VAE trained with --loss {trained.loss} takes [0, 1]"])
+    elif options.normalize is not None:
         scale = defaults.normalisation(options.normalize, options.data)
     mixture = options.mode == "paper" and options.dataset == "test"
     settings = replace(settings, encoder_scale=scale, per_type=options.num_ood, mixture=mixture)
@@ -179,6 +185,12 @@ def compute_of(options: argparse.Namespace) -> Compute:
 def result_root(given: str, options: argparse.Namespace) -> Path:
     """Where results go: `--output-dir`, else the step's own flag."""
     return Path(options.output_dir or given)
+
+
+def note_momentum(options: argparse.Namespace) -> None:
+    """One line where a momentum was given that the optimizer does not have."""
+    if options.momentum and options.opt == "ada":
+        say([f"--momentum {options.momentum:g} has no effect: Adadelta has none"])
 
 
 def architecture_of(options: argparse.Namespace) -> str:

@@ -112,9 +112,11 @@ def seed_flag(parser: Parser) -> None:
 
 def common_flags(parser: Parser, values: defaults.Values, trains: bool = False) -> None:
     """`--mode`, `--normalize`, `--classes` and what all commands share."""
-    parser.add_argument("--mode", default="default", choices=defaults.MODES, help="set of defaults (default: default)")
-    parser.add_argument("--compat", dest="mode", action="store_const", const="compat", help="same as --mode compat")
-    adder(parser, values)("--normalize", str, "auto, none, mnist, half or MEAN,STD")
+    modes = parser.add_mutually_exclusive_group()
+    modes.add_argument("--mode", default="default", choices=defaults.MODES, help="set of defaults (default: default)")
+    modes.add_argument("--compat", dest="mode", action="store_const", const="compat", help="same as --mode compat")
+    words = "auto (mnist for a folder of that name, else half), none, mnist, half or MEAN,STD"
+    adder(parser, values)("--normalize", str, words)
     parser.add_argument(
         "--classes", default=None, help="in-distribution classes A-B by sorted index (default: all, or as trained)"
     )

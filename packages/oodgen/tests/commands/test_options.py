@@ -75,6 +75,12 @@ def test_generating_with_the_same_seed_gives_the_same_files(done, trained):
     assert {path.name: path.read_bytes() for path in Path(ID, "ood", "train").glob("*.png")} == before
 
 
+def test_flags_without_effect_on_the_outliers_are_named(done, trained):
+    found = done("gen_ood", "--num_ood", "4", "--resume", "--normalize", "mnist")
+    assert "note: --resume has nothing to go on with here: all outliers are made anew" in found.out
+    assert "note: --normalize mnist has no effect: a VAE trained with --loss elbo takes [0, 1]" in found.out
+
+
 def test_a_fraction_of_the_outliers_can_be_asked_for(done, trained):
     done("gen_ood", "--num_ood", "0.25", "--model_epoch", "1")
     found = configuration(Path(ID, "ood", "train"))
@@ -122,7 +128,8 @@ def test_an_open_seed_is_drawn_anew_and_written_down(done, place):
 
 @pytest.mark.parametrize("optimizer", ["rmsprop", "ada"])
 def test_the_vae_trains_with_each_of_its_optimizers(done, place, optimizer):
-    done("train_vae", "--epochs", "1", "--opt", optimizer, "--momentum", "0.5", "--batch_size", "12")
+    found = done("train_vae", "--epochs", "1", "--opt", optimizer, "--momentum", "0.5", "--batch_size", "12")
+    assert ("note: --momentum 0.5 has no effect: Adadelta has none" in found.out) == (optimizer == "ada")
     assert configuration("result/vae")["weight_decay"] == (0.001 if optimizer == "ada" else 0.0)
 
 

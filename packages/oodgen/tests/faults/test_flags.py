@@ -66,9 +66,19 @@ def test_a_word_is_no_number(refused, flag):
     assert f"{flag}: `fast` is not a number" in refused("train_vae", flag, "fast")
 
 
-@pytest.mark.parametrize("flag", ["--momentum", "--weight_decay"])
-def test_a_negative_decay_is_refused(refused, flag):
-    assert f"{flag}: `-1` is not a number from 0 on" in refused("train_classi", flag, "-1")
+def test_a_negative_decay_is_refused(refused):
+    assert "--weight_decay: `-1` is not a number from 0 on" in refused("train_classi", "--weight_decay", "-1")
+
+
+@pytest.mark.parametrize("step", ["train_vae", "train_classi"])
+@pytest.mark.parametrize("word", ["-1", "1", "2"])
+def test_a_momentum_is_below_1(refused, step, word):
+    assert f"--momentum: `{word}` is not a number from 0 on and below 1" in refused(step, f"--momentum={word}")
+
+
+@pytest.mark.parametrize("words", [("--compat", "--mode", "paper"), ("--mode", "paper", "--compat")])
+def test_two_modes_are_refused(refused, words):
+    assert "not allowed with argument" in refused("train_vae", *words)
 
 
 @pytest.mark.parametrize("step", ["train_vae", "gen_ood", "train_classi", "test"])

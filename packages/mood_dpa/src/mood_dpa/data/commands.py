@@ -17,7 +17,7 @@ from ood_shared.files import check_name, path_of, refuse_same_folder, write_text
 from mood_dpa.data.anomalies import add_anomalies_2d
 from mood_dpa.data.flags import OTSU
 from mood_dpa.data.folds import cases_of, folds_text, make_folds, read_folds
-from mood_dpa.data.intensities import INSIDE, WAYS, Rule, body_rescaled, range_of
+from mood_dpa.data.intensities import INSIDE, USUAL, WAYS, Rule, body_rescaled, range_of
 from mood_dpa.data.prepare import BASE, make_synthetic, save_2d, save_array, warn_if_all_filtered
 from mood_dpa.data.subjects import CUBE, HARD, DemoSet, ensure_subjects
 from mood_dpa.data.volume_queue import Writer, read_ahead, report_failures, skip
@@ -120,9 +120,13 @@ def rescale_step(options: argparse.Namespace) -> None:
     names = {volume_name(path): f"{base_name(volume_name(path)).replace('_', '-')}.nii.gz" for path in paths}
     if len(set(names.values())) < len(names):
         raise InputError(f"{options.input_dir}: two volumes have the same name up to the first dot.")
-    if not 0 <= options.low < options.high <= 100:
-        raise InputError(f"--low {options.low} and --high {options.high} are no two rising percentiles.")
-    rule = options.rescale or Rule("percentile", (options.low, options.high))
+    low = USUAL[0] if options.low is None else options.low
+    high = USUAL[1] if options.high is None else options.high
+    if not 0 <= low < high <= 100:
+        raise InputError(f"--low {low} and --high {high} are no two rising percentiles.")
+    if options.rescale is not None and (options.low, options.high) != (None, None):
+        raise InputError(f"--low and --high are percentiles, the rule is `{options.rescale}`. Pass one of them.")
+    rule = options.rescale or Rule("percentile", (low, high))
     if not rule.changes:
         raise InputError(f"`{rule}` changes nothing; expected {WAYS}.")
     body = None if options.body in (None, OTSU) else _threshold(options.body)

@@ -91,8 +91,8 @@ def rescale_parser() -> Parser:
     parser.add_argument("-i", "--input_dir", required=True, help="folder with volumes")
     parser.add_argument("-o", "--output_dir", required=True, help="folder for the results; `_` in names becomes `-`")
     low, high = USUAL
-    parser.add_argument("--low", type=finite, default=low, help=f"percentile that becomes 0 (default: {low})")
-    parser.add_argument("--high", type=finite, default=high, help=f"percentile that becomes 1 (default: {high})")
+    parser.add_argument("--low", type=finite, help=f"percentile that becomes 0 (default: {low})")
+    parser.add_argument("--high", type=finite, help=f"percentile that becomes 1 (default: {high})")
     add_rescale_flags(parser)
     parser.add_argument(
         "--body",

@@ -6,7 +6,7 @@ go on. Several processes (torchrun) take every n-th volume.
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -98,6 +98,11 @@ class Writer:
             self._pool.shutdown()
 
 
+def first_names(names: Sequence[str]) -> str:
+    """The first five names, and how many there are more."""
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
 def report_failures(failed: list[str], done: int, again: str = "run again with --resume") -> None:
     """Raise for volumes that failed, after all others are done.
 
@@ -107,7 +112,7 @@ def report_failures(failed: list[str], done: int, again: str = "run again with -
         again: what to do when they are corrected.
     """
     if failed:
-        shown = ", ".join(failed[:5]) + (f" and {len(failed) - 5} more" if len(failed) > 5 else "")
+        shown = first_names(failed)
         others = "The others are finished; correct these" if done else "Correct them"
         raise InputError(
             f"{len(failed)} of {len(failed) + done} volumes could not be used: {shown}. {others} and {again}."

@@ -17,7 +17,7 @@ from mood_dpa.data.intensities import Rule
 from mood_dpa.data.preprocessing import prepare_slices
 from mood_dpa.data.slice_files import cut_slices
 from mood_dpa.data.subjects import make_subject, mni152
-from mood_dpa.data.volume_queue import read_ahead
+from mood_dpa.data.volume_queue import first_names, read_ahead
 from mood_dpa.data.volumes import Volume, is_volume, list_volumes, read_volume
 
 EMBEDDED, SYNTHETIC = "mni152", "synthetic"
@@ -67,7 +67,7 @@ def read_volumes(name: str, subjects: int, seed: int, rule: Rule | None = None) 
     if failed:
         advice = f" From ood-bench, which has no --rescale: run `mood-dpa rescale -i {name} -o FOLDER` and pass FOLDER."
         raise InputError(
-            f"{name}: {len(failed)} of {len(paths)} volumes could not be used: {', '.join(failed[:5])}. Nothing was "
+            f"{name}: {len(failed)} of {len(paths)} volumes could not be used: {first_names(failed)}. Nothing was "
             f"trained; correct or remove them.{advice if outside and rule is None else ''}"
         )
     return volumes, directions
