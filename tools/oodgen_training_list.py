@@ -91,7 +91,7 @@ def _oodgen_ablation(family: str, classes: str) -> Training:
         f"the ablation and five other detectors on {family}, classes {classes}, three seeds",
         "100 and 150 to 200 epochs, all images",
         "10,000 images, 10 epochs each",
-        0.5,
+        0.3,
         (
             f"benchmarks/compare.py --id {family} --classes {classes} --vae-epochs 10 --epochs 10 --data-dir {{data}} "
             "--output {own}/result.json",
