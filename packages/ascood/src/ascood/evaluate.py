@@ -72,6 +72,8 @@ def eval_ood(options: argparse.Namespace) -> int:
     with distributed.setup(resolve_device(options.device)) as device:
         folders = run_folders(Path(options.root))
         suite = make_suite(options.id_data, options.data_dir, tuple(options.drop))
+        if asked.fsood and not suite.csid and distributed.is_main():
+            print(f"note: --fsood adds nothing: {options.id_data} has no covariate-shifted sets.")
         tables: dict[str, list[list[Row]]] = {name: [] for name in asked.names}
         for folder in folders:
             network = open_run(folder / BEST, options.network, options.wrapper_net, suite, device)
@@ -92,7 +94,7 @@ def eval_ood(options: argparse.Namespace) -> int:
                     tables[name].append(rows)
         tables = {name: runs for name, runs in tables.items() if runs}
         if not tables:
-            raise InputError("No score could be computed; see the lines above.")
+            raise InputError("No score could be computed: no set is left, or see the lines above.")
         if distributed.is_main():
             show(tables, Path(options.root) / asked.part, asked)
     return 0
@@ -120,10 +122,17 @@ def score_run(evaluator: Evaluator, score: AnyScore, asked: Evaluation, folder: 
 
 
 def score_names(text: str, wrapper: str | None) -> list[str]:
-    """The scores that `--postprocessor` names: one, several separated by commas, or `all` that the network allows."""
+    """The scores that `--postprocessor` names: one, several separated by commas, or `all` that the network allows.
+
+    Raises:
+        InputError: none, or `all` among others.
+    """
     if text == "all":
         return [name for name in SCORES if name != "t2fnorm" or wrapper == "T2FNormNet"]
-    return [name for name in text.split(",") if name]
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names or "all" in names:
+        raise InputError(f"--postprocessor is `{text}`; expected names of scores separated by commas, or all alone.")
+    return names
 
 
 def run_folders(root: Path) -> list[Path]:
@@ -138,6 +147,8 @@ def run_folders(root: Path) -> list[Path]:
         guess = nearest(root.name, near)
         hint = "" if guess is None else f" Did you mean `{root.parent / guess}`?"
         raise MissingFileError(f"--root {root} is missing; expected {_RUNS}.{hint} {_SOURCES}")
+    if (root / BEST).is_file():
+        raise InputError(f"--root {root} is one run; pass the folder above it, which holds {_RUNS}.")
     runs = sorted(path for path in root.glob("s*") if path.is_dir())
     if not runs:
         raise InputError(f"--root {root} has no subfolder s*; expected {_RUNS}. {_SOURCES}")

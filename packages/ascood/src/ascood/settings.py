@@ -69,6 +69,8 @@ class Optimizer:
             if key != "nesterov" and (isinstance(value, bool) or not isinstance(value, int | float) or value < 0):
                 raise InputError(f"optimizer.{key} is {value!r}; expected a number from 0 on.")
         made = cls(**values | {"num_epochs": int(values.get("num_epochs", cls.num_epochs))})
+        if not made.momentum < 1:
+            raise InputError(f"optimizer.momentum is {made.momentum}; expected a number from 0 on and below 1.")
         if not made.lr > 0 or made.num_epochs < 1:
             raise InputError(
                 f"optimizer.lr is {made.lr}, optimizer.num_epochs {values.get('num_epochs')}; expected a rate above 0 "
@@ -235,6 +237,14 @@ def warn_of_unknown_keys(config: Config) -> None:
             print(
                 f"warning: the config key `{key}` is not used. {did_you_mean(key, TOP_KEYS, shown=6)}", file=sys.stderr
             )
-    for key in configs.get(config, "optimizer") or {}:
+    optimizer, trainer = configs.get(config, "optimizer") or {}, configs.get(config, "trainer.name")
+    usual = {"nesterov": True, "fc_lr_factor": 1.0}
+    changed = [key for key, value in usual.items() if optimizer.get(key, value) != value]
+    if changed and trainer != "ascood":
+        print(
+            f"warning: optimizer.{changed[0]} is not used: it is of the trainer ascood, not of {trainer}.",
+            file=sys.stderr,
+        )
+    for key in optimizer:
         if key not in OPTIMIZER_KEYS:
             print(f"warning: `optimizer.{key}` is not used. {did_you_mean(key, OPTIMIZER_KEYS)}", file=sys.stderr)

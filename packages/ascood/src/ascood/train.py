@@ -190,7 +190,7 @@ def _prepare(
     groups = parameter_groups(network, optimizer.lr, optimizer.fc_lr_factor if of_ascood else 1.0)
     for group in groups:
         group["initial_lr"] = group["lr"]
-    nesterov = optimizer.nesterov if of_ascood else True  # the others have it always on
+    nesterov = (optimizer.nesterov or not of_ascood) and optimizer.momentum > 0  # the others have it always on
     constants = {"momentum": optimizer.momentum, "weight_decay": optimizer.weight_decay, "nesterov": nesterov}
     sgd = optimizers.make(torch.optim.SGD, groups, **constants)
     val_labels = labels_of(val)

@@ -61,6 +61,21 @@ def test_an_unknown_trainer_or_network_names_the_known(place, run):
     assert "network.backbone.name `resnet5` is not known. Did you mean `resnet50`?" in error
 
 
+def test_a_momentum_of_1_is_refused_and_one_of_0_trains(place, run, done):
+    assert (
+        "optimizer.momentum is 1.0; expected a number from 0 on and below 1"
+        in run("train", *DIGITS, "--optimizer.momentum", "1").error
+    )
+    done("train", *DIGITS, "--optimizer.momentum", "0")
+
+
+def test_what_another_trainer_does_not_read_is_told(place, done):
+    base = "configs/networks/lenet.yml configs/pipelines/train/train_ascood.yml configs/datasets/digits/digits.yml"
+    words = ["--trainer.name", "base", "--network.name", "lenet", "--optimizer.fc_lr_factor", "0.5"]
+    found = done("train", "--config", *base.split(), *words, *QUICK, "--optimizer.num_epochs", "1")
+    assert "warning: optimizer.fc_lr_factor is not used: it is of the trainer ascood, not of base." in found.err
+
+
 def test_a_rate_that_yaml_reads_as_text_is_refused(place, run):
     (place / "lr.yml").write_text("optimizer:\n  lr: 1e-2\n")
     base = "configs/datasets/digits/digits.yml configs/networks/ascood_net.yml configs/pipelines/train/train_ascood.yml"

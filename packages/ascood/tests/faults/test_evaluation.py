@@ -15,6 +15,22 @@ def test_an_unknown_score_names_the_nearest(trained, run):
     assert "Did you mean `scale`?" in run("eval_ood", *EVAL, "--postprocessor", "scal").error
 
 
+@pytest.mark.parametrize("words", ["all,msp", "", " , "])
+def test_no_score_or_all_among_others_is_refused(trained, run, words):
+    line = run("eval_ood", *EVAL, "--postprocessor", words).error
+    assert f"--postprocessor is `{words}`; expected names of scores separated by commas, or all alone." in line
+
+
+def test_a_root_that_is_a_run_names_the_folder_above(trained, run):
+    line = run("eval_ood", *EVAL[:-1], "run/s0", "--postprocessor", "msp").error
+    assert "--root run/s0 is one run; pass the folder above it" in line
+
+
+def test_covariate_shifts_that_are_not_there_are_told(trained, done):
+    found = done("eval_ood", *EVAL, "--postprocessor", "msp", "--fsood")
+    assert "note: --fsood adds nothing: folder:mine has no covariate-shifted sets." in found.out
+
+
 @pytest.mark.parametrize("name", ["gram", "openmax", "vos"])
 def test_a_score_out_of_scope_says_so(trained, run, name):
     assert "is not" in run("eval_ood", *EVAL, "--postprocessor", name).error

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from ood_shared.cli import Parser, add_shared_flags, deferred, dispatch, parse_seed_number, run_command
 from ood_shared.flags import (
+    below_one,
     data_word,
     not_negative,
     not_negative_int,
@@ -59,7 +60,7 @@ def train_parser() -> Parser:
     model.add_argument("--lr", type=positive, default=1e-3,
                        help="learning rate; for imagenet multiplied by batch size / 256 (default: 0.001)")  # fmt: skip
     model.add_argument("--wd", type=not_negative, default=5e-4, help="weight decay (default: 0.0005)")
-    model.add_argument("--momentum", "-m", type=not_negative, default=0.9, help="of sgd (default: 0.9)")
+    model.add_argument("--momentum", "-m", type=below_one, default=0.9, help="of sgd (default: 0.9)")
     model.add_argument("--decay_epochs", "--de", type=not_negative_int, nargs="+", default=[60, 80],
                        help="epochs at which multisteps divides the learning rate by 10 (default: 60 80)")  # fmt: skip
     model.add_argument("--opt", default="adam", choices=("sgd", "adam"), help="optimiser (default: adam)")

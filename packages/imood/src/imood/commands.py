@@ -88,6 +88,8 @@ def _train(options: argparse.Namespace, device: torch.device) -> None:
         dataset, root, ratio, model, device, _workers(options.num_workers), options.id_class_number,
         options.num_ood_samples, options.ood_aux_dataset, options.ood_aux,
     )  # fmt: skip
+    if options.ood_aux == dataset:
+        raise InputError(f"--ood_aux {options.ood_aux} is the ID set: its images cannot be outliers. Name another set.")
     task = loaded(open_task(source, training=True))
     batch = _batch_size(options.batch_size, task, dataset)
     settings = settings_from(
@@ -117,6 +119,9 @@ def _train(options: argparse.Namespace, device: torch.device) -> None:
         )
     settings = replace(settings, seed=_seed(options.seed, resume))
     _announce(settings, task)
+    idle = _without_effect(settings)
+    if idle and distributed.is_main():
+        print(f"note: without effect in this training: {', '.join(idle)}", flush=True)
 
     def on_start() -> None:
         if distributed.is_main():
@@ -128,6 +133,21 @@ def _train(options: argparse.Namespace, device: torch.device) -> None:
     train(task, settings, folder, compute, resume, on_start)
     if distributed.is_main():
         print(f"finished: {folder}", flush=True)
+
+
+def _without_effect(settings: Settings) -> list[str]:
+    """Flags that were changed and that nothing of this training reads."""
+    usual = Settings.__dataclass_fields__
+    auxiliary = settings.aux_ood_loss
+    idle = {
+        "T": auxiliary != "pascl",
+        "k": auxiliary != "pascl",
+        "Lambda2": auxiliary == "none",
+        "momentum": settings.opt != "sgd",
+        "decay_epochs": settings.decay != "multisteps",
+        "maha_capacity": not metric_of(settings.ood_metric).pool and settings.ood_aux_dataset not in SYNTHETIC,
+    }
+    return [f"--{name}" for name, unread in idle.items() if unread and getattr(settings, name) != usual[name].default]
 
 
 def _resumed(word: str | None, folder: Path) -> Path | None:
@@ -164,6 +184,9 @@ def _test(options: argparse.Namespace, device: torch.device) -> None:
         dataset, root, ratio, model, device, _workers(options.num_workers), options.id_class_number,
         options.num_ood_samples, aux=aux, ood_test=options.ood_test,
     )  # fmt: skip
+    tested = [word.rpartition("=")[2] for word in (options.ood_test or "").split(",")]
+    if dataset in tested:
+        raise InputError(f"--ood_test {options.ood_test}: {dataset} is the ID set. Name others.")
     task = open_task(source, training=False)
     if aux is not None and aux in (options.ood_test or "").split(","):
         warnings.warn(f"{aux} was trained with and is tested now; its numbers mean little.", stacklevel=2)

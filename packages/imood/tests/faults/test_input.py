@@ -38,6 +38,8 @@ CIFAR = ("train", *SMALL, "--ds", "cifar10", "-e", "1")
         (["--device", "cuda"], ["no CUDA device"]),
         (["--gpu", "first"], ["GPU `first` is not a number"]),
         (["--ood_aux", "nothing"], ["`nothing`"]),
+        (["--ood_aux", "cifar10"], ["--ood_aux cifar10 is the ID set"]),
+        (["--opt", "sgd", "--momentum", "2"], ["`2` is not a number from 0 on and below 1"]),
     ],
 )  # fmt: skip
 def test_wrong_flags_of_the_training_are_one_line(place, run, flags, words):
@@ -60,6 +62,7 @@ def test_wrong_flags_of_the_training_are_one_line(place, run, flags, words):
         (["--ckpt_path", ""], ["--ckpt_path is missing", "id_feats.pth"]),
         (["--ckpt_path", "weights/cifar10/ada_bin_disc"], ["latest.pth is missing", "train first"]),
         (["--ood_test", "a=nowhere/x"], ["nowhere/x"]),
+        (["--ood_test", "a=cifar10,letters"], ["cifar10 is the ID set"]),
         (["--rho", "7"], ["at most 1"]),
         (["--maha_sign", "other"], ["Known: fixed, legacy"]),
     ],
@@ -164,6 +167,16 @@ def test_a_result_folder_that_is_a_file_is_named(place, run, trained):
 def test_class_counts_that_differ_from_the_training_are_mentioned(place, done, trained):
     found = done("test", "--gpu", "cpu", "--ckpt_path", str(trained), "--rho", "0.2", "--output-dir", "out")
     assert "was trained with the class counts" in found.out
+
+
+def test_flags_without_effect_in_this_training_are_named(place, done):
+    common = ("train", "--gpu", "cpu", "-e", "1", "--width", "2", "--ds", "digits")
+    found = done(*common, "--T", "0.5", "--momentum", "0.5", "--maha_capacity", "max", "--output-dir", "a")
+    assert "note: without effect in this training: --T, --momentum, --maha_capacity" in found.out
+    found = done(
+        *common, "--Lambda2", "5", "--aux_ood_loss", "pascl", "--opt", "sgd", "--momentum", "0.5", "--output-dir", "b"
+    )
+    assert "without effect" not in found.out
 
 
 def test_testing_on_what_was_trained_with_is_warned_of(place, run, done):

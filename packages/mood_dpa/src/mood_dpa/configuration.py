@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from mood_dpa.kinds import check_kinds, check_widths, whole
+from mood_dpa.kinds import ADAM, check_kinds, check_widths, whole
 from mood_dpa.shipped import with_shipped
 from mood_dpa.standalone import InputError, MissingFileError, read_yaml, unknown, write_text
 
@@ -45,6 +45,7 @@ DATASET_KWARGS = (
     *("image_root", "folds_path", "fold", "split", "mask_root", "return_image_name", "brain_size_path"),
     *("filter_brain_size", "max_dataset_size", "cache", "channels3"),
 )
+SETS = ("train_dataset", "val_dataset")
 DATASET_TYPES = ("numpy2d", "nifti3d")
 NETWORK_KWARGS = {
     "enc": ("inner_dims", "norm", "pad_type", "pool"),
@@ -88,16 +89,23 @@ def train_config(config: Config) -> Config:
     checked = _checked(config, TRAIN_REQUIRED, TRAIN_OPTIONAL, "training")
     if checked[RESCALE] is None:
         del checked[RESCALE]  # configurations of runs stay as they were
-    for name in ("train_dataset", "val_dataset"):
+    for name in SETS:
         check_dataset(checked[name], name)
         resize = (checked[name].get("transform_kwargs") or {}).get("resize")
         if resize != checked["max_image_res"]:
             raise InputError(f"{name}: transform_kwargs.resize is {resize}, expected max_image_res ({_res(checked)}).")
+    _check_agreement(checked)
+    _check_adam(checked["adam_kwargs"])
     for side, known in NETWORK_KWARGS.items():
         _check_network(checked[side], side, known)
     _check_loss(checked["image_rec_loss"], "image_rec_loss")
     if "mode_3d" in (checked["image_rec_loss"].get("loss_kwargs") or {}):
         raise InputError("image_rec_loss.loss_kwargs holds mode_3d; in training the top-level key mode_3d decides.")
+    reduction = (checked["image_rec_loss"].get("loss_kwargs") or {}).get("reduction", "mean")
+    if reduction in ("none", "pixelwise"):
+        raise InputError(
+            f"image_rec_loss.loss_kwargs.reduction is {reduction}; training needs one number: mean or sum."
+        )
     sizes = checked["batch_sizes"]
     res = checked["initial_image_res"]
     _check_growing(checked)
@@ -198,10 +206,12 @@ def _checked(config: Any, required: tuple[str, ...], optional: Mapping[str, Any]
 
 
 def _check_growing(config: Config) -> None:
-    for name, value in ((name, config[name]) for name in ("initial_image_res", "max_image_res")):
+    for name, value in ((name, config[name]) for name in ("initial_image_res", "max_image_res", "latent_res")):
         if not isinstance(value, int) or value < 1 or value & (value - 1):
             raise InputError(f"{name} is {value!r}; it must be a power of 2.")
     for at, lengths in (config["iters_per_res"] or {}).items():
+        if at not in (resolutions := _resolutions(config)):
+            raise InputError(f"iters_per_res: {at!r} is no resolution of this training; it has {resolutions}.")
         for kind in lengths if isinstance(lengths, Mapping) else [repr(lengths)]:
             if kind not in ("trns", "stab"):
                 raise InputError(f"iters_per_res: {at} has `{kind}`; known are trns and stab.")
@@ -209,6 +219,33 @@ def _check_growing(config: Config) -> None:
                 raise InputError(
                     f"iters_per_res: {at}, {kind} is {lengths[kind]!r}; expected a whole number from 0 on."
                 )
+
+
+def _resolutions(config: Config) -> list[int]:
+    found = [config["initial_image_res"]]
+    while found[-1] < config["max_image_res"]:
+        found.append(2 * found[-1])
+    return found
+
+
+def _check_agreement(config: Config) -> None:
+    """Refuse sets that are prepared in two ways, or with other channels than the networks have."""
+    ways = [(config[name].get("transform_kwargs") or {}).get("normalize", True) for name in SETS]
+    if ways[0] != ways[1]:
+        raise InputError(f"transform_kwargs.normalize is {ways[0]} in {SETS[0]} and {ways[1]} in {SETS[1]}; take one.")
+    for name in SETS:
+        channels = 3 if config[name]["dataset_kwargs"].get("channels3") else 1
+        if config["image_dim"] != channels:
+            raise InputError(f"image_dim is {config['image_dim']}, the images of {name} have {channels} channel(s).")
+
+
+def _check_adam(kwargs: Mapping[str, Any]) -> None:
+    for name, value in kwargs.items():
+        if name not in ADAM:
+            raise unknown("adam_kwargs: key", str(name), list(ADAM))
+        wanted, fits = ADAM[name]
+        if not fits(value):
+            raise InputError(f"adam_kwargs: {name} is {value!r}; expected {wanted}.")
 
 
 def _check_network(entry: Any, side: str, known: tuple[str, ...]) -> None:
@@ -219,6 +256,7 @@ def _check_network(entry: Any, side: str, known: tuple[str, ...]) -> None:
     for key in entry["kwargs"]:
         if key not in known:
             raise unknown(f"{side}.kwargs: key", str(key), known)
+    check_kinds(entry["kwargs"], f"{side}.kwargs")
 
 
 def _check_loss(entry: Any, name: str) -> None:

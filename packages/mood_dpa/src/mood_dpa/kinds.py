@@ -40,7 +40,7 @@ KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **dict.fromkeys(("verbose", "save_inference", "do_not_process_small_area", "delete_zero_area", "mode_3d"), SWITCH),
     **dict.fromkeys(("use_smooth_pg", "normalize_to_vgg_input", "normalize_vgg_input", "imagenet_pretrained"), SWITCH),
     **dict.fromkeys(("use_L1_norm", "use_relative_error", "use_cosine_similarity", "fp16_precision"), SWITCH),
-    **dict.fromkeys(("cache", "channels3", "val_drop_last", "normalize", "to_tensor"), SWITCH),
+    **dict.fromkeys(("cache", "channels3", "val_drop_last", "normalize", "to_tensor", "normalize_latents"), SWITCH),
     **dict.fromkeys(("trns_iter", "stab_iter", "fold"), whole(0)),
     **dict.fromkeys(
         ("save_iter", "log_iter", "val_iter", "image_sample_iter", "max_dataset_size", "test_batch_size"), whole(1)
@@ -48,8 +48,8 @@ KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **dict.fromkeys(("resize", "resize_3d_for_evaluation", "test_resize", "latent_res"), whole(1, SIDE)),
     **dict.fromkeys(("initial_image_res", "max_image_res"), whole(1, SIDE)),
     **dict.fromkeys(("latent_dim", "image_dim"), whole(1, 1 << 16)),
-    **dict.fromkeys(("early_stopping_min_delta", "filter_brain_size"), number()),
-    **dict.fromkeys(("small_area", "early_stopping_patience", "weight_decay"), number(0)),
+    **dict.fromkeys(("filter_brain_size",), number()),
+    **dict.fromkeys(("early_stopping_min_delta", "small_area", "early_stopping_patience", "weight_decay"), number(0)),
     **dict.fromkeys(("adam_kwargs", "batch_sizes", "kwargs", "loss_kwargs", "dataset_kwargs"), MAPPING),
     **dict.fromkeys(("transform_kwargs", "iters_per_res", "weights_per_resolution", "feature_weights"), MAPPING),
     **dict.fromkeys(("img_weight", "s"), number()),
@@ -59,6 +59,26 @@ KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "random_seed": whole(0, MOST_SEED),
     "divisor": ("a number above 0", lambda value: number(0)[1](value) and float(value) > 0),
 }
+
+
+ADAM: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "lr": ("a number above 0", lambda value: _real(value) and value > 0),
+    "betas": (
+        "two numbers from 0 on and below 1",
+        lambda value: (
+            isinstance(value, list | tuple)
+            and len(value) == 2
+            and all(_real(entry) and 0 <= entry < 1 for entry in value)
+        ),
+    ),
+    **dict.fromkeys(("eps", "weight_decay"), ("a number from 0 on", lambda value: _real(value) and value >= 0)),
+    **dict.fromkeys(("amsgrad", "foreach", "maximize", "capturable", "differentiable", "fused"), SWITCH),
+}
+
+
+def _real(value: Any) -> bool:
+    """Whether a value is a finite number, and no text that could be read as one."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def check_kinds(config: Mapping[Any, Any], what: str) -> None:

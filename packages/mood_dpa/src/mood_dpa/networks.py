@@ -20,6 +20,7 @@ from mood_dpa.layers import SLOPE, Concat, ConvBlock, FadeIn, Layers, ResidualBl
 from mood_dpa.standalone import InputError, unknown
 
 POOLS = ("avg", "max")
+UPSAMPLINGS = ("nearest", "nearest-exact", "bilinear", "bicubic")
 TYPES = {"residual9": 1, "residual18": 2}  # residual blocks of a resolution
 STAGES = ("stab", "trns")
 
@@ -147,6 +148,8 @@ class DecoderFamily(_Family):
 
     def __init__(self, *args: Any, upsample_mode: str = "nearest", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if upsample_mode not in UPSAMPLINGS:
+            raise unknown("upsample_mode", str(upsample_mode), UPSAMPLINGS)
         self.upsample_mode = upsample_mode
 
     def channels(self, res: int) -> int:

@@ -190,6 +190,7 @@ def refuse_other_size(model: Model, size: int | None, path: Path) -> None:
         image = torch.zeros(1, int(model.config["image_dim"]), size, size)
         if model.reconstruct(image).shape != image.shape:
             raise InputError(f"{path} does not give slices of {size} pixels back in their size. {advice}")
+    print(f"warning: {path}: {advice} Scores of slices of another size may mean little.", file=sys.stderr)
 
 
 def refuse_whole_volumes(model: Model, path: Path) -> None:

@@ -58,6 +58,7 @@ def train(settings: TrainSettings, compute: Compute) -> Progress:
         for root in (folder, logs):
             refuse_same_folder(root, images.root, flag="checkpoint_root or log_root:")
         images.look()
+    _warn_of_shared_cases(train_images, val_images)
     origin = joined([train_images.origin, val_images.origin])
     source = Batches(train_images, torch.Generator().manual_seed(seed), compute.device, settings.num_workers, ranks)
     display = source.display(DISPLAYED)
@@ -143,6 +144,17 @@ def _to_finetune(path: Path | None) -> dict[str, Any] | None:
         raise InputError(f"finetune_from {path} is a finished model; pass the checkpoint.tar beside it.")
     of_kinds(state, PARTS_OF_ALL, path, ADVICE)
     return state
+
+
+def _warn_of_shared_cases(train_images: Images, val_images: Images) -> None:
+    """One line where images are validated on that are trained on, too: the checkpoint is chosen by them."""
+    shared = set(train_images.names) & set(val_images.names)
+    if shared and real_path(train_images.root) == real_path(val_images.root) and distributed.is_main():
+        print(
+            f"warning: {len(shared)} of {len(val_images)} validation images are trained on, too; the checkpoint is "
+            "chosen by them. Compare split and fold of train_dataset and val_dataset.",
+            file=sys.stderr,
+        )
 
 
 def _validation(

@@ -44,6 +44,25 @@ CHANGES = {
         "VGG19 layer `r99` is not known",
     ),
     "iters": ({"iters_per_res": {8: {"stabb": 1}}}, "8 has `stabb`"),
+    "other resolution": ({"iters_per_res": {64: {"trns": 1}}}, "64 is no resolution of this training; it has [4, 8]"),
+    "latent": ({"latent_res": 3}, "latent_res is 3; it must be a power of 2"),
+    "channels": ({"image_dim": 3}, "image_dim is 3, the images of train_dataset have 1 channel(s)"),
+    "upsampling": (
+        {"dec": {"type": "residual9", "kwargs": {"inner_dims": [4, 4], "upsample_mode": "foo"}}},
+        "upsample_mode `foo` is not known",
+    ),
+    "switch": (
+        {"dec": {"type": "residual9", "kwargs": {"inner_dims": [4, 4], "normalize_latents": "maybe"}}},
+        "`normalize_latents` is 'maybe'; expected true or false",
+    ),
+    "reduction": (
+        {"image_rec_loss": {"loss_type": "l1", "loss_kwargs": {"reduction": "none"}}},
+        "reduction is none; training needs one number: mean or sum",
+    ),
+    "rate": ({"adam_kwargs": {"lr": "fast"}}, "adam_kwargs: lr is 'fast'; expected a number above 0"),
+    "betas": ({"adam_kwargs": {"betas": [2, 3]}}, "betas is [2, 3]; expected two numbers from 0 on and below 1"),
+    "adam": ({"adam_kwargs": {"lrr": 0.1}}, "adam_kwargs: key `lrr` is not known. Did you mean `lr`?"),
+    "delta": ({"early_stopping_min_delta": -1}, "`early_stopping_min_delta` is -1; expected a number from 0 on"),
     "resume from nothing": ({"finetune_from": "/nowhere.tar"}, "finetune_from /nowhere.tar is missing"),
 }
 
@@ -78,10 +97,31 @@ def test_a_fold_without_images_and_a_missing_folder_are_named(prepared: Path, tm
     config = small_train_config(prepared, checkpoint_root=str(tmp_path / "c"), log_root=str(tmp_path / "l"))
     config["val_dataset"]["dataset_kwargs"]["fold"] = 7
     write_config(tmp_path / "config.yaml", config)
-    assert "split val of fold 7" in run("train", tmp_path / "config.yaml").error
+    assert "fold 7 is not in the folds file; it has 0, 1." in run("train", tmp_path / "config.yaml").error
+    config["train_dataset"]["dataset_kwargs"]["fold"] = 7
+    write_config(tmp_path / "config.yaml", config)
+    assert "fold 7 is not in the folds file" in run("train", tmp_path / "config.yaml").error
+    config["train_dataset"]["dataset_kwargs"]["fold"] = config["val_dataset"]["dataset_kwargs"]["fold"] = 0
     config["val_dataset"]["dataset_kwargs"]["image_root"] = "/nowhere"
     write_config(tmp_path / "config.yaml", config)
     assert "image_root /nowhere is missing" in run("train", tmp_path / "config.yaml").error
+
+
+def test_validating_on_what_is_trained_on_is_warned_of(prepared: Path, tmp_path: Path, run) -> None:
+    config = small_train_config(prepared, checkpoint_root=str(tmp_path / "c"), log_root=str(tmp_path / "l"))
+    config["train_dataset"]["dataset_kwargs"]["split"] = "all"
+    write_config(tmp_path / "config.yaml", config)
+    found = run("train", tmp_path / "config.yaml", "--device", "cpu")
+    assert found.status == 0
+    assert "validation images are trained on, too; the checkpoint is chosen by them" in found.err
+
+
+def test_sets_that_are_prepared_in_two_ways_are_refused(prepared: Path, tmp_path: Path, run) -> None:
+    config = small_train_config(prepared, checkpoint_root=str(tmp_path / "c"), log_root=str(tmp_path / "l"))
+    config["train_dataset"]["transform_kwargs"]["normalize"] = False
+    write_config(tmp_path / "config.yaml", config)
+    line = run("train", tmp_path / "config.yaml", "--device", "cpu").error
+    assert "normalize is False in train_dataset and True in val_dataset; take one" in line
 
 
 def test_evaluation_without_masks_and_with_other_shapes_is_refused(prepared: Path, tmp_path: Path, run) -> None:

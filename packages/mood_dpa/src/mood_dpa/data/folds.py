@@ -67,9 +67,16 @@ def read_folds(path: Path) -> list[tuple[str, int]]:
 
 
 def cases_of(rows: Sequence[tuple[str, int]], split: str, fold: int) -> set[str]:
-    """Case ids of a split: `val` is the fold, `train` the others, `all` everything."""
+    """Case ids of a split: `val` is the fold, `train` the others, `all` everything.
+
+    Raises:
+        InputError: another split, or a fold that is not there.
+    """
     if split not in SPLITS:
         raise InputError(f"split `{split}` is not known. Known: {', '.join(SPLITS)}.")
+    known = sorted({number for _, number in rows})
+    if split != "all" and fold not in known:
+        raise InputError(f"fold {fold} is not in the folds file; it has {', '.join(map(str, known[:9]))}.")
     wanted = {"train": lambda f: f != fold, "val": lambda f: f == fold, "all": lambda f: True}[split]
     return {case_id(name) for name, number in rows if wanted(number)}
 
