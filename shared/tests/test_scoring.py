@@ -12,6 +12,7 @@ import pytest
 import torch
 from ood_shared import scoring
 from ood_shared.errors import InputError
+from ood_shared.locks import Busy, take
 from ood_shared.rows import COLUMNS, Row, whole_rows
 from ood_shared.scoring import check_step, score_step
 from ood_shared.thresholds import Alarms, fit_threshold, p_values
@@ -152,6 +153,20 @@ def test_without_resume_a_csv_is_written_anew(tmp_path) -> None:
     out.write_text("something else\n")
     run(score_step, Bright(), folder, csv_path=out)
     assert len(rows_of(out)) == 2
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_csv_that_another_process_writes_is_refused_and_left(tmp_path, resume) -> None:
+    folder, out = images(tmp_path / "in", [10, 20]), tmp_path / "out.csv"
+    run(score_step, Bright(), folder, csv_path=out)
+    before = out.read_bytes()
+    with out.open("a") as other:
+        take(other, "out.csv")
+        with pytest.raises(Busy, match=r"out\.csv is being written by another process"):
+            run(score_step, Bright(), folder, csv_path=out, resume=resume)
+    assert out.read_bytes() == before
+    run(score_step, Bright(), folder, csv_path=out, resume=resume)
+    assert out.read_bytes() == before
 
 
 def test_words_without_an_image_leave_the_csv_alone(tmp_path) -> None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from ood_shared.errors import InputError
 from ood_shared.files import remove_leftovers
@@ -82,6 +83,27 @@ def held(folder: Path, patience: float, name: str = LOCK, who: str = BENCH) -> I
     finally:
         path.unlink(missing_ok=True)  # before it is released: who waits for this file will look for a new one
         os.close(handle)
+
+
+def take(file: TextIO, name: object) -> None:
+    """Have a file that is open for writing alone, until it is closed.
+
+    Args:
+        file: a regular one.
+        name: of it, for messages.
+
+    Raises:
+        Busy: another process has it so.
+    """
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Busy(f"{name} is being written by another process. Wait until it ends, or name another file.") from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
 
 
 def _acquire(path: Path, deadline: float, who: str) -> int:

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from ood_shared.datasets.decode import Encoded
 from ood_shared.errors import InputError
+from ood_shared.locks import take
 from ood_shared.output_files import output_file
 from ood_shared.rows import COLUMNS, ID, OOD, UNREAD, Row, whole_rows, write_rows
 from ood_shared.streaming import pending_images, read_items
@@ -82,7 +83,8 @@ def score_step(detector: Judge, options: argparse.Namespace) -> int:
         options: `images`, the words of `streaming.words`; `csv`, a file or `-`; `resume`; `data_dir`.
 
     Raises:
-        InputError: a word that names nothing; a CSV of other images, of other columns or of another detector.
+        InputError: a word that names nothing; a CSV of other images, of other columns or of another detector, or one
+            that another process writes.
     """
     pending = pending_images(options.images, getattr(options, "data_dir", None))
     first = next(pending, None)
@@ -94,11 +96,14 @@ def score_step(detector: Judge, options: argparse.Namespace) -> int:
         return _score(detector, pending, sys.stdout, Counter(), header=True)
     read = (*options.images, *([options.model] if hasattr(options, "model") else []))
     target, done, end = output_file(options.csv, "out.csv", read, "--csv"), Counter[str](), 0
-    if options.resume and target.is_file():
-        done, end = _skip(detector, pending, target)
-        os.truncate(target, end)
+    goes_on = options.resume and target.is_file()
     target.parent.mkdir(parents=True, exist_ok=True)
-    with target.open("a" if end else "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+    with target.open("a", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        if target.is_file():
+            take(file, f"--csv {target}")
+            if goes_on:
+                done, end = _skip(detector, pending, target)
+            os.truncate(target, end)
         return _score(detector, pending, file, done, header=not end)
 
 
