@@ -53,6 +53,8 @@ class NetworkSettings:
             raise InputError(f"{key}.name {name} needs the block `{key}.backbone`.")
         if name not in (*BACKBONES, *WRAPPERS):
             raise unknown(f"{key}.name", name, (*BACKBONES, *WRAPPERS))
+        if block.get("pretrained") and str(block.get("checkpoint")).lower() == "none":
+            raise InputError(f"{key}.pretrained needs a file of weights: name it by {key}.checkpoint.")
         checkpoint = Path(str(block.get("checkpoint"))) if block.get("pretrained") else None
         return cls(name, cls.of(inner, f"{key}.backbone") if name in WRAPPERS else None, checkpoint)
 

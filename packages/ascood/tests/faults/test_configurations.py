@@ -76,6 +76,11 @@ def test_what_another_trainer_does_not_read_is_told(place, done):
     assert "warning: optimizer.fc_lr_factor is not used: it is of the trainer ascood, not of base." in found.err
 
 
+def test_pretrained_without_weights_says_what_to_name(place, run):
+    line = run("train", *DIGITS, "--network.backbone.pretrained", "True").error
+    assert "network.backbone.pretrained needs a file of weights: name it by network.backbone.checkpoint." in line
+
+
 def test_a_rate_that_yaml_reads_as_text_is_refused(place, run):
     (place / "lr.yml").write_text("optimizer:\n  lr: 1e-2\n")
     base = "configs/datasets/digits/digits.yml configs/networks/ascood_net.yml configs/pipelines/train/train_ascood.yml"

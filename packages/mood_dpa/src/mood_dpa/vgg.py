@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mood_dpa.standalone import InputError, MissingFileError, check_weights, unknown, weights_of
+from mood_dpa.standalone import InputError, MissingFileError, check_weights, one_line, unknown, weights_of
 
 WIDTHS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))  # channels and convolutions of each block
 CONVS = [(block + 1, conv + 1) for block, (_, count) in enumerate(WIDTHS) for conv in range(count)]
@@ -136,7 +136,7 @@ def load_features(
         quiet: do not warn about random weights.
 
     Raises:
-        MissingFileError: `path` is not there.
+        MissingFileError: `path` is not there, or torchvision's cannot be downloaded.
         InputError: the file does not hold the 32 tensors of VGG19.
     """
     network = VGG19(pad_type)
@@ -146,7 +146,13 @@ def load_features(
     elif imagenet_pretrained:
         from torchvision.models import VGG19_Weights, vgg19
 
-        features = vgg19(weights=VGG19_Weights.IMAGENET1K_V1).features.state_dict()
+        try:
+            features = vgg19(weights=VGG19_Weights.IMAGENET1K_V1).features.state_dict()
+        except OSError as error:
+            raise MissingFileError(
+                f"VGG19's ImageNet weights could not be downloaded ({one_line(error)}). Name a file of them by "
+                "path_to_vgg19_weights, or set imagenet_pretrained to false."
+            ) from error
         weights = dict(zip(names, features.values(), strict=True))
     else:
         if not quiet:

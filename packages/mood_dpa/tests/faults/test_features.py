@@ -2,16 +2,18 @@
 
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 import numpy as np
 import pytest
 import torch
+import torchvision
 from mood_dpa.configuration import read_config, write_config
 from mood_dpa.data.volumes import write_volume
 from mood_dpa.perceptual import PerceptualLoss
 from mood_dpa.predict import load_ensemble
 from mood_dpa.scoring_settings import PredictionSettings
-from mood_dpa.standalone import warn_of_slow_bf16
+from mood_dpa.standalone import MissingFileError, warn_of_slow_bf16
 from mood_dpa.vgg import VGG19, load_features, random_weights
 
 from ..conftest import AFFINE, phantom, predict_config, write_phantoms
@@ -44,6 +46,15 @@ def weights(tmp_path: Path) -> str:
     path = tmp_path / "trained.tar"
     torch.save({key: value + 1 for key, value in random_weights().items()}, path)
     return str(path)
+
+
+def test_a_download_that_fails_says_so_and_not_that_the_configuration_is_damaged(monkeypatch) -> None:
+    def offline(**_: object) -> None:
+        raise URLError("no network")
+
+    monkeypatch.setattr(torchvision.models, "vgg19", offline)
+    with pytest.raises(MissingFileError, match=r"could not be downloaded .*path_to_vgg19_weights"):
+        load_features(imagenet_pretrained=True)
 
 
 def test_an_empty_path_means_the_file_that_the_model_names(
