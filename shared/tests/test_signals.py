@@ -8,8 +8,16 @@ import time
 
 import pytest
 from ood_shared.signals import Terminated, delayed, raise_on_sigterm
+from ood_shared.testing.commands import ctrl_c_is_heard
 
+pytestmark = pytest.mark.usefixtures("heard")
 SENT = [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)]
+
+
+@pytest.fixture
+def heard():
+    with ctrl_c_is_heard():
+        yield
 
 
 @pytest.mark.parametrize(("number", "raised"), SENT)

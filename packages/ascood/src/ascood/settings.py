@@ -240,11 +240,8 @@ def warn_of_unknown_keys(config: Config) -> None:
     optimizer, trainer = configs.get(config, "optimizer") or {}, configs.get(config, "trainer.name")
     usual = {"nesterov": True, "fc_lr_factor": 1.0}
     changed = [key for key, value in usual.items() if optimizer.get(key, value) != value]
-    if changed and trainer != "ascood":
-        print(
-            f"warning: optimizer.{changed[0]} is not used: it is of the trainer ascood, not of {trainer}.",
-            file=sys.stderr,
-        )
+    for key in changed if trainer != "ascood" else ():
+        print(f"warning: optimizer.{key} is not used: it is of the trainer ascood, not of {trainer}.", file=sys.stderr)
     for key in optimizer:
         if key not in OPTIMIZER_KEYS:
             print(f"warning: `optimizer.{key}` is not used. {did_you_mean(key, OPTIMIZER_KEYS)}", file=sys.stderr)

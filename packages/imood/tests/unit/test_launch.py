@@ -11,6 +11,7 @@ import torch
 from imood import cli, launch
 from ood_shared.errors import InputError
 from ood_shared.signals import Terminated, raise_on_sigterm
+from ood_shared.testing.commands import ctrl_c_is_heard
 from ood_shared.training import settings_from
 
 
@@ -139,7 +140,7 @@ class Child:
 def test_a_signal_is_heard_between_two_looks_and_handed_on(number, raised):
     child = Child()
     child.number = number
-    with raise_on_sigterm(), pytest.raises(raised):
+    with ctrl_c_is_heard(), raise_on_sigterm(), pytest.raises(raised):
         launch._wait([child])
     assert child.whole
     assert child.sent == signal.SIGTERM
