@@ -186,7 +186,7 @@ def _test(options: argparse.Namespace, device: torch.device) -> None:
     )  # fmt: skip
     tested = [word.rpartition("=")[2] for word in (options.ood_test or "").split(",")]
     if dataset in tested:
-        raise InputError(f"--ood_test {options.ood_test}: {dataset} is the ID set. Name others.")
+        warnings.warn(f"{dataset} is the ID set and is tested as an OOD set; its numbers mean nothing.", stacklevel=2)
     task = open_task(source, training=False)
     if aux is not None and aux in (options.ood_test or "").split(","):
         warnings.warn(f"{aux} was trained with and is tested now; its numbers mean little.", stacklevel=2)
