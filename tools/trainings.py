@@ -29,7 +29,7 @@ from ood_shared.files import read_json, write_json, write_text
 from ood_shared.flags import positive, positive_int
 from ood_shared.locks import held
 from ood_shared.runs import read_metrics
-from ood_shared.signals import delayed
+from ood_shared.signals import status_of
 from training import Training
 from training_list import TRAININGS
 
@@ -166,7 +166,7 @@ def _call(command: Sequence[str], source: Path, training: Training, own: Path, t
             command, cwd=source / "packages" / training.package, env=environment, stdout=log, stderr=subprocess.STDOUT
         )
         try:
-            while (status := _status(process)) is None and time.monotonic() < until:
+            while (status := status_of(process)) is None and time.monotonic() < until:
                 time.sleep(POLL_SECONDS)
         finally:
             if process.returncode is None:
@@ -177,11 +177,6 @@ def _call(command: Sequence[str], source: Path, training: Training, own: Path, t
     if status:
         raise InputError(f"{training.name}: status {status}; {own / 'log.txt'} says why. Mend that, then run again.")
     return True
-
-
-def _status(process: subprocess.Popen[bytes]) -> int | None:
-    with delayed():  # no signal inside of `poll`
-        return process.poll()
 
 
 def _clone(commit: str, work: Path) -> Path:

@@ -161,7 +161,7 @@ def test_a_csv_that_another_process_writes_is_refused_and_left(tmp_path, resume)
     run(score_step, Bright(), folder, csv_path=out)
     before = out.read_bytes()
     with out.open("a") as other:
-        take(other, "out.csv")
+        take(other, out)
         with pytest.raises(Busy, match=r"out\.csv is being written by another process"):
             run(score_step, Bright(), folder, csv_path=out, resume=resume)
     assert out.read_bytes() == before

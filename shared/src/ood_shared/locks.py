@@ -85,25 +85,14 @@ def held(folder: Path, patience: float, name: str = LOCK, who: str = BENCH) -> I
         os.close(handle)
 
 
-def take(file: TextIO, name: object) -> None:
-    """Have a file that is open for writing alone, until it is closed.
-
-    Args:
-        file: a regular one.
-        name: of it, for messages.
+def take(file: TextIO, path: Path) -> None:
+    """Have a regular file that is open for writing alone, until it is closed.
 
     Raises:
         Busy: another process has it so.
     """
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise Busy(f"{name} is being written by another process. Wait until it ends, or name another file.") from None
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
+    if not _try(file.fileno(), path):
+        raise Busy(f"{path} is being written by another process. Wait until it ends, or name another file.")
 
 
 def _acquire(path: Path, deadline: float, who: str) -> int:

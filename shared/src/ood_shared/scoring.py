@@ -100,7 +100,7 @@ def score_step(detector: Judge, options: argparse.Namespace) -> int:
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("a", encoding="utf-8", errors="surrogateescape", newline="") as file:
         if target.is_file():
-            take(file, f"--csv {target}")
+            take(file, target)
             if goes_on:
                 done, end = _skip(detector, pending, target)
             os.truncate(target, end)

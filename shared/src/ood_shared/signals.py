@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from subprocess import Popen
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 AGAIN_SECONDS = 0.02  # until a signal whose exception was dropped is sent again
 
@@ -51,11 +52,6 @@ class StopRequest:
     def tell(self) -> None:
         """Ask the loop to stop."""
         self._told = True
-
-    @property
-    def told(self) -> bool:
-        """Whether SIGTERM has arrived, whatever the time."""
-        return self._told
 
     @property
     def requested(self) -> bool:
@@ -140,6 +136,12 @@ def delayed() -> Iterator[None]:
     finally:
         for signum in dict.fromkeys(heard):
             signal.raise_signal(signum)
+
+
+def status_of(process: Popen[Any]) -> int | None:
+    """The exit status of a process, None while it runs; looked at whole, see `delayed`."""
+    with delayed():
+        return process.poll()
 
 
 @contextmanager

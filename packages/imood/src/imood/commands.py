@@ -22,7 +22,7 @@ from ood_shared.training import Compute, settings_from
 from imood import launch, modes
 from imood.checkpoints import BEST, LATEST, load_network
 from imood.data.registry import NAMED, default_dataset, default_model, loaded, open_task, ratio_of
-from imood.data.tasks import SYNTHETIC, Source, Task
+from imood.data.tasks import SYNTHETIC, Source, Task, parse_outliers
 from imood.evaluate import TestSettings, evaluate
 from imood.launch import Processes
 from imood.metrics import metric_of, plain_test_of
@@ -184,11 +184,11 @@ def _test(options: argparse.Namespace, device: torch.device) -> None:
         dataset, root, ratio, model, device, _workers(options.num_workers), options.id_class_number,
         options.num_ood_samples, aux=aux, ood_test=options.ood_test,
     )  # fmt: skip
-    tested = [word.rpartition("=")[2] for word in (options.ood_test or "").split(",")]
+    task = open_task(source, training=False)
+    tested = [where for _, where in parse_outliers(options.ood_test)] if options.ood_test else []
     if dataset in tested:
         warnings.warn(f"{dataset} is the ID set and is tested as an OOD set; its numbers mean nothing.", stacklevel=2)
-    task = open_task(source, training=False)
-    if aux is not None and aux in (options.ood_test or "").split(","):
+    if aux is not None and aux in tested:
         warnings.warn(f"{aux} was trained with and is tested now; its numbers mean little.", stacklevel=2)
     network, notes = load_network(weights, model, task.n_classes)
     if same and trained.counts not in (None, tuple(task.counts)):

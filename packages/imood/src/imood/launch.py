@@ -21,7 +21,7 @@ import torch.distributed as dist
 from ood_shared import distributed
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError
-from ood_shared.signals import Terminated, delayed, undisturbed
+from ood_shared.signals import Terminated, delayed, status_of, undisturbed
 
 from imood.modes import DIST_URL
 
@@ -173,8 +173,7 @@ def _wait(processes: Sequence["subprocess.Popen[Any]"]) -> int:
     """Wait for all; when one fails, or this one is told to end, the others are told, too."""
     try:
         while True:
-            with delayed():  # no signal inside of `poll`
-                ended = [code for process in processes if (code := process.poll()) is not None]
+            ended = [code for process in processes if (code := status_of(process)) is not None]
             failed = next((code for code in ended if code != 0), 0)
             if failed:
                 with delayed():

@@ -107,12 +107,10 @@ def train_config(config: Config) -> Config:
             f"image_rec_loss.loss_kwargs.reduction is {reduction}; training needs one number: mean or sum."
         )
     sizes = checked["batch_sizes"]
-    res = checked["initial_image_res"]
     _check_growing(checked)
-    while res <= checked["max_image_res"]:
+    for res in _resolutions(checked):
         if not isinstance(sizes, Mapping) or not whole(1)[1](sizes.get(res)):
             raise InputError(f"batch_sizes has no number for resolution {res}; every power of 2 up to the last needs.")
-        res *= 2
     return checked
 
 
@@ -209,8 +207,9 @@ def _check_growing(config: Config) -> None:
     for name, value in ((name, config[name]) for name in ("initial_image_res", "max_image_res", "latent_res")):
         if not isinstance(value, int) or value < 1 or value & (value - 1):
             raise InputError(f"{name} is {value!r}; it must be a power of 2.")
+    resolutions = _resolutions(config)
     for at, lengths in (config["iters_per_res"] or {}).items():
-        if at not in (resolutions := _resolutions(config)):
+        if at not in resolutions:
             raise InputError(f"iters_per_res: {at!r} is no resolution of this training; it has {resolutions}.")
         for kind in lengths if isinstance(lengths, Mapping) else [repr(lengths)]:
             if kind not in ("trns", "stab"):
@@ -222,9 +221,11 @@ def _check_growing(config: Config) -> None:
 
 
 def _resolutions(config: Config) -> list[int]:
-    found = [config["initial_image_res"]]
-    while found[-1] < config["max_image_res"]:
-        found.append(2 * found[-1])
+    """From the first to the last, powers of 2."""
+    found, res = [], config["initial_image_res"]
+    while res <= config["max_image_res"]:
+        found.append(res)
+        res *= 2
     return found
 
 

@@ -178,7 +178,9 @@ def load_ensemble(
 
 @torch.inference_mode()
 def refuse_other_size(model: Model, size: int | None, path: Path) -> None:
-    """Refuse slices of a size that the networks cannot take, before a volume is read; None is the volume's own.
+    """Refuse slices of a size that the networks cannot take, before a volume is read; warn of one that they can.
+
+    None is the volume's own size.
 
     Raises:
         InputError: names the model and the size that it was trained with.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ood_shared.process import calm_threads
-from ood_shared.signals import delayed
+from ood_shared.signals import delayed, status_of
 
 from ood_bench import guard
 from ood_bench.guard import GRACE_SECONDS
@@ -124,7 +124,7 @@ def _wait(
     stop: threading.Event | None,
 ) -> None:
     said = 0
-    while not _ended(child):
+    while status_of(child) is None:
         if stop is not None and stop.is_set():
             raise Stopped
         passed = time.monotonic() - start
@@ -132,11 +132,6 @@ def _wait(
             said = int(passed)
             tick(passed)
         time.sleep(POLL_SECONDS)
-
-
-def _ended(child: subprocess.Popen[bytes]) -> bool:
-    with delayed():
-        return child.poll() is not None
 
 
 def _end(leader: subprocess.Popen[bytes], child: subprocess.Popen[bytes] | None) -> None:

@@ -20,7 +20,7 @@ from ood_shared.datasets.lists import ImageList, read_list
 from ood_shared.datasets.npz import load_npz
 from ood_shared.datasets.pixels import Range
 from ood_shared.datasets.resizing import fit
-from ood_shared.datasets.slices import SLICED, holds_images, images_in
+from ood_shared.datasets.slices import SLICED, holds_images, images_in, is_index
 from ood_shared.datasets.tree import FolderTree, Listing, list_split
 from ood_shared.errors import InputError, MissingFileError
 from ood_shared.files import check_name, path_of, regular
@@ -106,7 +106,7 @@ def kind_of(path: Path) -> str:
         return "idx"
     if not is_image(path.name) and holds_images(path):
         return "scan"
-    if path.name.upper() == "DICOMDIR":
+    if is_index(path.name):
         raise InputError(f"{path} lists other files and holds no image. Name its folder.")
     raise InputError(f"{path} is of no kind that is read; expected {KINDS}.")
 

@@ -21,6 +21,11 @@ def is_sliced(name: str) -> bool:
     return name.lower().endswith(SLICED)
 
 
+def is_index(name: str) -> bool:
+    """Whether a file's name is that of a DICOMDIR, which lists other files."""
+    return name.rpartition("/")[2].upper() == "DICOMDIR"
+
+
 def holds_images(path: Path, is_file: bool | None = None) -> bool:
     """Whether a file is read as one or more images: by its ending, and where that says nothing by its first bytes.
 
@@ -36,7 +41,7 @@ def holds_images(path: Path, is_file: bool | None = None) -> bool:
     if is_image(path.name) or is_sliced(path.name):
         return is_file or bool(regular(path, what="an image"))
     try:
-        return is_file and path.name.upper() != "DICOMDIR" and dicom.has_magic(_head(path))
+        return is_file and not is_index(path.name) and dicom.has_magic(_head(path))
     except OSError:
         return False
 
@@ -44,7 +49,7 @@ def holds_images(path: Path, is_file: bool | None = None) -> bool:
 def is_headed(name: str, head: bytes) -> bool:
     """Whether a file of this name that starts so is read as one or more images; see `holds_images`."""
     known = is_image(name) or is_sliced(name)
-    return known or (name.rpartition("/")[2].upper() != "DICOMDIR" and dicom.has_magic(head))
+    return known or (not is_index(name) and dicom.has_magic(head))
 
 
 def images_in(name: str, source: bytes | Path) -> Iterator[Encoded]:
