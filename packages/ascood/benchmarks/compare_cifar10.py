@@ -25,6 +25,7 @@ from ood_shared import files, runs
 from ood_shared.cli import Parser, run_command
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError
+from ood_shared.process import PRECISIONS
 from ood_shared.results.record import read_result
 from ood_shared.runs import CHECKPOINT
 
@@ -45,6 +46,7 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--per-class", type=int, default=1000, help="training images of each class")
     parser.add_argument("--test-per-class", type=int, default=1000, help="ID test images of each class")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the passes while training")
     parser.add_argument("--output", type=Path, default=PACKAGE / "results" / "cifar10_cpu.json")
     return run_command(compare, parser)
 
@@ -85,6 +87,7 @@ def command(method: str, options: argparse.Namespace) -> list[str]:
         *own,
         "--optimizer.num_epochs",
         str(options.epochs),
+        *(["--precision", options.precision] if options.precision != "fp32" else []),
     ]
 
 
