@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from mood_dpa.checkpoints import load_model
-from mood_dpa.configuration import Config, read_config
+from mood_dpa.config_files import Config, read_config
 from mood_dpa.data.subjects import DemoSet, ensure_subjects
 from mood_dpa.data.volumes import list_volumes, read_volume
 from mood_dpa.predict import AxisModel, Ensemble

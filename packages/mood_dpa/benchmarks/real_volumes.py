@@ -16,7 +16,7 @@ from typing import Any
 
 import nibabel
 import numpy as np
-from mood_dpa.configuration import read_config, write_config
+from mood_dpa.config_files import read_config, write_config
 from ood_shared import files, runs
 
 PACKAGE = Path(__file__).parents[1]

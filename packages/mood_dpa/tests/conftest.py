@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from mood_dpa import cli
-from mood_dpa.configuration import read_config, write_config
+from mood_dpa.config_files import read_config, write_config
 from mood_dpa.data.folds import folds_text
 from mood_dpa.data.volumes import write_volume
 from ood_shared.files import write_text

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mood_dpa import cli
-from mood_dpa.configuration import read_config, write_config
+from mood_dpa.config_files import read_config, write_config
 from mood_dpa.data.folds import folds_text
 from ood_shared.files import write_text
 from ood_shared.testing.modules import module_of

@@ -8,7 +8,12 @@ import sys
 from anomaly_detection.forwarding import forward
 
 __getattr__, __dir__ = forward(
-    __name__, "mood_dpa.evaluate", "mood_dpa.scores", "mood_dpa.commands", "mood_dpa.configuration"
+    __name__,
+    "mood_dpa.evaluate",
+    "mood_dpa.scores",
+    "mood_dpa.commands",
+    "mood_dpa.config_files",
+    "mood_dpa.configuration",
 )
 
 if __name__ == "__main__":

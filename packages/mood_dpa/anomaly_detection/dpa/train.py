@@ -8,7 +8,13 @@ import sys
 from anomaly_detection.forwarding import forward
 
 __getattr__, __dir__ = forward(
-    __name__, "mood_dpa.train", "mood_dpa.loop", "mood_dpa.commands", "mood_dpa.configuration", "mood_dpa.growing"
+    __name__,
+    "mood_dpa.train",
+    "mood_dpa.loop",
+    "mood_dpa.commands",
+    "mood_dpa.config_files",
+    "mood_dpa.configuration",
+    "mood_dpa.growing",
 )
 
 if __name__ == "__main__":

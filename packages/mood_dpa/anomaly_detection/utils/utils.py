@@ -2,4 +2,6 @@
 
 from anomaly_detection.forwarding import forward
 
-__getattr__, __dir__ = forward(__name__, "mood_dpa.standalone", "mood_dpa.configuration", "mood_dpa.data.volumes")
+__getattr__, __dir__ = forward(
+    __name__, "mood_dpa.standalone", "mood_dpa.config_files", "mood_dpa.configuration", "mood_dpa.data.volumes"
+)

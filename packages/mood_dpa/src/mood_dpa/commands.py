@@ -14,7 +14,7 @@ from ood_shared.devices import resolve_device
 from ood_shared.files import reading
 from ood_shared.training import Compute
 
-from mood_dpa.configuration import Config, read_config
+from mood_dpa.config_files import Config, read_config
 from mood_dpa.data.paths import with_flags
 from mood_dpa.evaluate import evaluate, inference_evaluate_3d
 from mood_dpa.scoring_settings import EvaluationSettings, InferenceSettings

@@ -1,20 +1,15 @@
-"""Configuration files: read safely, checked for unknown and missing keys before anything starts, merged and expanded.
+"""Schemas of the configuration files: unknown, missing and wrong entries are named before anything starts.
 
-The schemas are those of the challenge solution. Its program ignored unknown keys; here a misspelt key is an error.
+They are those of the challenge solution. Its program ignored unknown keys; here a misspelt key is an error.
 """
 
 import copy
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import yaml
-
+from mood_dpa.config_files import Config
 from mood_dpa.kinds import ADAM, check_kinds, check_widths, whole
-from mood_dpa.shipped import with_shipped
-from mood_dpa.standalone import InputError, MissingFileError, read_yaml, unknown, write_text
-
-Config = dict[str, Any]
+from mood_dpa.standalone import InputError, unknown
 
 TRAIN_REQUIRED = (
     *("model_type", "verbose", "random_seed", "finetune_from", "checkpoint_root", "log_root", "max_image_res"),
@@ -51,33 +46,6 @@ NETWORK_KWARGS = {
     "enc": ("inner_dims", "norm", "pad_type", "pool"),
     "dec": ("inner_dims", "norm", "pad_type", "upsample_mode", "normalize_latents"),
 }
-
-
-def read_config(path: Path | str) -> Config:
-    """The content of a configuration file, of a shipped one where there is none at the path.
-
-    Raises:
-        MissingFileError: it is in neither place.
-        InputError: it is no YAML, holds a key twice, or is no mapping.
-    """
-    path = with_shipped(Path(path))
-    if not path.exists():
-        raise MissingFileError(f"Configuration {path} is missing.")
-    content = read_yaml(path)
-    if not isinstance(content, dict):
-        raise InputError(f"{path} holds {type(content).__name__}, expected keys and values.")
-    return content
-
-
-def write_config(path: Path, config: Mapping[str, Any]) -> None:
-    """Write a configuration; empty entries stay empty."""
-    write_text(path, config_text(config))
-
-
-def config_text(config: Mapping[str, Any]) -> str:
-    """The YAML text of a configuration, in the order of its keys, `None` as an empty entry, lists on one line."""
-    text: str = yaml.dump(_plain(config), Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
-    return text
 
 
 def train_config(config: Config) -> Config:
@@ -159,28 +127,6 @@ def check_dataset(entry: Any, name: str) -> None:
     optional = dict.fromkeys(DATASET_KWARGS[4:])
     _checked(entry["dataset_kwargs"], DATASET_KWARGS[:4], optional, f"{name}.dataset_kwargs")
     _checked(entry.get("transform_kwargs") or {}, (), dict.fromkeys(("resize", "to_tensor", "normalize")), name)
-
-
-def merge(base: Any, overrides: Mapping[str, Any]) -> Any:
-    """The base with overrides: mappings merge key by key, anything else replaces.
-
-    >>> merge({"a": {"b": 1}, "c": [1]}, {"a": {"d": 2}, "c": [2]})
-    {'a': {'b': 1, 'd': 2}, 'c': [2]}
-
-    Raises:
-        InputError: a mapping would replace a number, a text or a list.
-    """
-    if base is None:
-        return copy.deepcopy(dict(overrides))
-    if not isinstance(base, Mapping):
-        raise InputError(f"A mapping cannot be merged into {base!r}.")
-    merged = copy.deepcopy(dict(base))
-    for key, value in overrides.items():
-        if isinstance(value, Mapping) and key in merged:
-            merged[key] = merge(merged[key], value)
-        else:
-            merged[key] = copy.deepcopy(value)
-    return merged
 
 
 def _checked(config: Any, required: tuple[str, ...], optional: Mapping[str, Any], what: str) -> Config:
@@ -271,29 +217,3 @@ def _check_reduction(config: Config) -> None:
 
 def _res(config: Config) -> Any:
     return config["max_image_res"]
-
-
-class _Dumper(yaml.SafeDumper):
-    """Empty for None, lists on one line."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-_Dumper.add_representer(type(None), lambda dumper, _: dumper.represent_scalar("tag:yaml.org,2002:null", ""))
-
-
-def _list(dumper: _Dumper, value: list[Any]) -> yaml.Node:
-    flat = not any(isinstance(entry, dict | list) for entry in value)
-    return dumper.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=flat)
-
-
-_Dumper.add_representer(list, _list)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    return str(value) if isinstance(value, Path) else value

@@ -5,7 +5,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from mood_dpa.configuration import Config, merge, read_config, write_config
+from mood_dpa.config_files import Config, merge, read_config, write_config
 
 RESOLUTION, BATCH, WORKERS = 128, 64, 16
 LATENT_DIMS, LAYERS = (64, 128), ("r32", "r42")

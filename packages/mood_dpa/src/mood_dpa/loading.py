@@ -12,7 +12,7 @@ from ood_shared.errors import InputError, MissingFileError
 from ood_shared.files import broken, path_of, reading
 
 from mood_dpa.checkpoints import AXIS, load_model
-from mood_dpa.configuration import read_config
+from mood_dpa.config_files import read_config
 from mood_dpa.data.intensities import Rule, agreed
 from mood_dpa.detector import ImageDetector, VolumeDetector
 from mood_dpa.evaluate import load_one_axis

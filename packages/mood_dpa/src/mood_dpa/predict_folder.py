@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mood_dpa.configuration import read_config
+from mood_dpa.config_files import read_config
 from mood_dpa.data.directions import Directions
 from mood_dpa.data.intensities import Rule, agreed
 from mood_dpa.data.volume_queue import Writer, own_share, read_ahead, report_failures

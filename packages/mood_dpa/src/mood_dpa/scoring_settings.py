@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mood_dpa.configuration import Config, evaluate_config, inference_config, predict_config
+from mood_dpa.config_files import Config
+from mood_dpa.configuration import evaluate_config, inference_config, predict_config
 from mood_dpa.data.intensities import Rule
 from mood_dpa.settings import ImageSet, rule_in
 

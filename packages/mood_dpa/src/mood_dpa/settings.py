@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mood_dpa.configuration import RESCALE, Config, train_config
+from mood_dpa.config_files import Config
+from mood_dpa.configuration import RESCALE, train_config
 from mood_dpa.data.intensities import Rule
 
 

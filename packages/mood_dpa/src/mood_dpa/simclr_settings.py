@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mood_dpa.configuration import DATASET_KWARGS, Config
+from mood_dpa.config_files import Config
+from mood_dpa.configuration import DATASET_KWARGS
 from mood_dpa.data.paths import PATHS, resolve
 from mood_dpa.kinds import SIDE, check_kinds, whole
 from mood_dpa.settings import ImageSet

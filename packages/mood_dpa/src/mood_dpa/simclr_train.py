@@ -25,7 +25,7 @@ from ood_shared.training import RANKS, Compute, refuse_other_ranks, save_state, 
 from torch import Tensor
 
 from mood_dpa.collapse import CollapseWatch
-from mood_dpa.configuration import write_config
+from mood_dpa.config_files import write_config
 from mood_dpa.data.intensities import Rule
 from mood_dpa.data.slices import Images
 from mood_dpa.settings import ImageSet

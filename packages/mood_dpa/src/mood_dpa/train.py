@@ -17,7 +17,7 @@ from ood_shared.training import Compute
 from torch import Tensor
 
 from mood_dpa.checkpoints import build_families, note_ignored_options
-from mood_dpa.configuration import Config, write_config
+from mood_dpa.config_files import Config, write_config
 from mood_dpa.data.record import joined, origin_of
 from mood_dpa.data.slices import Batches, Images
 from mood_dpa.loop import DISPLAYED, Trainer

@@ -18,7 +18,7 @@ from torch import Tensor
 from mood_dpa.bench import Schedule
 from mood_dpa.checkpoints import AXIS, Model, build_families
 from mood_dpa.collapse import CollapseWatch
-from mood_dpa.configuration import write_config
+from mood_dpa.config_files import write_config
 from mood_dpa.data.record import KEY, Origin
 from mood_dpa.data.volume_sets import axis_slices
 from mood_dpa.image_scores import to_network

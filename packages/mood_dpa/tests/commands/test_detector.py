@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from mood_dpa import bench
-from mood_dpa.configuration import read_config, write_config
+from mood_dpa.config_files import read_config, write_config
 from mood_dpa.data.volumes import read_volume
 from mood_dpa.vgg import random_weights
 from ood_shared.adapters import as_sklearn

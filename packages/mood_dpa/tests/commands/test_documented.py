@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from mood_dpa import cli
-from mood_dpa.configuration import read_config, write_config
+from mood_dpa.config_files import read_config, write_config
 from mood_dpa.standalone import load_checkpoint
 from mood_dpa.state import MODEL, RESUME
 from ood_shared.contract import COMMON, Common

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from mood_dpa.configuration import read_config
+from mood_dpa.config_files import read_config
 from mood_dpa.data.folds import read_folds
 from mood_dpa.standalone import MissingFileError
 from ood_shared.files import write_text

@@ -9,7 +9,7 @@ import pytest
 import torch
 from mood_dpa import bench
 from mood_dpa.checkpoints import build_families
-from mood_dpa.configuration import write_config
+from mood_dpa.config_files import write_config
 from mood_dpa.data.record import Origin
 
 from ..conftest import AFFINE, predict_config, small_inference_config, small_train_config

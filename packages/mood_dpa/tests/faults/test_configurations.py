@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mood_dpa.configuration import merge, read_config, write_config
+from mood_dpa.config_files import merge, read_config, write_config
 from mood_dpa.data.volumes import write_volume
 from ood_shared.errors import InputError
 

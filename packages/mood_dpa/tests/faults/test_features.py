@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from mood_dpa.configuration import read_config, write_config
+from mood_dpa.config_files import read_config, write_config
 from mood_dpa.data.volumes import write_volume
 from mood_dpa.perceptual import PerceptualLoss
 from mood_dpa.predict import load_ensemble

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mood_dpa.configuration import write_config
+from mood_dpa.config_files import write_config
 from mood_dpa.data.folds import read_folds
 from mood_dpa.data.volumes import write_volume
 from ood_shared.errors import InputError

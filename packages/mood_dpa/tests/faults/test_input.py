@@ -7,7 +7,7 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from mood_dpa.configuration import read_config, write_config
+from mood_dpa.config_files import read_config, write_config
 from mood_dpa.data.volumes import read_volume, write_volume
 
 from ..conftest import AFFINE, phantom, predict_config, write_phantoms

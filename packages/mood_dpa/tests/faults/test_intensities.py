@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from mood_dpa import bench
 from mood_dpa.checkpoints import load_model
-from mood_dpa.configuration import read_config, write_config
+from mood_dpa.config_files import read_config, write_config
 from mood_dpa.data.record import Origin, read_origin
 from mood_dpa.data.volumes import read_volume, write_volume
 from mood_dpa.state import MODEL

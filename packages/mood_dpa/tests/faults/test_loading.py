@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from mood_dpa import bench
-from mood_dpa.configuration import read_config, write_config
+from mood_dpa.config_files import read_config, write_config
 from ood_shared.errors import InputError
 
 from ..conftest import phantom, predict_config, small_inference_config, write_phantoms

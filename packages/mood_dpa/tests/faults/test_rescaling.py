@@ -8,7 +8,7 @@ import pytest
 import torch
 from mood_dpa import bench
 from mood_dpa.checkpoints import load_model
-from mood_dpa.configuration import read_config, write_config
+from mood_dpa.config_files import read_config, write_config
 from mood_dpa.data.intensities import Rule, agreed
 from mood_dpa.data.record import Origin
 from mood_dpa.data.volumes import read_volume

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mood_dpa.configuration import config_text, read_config
+from mood_dpa.config_files import config_text, read_config
 from mood_dpa.loop import Trainer
 
 from ..conftest import predict_config, small_inference_config, small_train_config, write_phantoms

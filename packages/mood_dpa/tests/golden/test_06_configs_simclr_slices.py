@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from mood_dpa import cli
-from mood_dpa.configuration import merge, read_config
+from mood_dpa.config_files import merge, read_config
 from mood_dpa.data.slices import SliceFolder
 from mood_dpa.data.volumes import write_volume
 from mood_dpa.simclr import SimCLR, cosine_rates, nt_xent

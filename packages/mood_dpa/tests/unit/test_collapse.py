@@ -9,7 +9,7 @@ import pytest
 import torch
 from mood_dpa import simclr_train, within_budget
 from mood_dpa.collapse import PATIENCE, CollapseWatch
-from mood_dpa.configuration import read_config, write_config
+from mood_dpa.config_files import read_config, write_config
 from mood_dpa.simclr import nt_xent, warmed
 from mood_dpa.simclr_settings import simclr_config
 from mood_dpa.standalone import load_checkpoint

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from mood_dpa.checkpoints import build_families, load_model
-from mood_dpa.configuration import write_config
+from mood_dpa.config_files import write_config
 from mood_dpa.data.slices import Batches, Images
 from mood_dpa.loop import Trainer
 from mood_dpa.losses import make_loss

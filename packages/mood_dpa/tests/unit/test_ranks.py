@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from mood_dpa.configuration import read_config, write_config
+from mood_dpa.config_files import read_config, write_config
 from mood_dpa.settings import TrainSettings
 from mood_dpa.standalone import load_checkpoint
 from mood_dpa.state import RESUME

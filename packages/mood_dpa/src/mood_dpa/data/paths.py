@@ -3,7 +3,8 @@
 import copy
 from pathlib import Path
 
-from mood_dpa.configuration import RESCALE, Config
+from mood_dpa.config_files import Config
+from mood_dpa.configuration import RESCALE
 from mood_dpa.data.intensities import Rule
 
 EMBEDDED = "embedded:"
