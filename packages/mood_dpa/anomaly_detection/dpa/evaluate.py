@@ -10,6 +10,7 @@ from anomaly_detection.forwarding import forward
 __getattr__, __dir__ = forward(
     __name__,
     "mood_dpa.evaluate",
+    "mood_dpa.evaluation_results",
     "mood_dpa.commands",
     "mood_dpa.config_files",
     "mood_dpa.configuration",

@@ -1,14 +1,12 @@
 """`main.py inference_evaluate_3d` and `main.py evaluate`: maps, scores, and how well they find the anomalies."""
 
 import sys
-import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from ood_shared import distributed, files, metrics
+from ood_shared import files
 from ood_shared.errors import InputError
 from torch import Tensor
 
@@ -17,9 +15,10 @@ from mood_dpa.data.directions import Directions
 from mood_dpa.data.intensities import agreed, refuse_other_slices
 from mood_dpa.data.preprocessing import trilinear
 from mood_dpa.data.slices import Images
-from mood_dpa.data.volume_queue import Writer, own_share, read_ahead, report_failures, skip
+from mood_dpa.data.volume_queue import Writer, own_share, read_ahead, skip
 from mood_dpa.data.volumes import Volume, codes_of, read_volume, write_volume
-from mood_dpa.figures import Planes, planes_of, write_overlays
+from mood_dpa.evaluation_results import finish
+from mood_dpa.figures import Planes, planes_of
 from mood_dpa.predict import (
     AxisModel,
     OneAxis,
@@ -28,7 +27,7 @@ from mood_dpa.predict import (
     refuse_whole_volumes,
     say_unseen,
 )
-from mood_dpa.ranking import Metrics, Ranking, rank_metrics
+from mood_dpa.ranking import Metrics, Ranking
 from mood_dpa.scores import SliceSelection
 from mood_dpa.scoring_settings import EvaluationSettings, InferenceSettings
 from mood_dpa.standalone import autocast
@@ -90,7 +89,7 @@ def inference_evaluate_3d(
             pixels.add(mask > 0.5, voxels)
             samples.append((volume.name, bool(mask.sum() > 0), score))
     directions.say()
-    return _finish(root, pixels, samples, drawn, failed, len(images), precision)
+    return finish(root, pixels, samples, drawn, failed, len(images), precision)
 
 
 def evaluate(
@@ -136,7 +135,7 @@ def evaluate(
                 _save_map(root / "pixel", name, anomaly_map, images)
             pixels.add(mask > 0, anomaly_map)
             samples.append((name, bool(mask.sum() > 0), score))
-    return _finish(root, pixels, samples, [], failed, len(images), precision)
+    return finish(root, pixels, samples, [], failed, len(images), precision)
 
 
 def _refuse_other_kind(settings: EvaluationSettings, of_volumes: bool) -> None:
@@ -234,52 +233,3 @@ def _save_map(folder: Path, name: str, anomaly_map: npt.NDArray[np.float32], ima
         return
     with files.atomic_path(folder / name) as temporary, temporary.open("wb") as file:
         np.save(file, anomaly_map)
-
-
-def _finish(
-    root: Path,
-    pixels: Ranking,
-    samples: list[tuple[str, bool, float]],
-    drawn: list[Planes],
-    failed: list[str],
-    total: int,
-    precision: str,
-) -> dict[str, Metrics]:
-    """Gather the ranks' scores, print and write the metrics."""
-    gathered = distributed.gather_objects((pixels.state(), samples, drawn, failed))
-    merged = Ranking.merged([part[0] for part in gathered])
-    samples, failed = (sorted(entry for part in gathered for entry in part[i]) for i in (1, 3))
-    drawn = sorted((planes for part in gathered for planes in part[2]), key=lambda planes: planes.name)
-    if not samples:
-        report_failures(failed, 0)
-    _, labels, scores = zip(*samples, strict=True)
-    with warnings.catch_warnings():  # of a set with labels of one kind; said below
-        warnings.simplefilter("ignore")
-        results = {"sample": rank_metrics(labels, scores), "pixel": merged.metrics()}
-    if not distributed.is_main():
-        return results
-    for kind, values in results.items():
-        print(f"{kind}: AP {values.ap:.4f}  AUC {values.auroc:.4f}")
-    if len(set(labels)) < 2:
-        kind = "have anomalies" if labels[0] else "are healthy"
-        print(f"note: all {len(labels)} {kind}, so AP and AUC of samples say nothing.", file=sys.stderr)
-    if not merged.exact:
-        print("pixel scores were counted in 2^22 bins (too many voxels to sort).")
-    rows = [f"{kind},{v.ap!r},{'' if np.isnan(v.auroc) else repr(v.auroc)}" for kind, v in results.items()]
-    files.write_text(root / "scores.csv", "\n".join([",AP,ROC AUC", *rows]) + "\n")
-    record: dict[str, Any] = {
-        kind: {"ap": values.ap, "auroc": None if np.isnan(values.auroc) else values.auroc}
-        for kind, values in results.items()
-    }
-    record["volumes"] = {name: {"score": score, "label": int(label)} for name, label, score in samples}
-    if 0 < sum(labels) < len(labels):
-        y, s = np.array(labels), np.array(scores)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            record["sample"] |= metrics.evaluate(s[~y], s[y])
-    files.write_json(root / "result.json", record | {"precision": precision})
-    if drawn:
-        table = {kind: {"AP": values.ap, "AUROC": values.auroc} for kind, values in results.items()}
-        write_overlays(root / "pictures", root / "report.html", f"Anomaly maps of {root.name}", drawn, table)
-    report_failures(failed, total - len(failed))
-    return results
