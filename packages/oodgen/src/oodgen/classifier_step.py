@@ -11,8 +11,7 @@ from ood_shared.errors import InputError, MissingFileError
 from ood_shared.run_model import keep_bench
 from ood_shared.training import Compute
 
-from oodgen import checkpoints as conf
-from oodgen import defaults, figures
+from oodgen import checkpoints, configuration, defaults, figures
 from oodgen.classifier import ood_weight_from_counts
 from oodgen.commands import (
     architecture_of,
@@ -22,6 +21,7 @@ from oodgen.commands import (
     result_root,
     warn_of_other_images,
 )
+from oodgen.configuration import Trained
 from oodgen.data.folders import Pixels, read_generated, read_id
 from oodgen.paper import PaperBatches, mixed_order
 from oodgen.reconstructions import vae_crc32, with_reconstructions
@@ -43,13 +43,13 @@ class _Maker:
     epoch: int
 
     @classmethod
-    def of(cls, folder: Path, trained: conf.Trained | None, train: Pixels, in_data: str, compute: Compute) -> "_Maker":
+    def of(cls, folder: Path, trained: Trained | None, train: Pixels, in_data: str, compute: Compute) -> "_Maker":
         """That of a folder; refuses images of other classes than it was trained with."""
         assert trained is not None  # `_trained` has seen to it
-        conf.check_classes(train.classes, trained, in_data)
+        configuration.check_classes(train.classes, trained, in_data)
         warn_of_other_images(train, folder, in_data)
-        file, epoch = conf.model_file(folder, None, default=100)
-        return cls(conf.load_vae(file, trained).to(compute.device), trained.encoder_scale, file.name, epoch)
+        file, epoch = checkpoints.model_file(folder, None, default=100)
+        return cls(checkpoints.load_vae(file, trained).to(compute.device), trained.encoder_scale, file.name, epoch)
 
 
 def train_classi_step(options: argparse.Namespace) -> None:
@@ -58,15 +58,15 @@ def train_classi_step(options: argparse.Namespace) -> None:
     paper = options.mode == "paper"
     if not paper:
         _drop_generation_flags(options)
-    options.in_data = conf.id_folder(options.in_data, "--in_data")
+    options.in_data = checkpoints.id_folder(options.in_data, "--in_data")
     root = result_root(options.save_path, options)
     keep_bench(root, "oodgen", "--save_path")
-    vae_folder = conf.vae_folder(options.save_path)
+    vae_folder = checkpoints.vae_folder(options.save_path)
     trained = _trained(options, vae_folder)
     if trained is not None:
         if options.classes is None and trained.classes != "all":
             print(f"--classes {trained.classes}, as {vae_folder} was trained.")
-        options.classes = conf.choose_classes(options.classes, trained, vae_folder)
+        options.classes = configuration.choose_classes(options.classes, trained, vae_folder)
     options.classes = options.classes or "all"
     options = defaults.resolve_defaults(options, defaults.TRAIN_CLASSI, options.in_data)
     note_momentum(options)
@@ -74,7 +74,7 @@ def train_classi_step(options: argparse.Namespace) -> None:
     train, test, _ = read_id(options.in_data, options.classes)
     generated_test = read_generated(options.in_data, "test", options.ood_types, options.save_path)
     mean, std = defaults.normalisation(options.normalize, options.in_data)
-    folder = root / conf.CLASSIFIER_FOLDERS[0]
+    folder = root / checkpoints.CLASSIFIER_FOLDERS[0]
     seed = run_seed(folder, options.seed, options.resume)
     maker = _Maker.of(vae_folder, trained, train, options.in_data, compute) if paper or options.id_recon else None
     shown = with_reconstructions(maker.vae, train, maker.encoder_scale) if maker and options.id_recon else train
@@ -116,7 +116,7 @@ def train_classi_step(options: argparse.Namespace) -> None:
     }
     if maker:
         added |= {"vae_file": maker.file, "vae_epoch_used": maker.epoch}
-    write = partial(conf.write_configuration, folder, options, train.classes, added)
+    write = partial(configuration.write_configuration, folder, options, train.classes, added)
     _, history = train_classifier(
         batches, test.with_outliers(generated_test), settings, folder, compute, write, fingerprint
     )
@@ -140,17 +140,17 @@ def _drop_generation_flags(options: argparse.Namespace) -> None:
         delattr(options, name)
 
 
-def _trained(options: argparse.Namespace, vae_folder: Path) -> conf.Trained | None:
+def _trained(options: argparse.Namespace, vae_folder: Path) -> Trained | None:
     """What the VAE of step 1 was trained for; None where there is none and none is needed.
 
     Raises:
         MissingFileError: there is none, and outliers or reconstructions are to be made with it.
     """
-    known = vae_folder.is_dir() and (vae_folder / conf.CONFIGURATION).is_file()
+    known = vae_folder.is_dir() and (vae_folder / configuration.CONFIGURATION).is_file()
     if not (known or options.mode == "paper" or options.id_recon):
         return None
     try:
-        return conf.read_configuration(vae_folder, options.in_data)
+        return configuration.read_configuration(vae_folder, options.in_data)
     except MissingFileError as error:
         needs = "--id_recon needs the VAE: " if options.id_recon else ""
         raise MissingFileError(f"{needs}{error}") from None

@@ -20,8 +20,7 @@ from ood_shared.run_model import keep_bench
 from ood_shared.runs import read_settings
 from ood_shared.training import Compute
 
-from oodgen import checkpoints as conf
-from oodgen import defaults, figures
+from oodgen import checkpoints, configuration, defaults, figures
 from oodgen.data.folders import Pixels, read_id, write_generated
 from oodgen.evaluate import GENERATED, HELD_OUT, test
 from oodgen.on_manifold import classes_without_spread
@@ -37,7 +36,7 @@ def train_vae_step(options: argparse.Namespace) -> None:
     """train_vae.py: train the VAE on `<in_data>/train`, validate on `<in_data>/test`."""
     compute = compute_of(options)
     keep_bench(result_root(options.save_path, options), "oodgen", "--save_path")
-    options.in_data = conf.id_folder(options.in_data, "--in_data")
+    options.in_data = checkpoints.id_folder(options.in_data, "--in_data")
     options.classes = options.classes or "all"
     options = defaults.resolve_defaults(options, defaults.TRAIN_VAE, options.in_data)
     if options.weight_decay is None:
@@ -45,7 +44,7 @@ def train_vae_step(options: argparse.Namespace) -> None:
     note_momentum(options)
     train, test, _ = read_id(options.in_data, options.classes)
     mean, std = defaults.normalisation(options.normalize, options.in_data)
-    folder = conf.vae_folder(result_root(options.save_path, options))
+    folder = checkpoints.vae_folder(result_root(options.save_path, options))
     settings = VaeSettings(
         n_classes=len(train.classes),
         latent_dim=options.latent_dim,
@@ -64,7 +63,7 @@ def train_vae_step(options: argparse.Namespace) -> None:
         seed=run_seed(folder, options.seed, options.resume),
     )
     added = {"architecture": settings.architecture, "normalize_used": [mean, std], "seed_used": settings.seed}
-    write = partial(conf.write_configuration, folder, options, train.classes, added)
+    write = partial(configuration.write_configuration, folder, options, train.classes, added)
     vae, history = train_vae(train, test, settings, folder, compute, write)
     plots.save(figures.loss_curve(history), folder / "loss_curve.png")
     print(f"VAE written to {folder}")
@@ -76,16 +75,16 @@ def gen_ood_step(options: argparse.Namespace) -> None:
     compute = compute_of(options)
     if compute.precision != "fp32":
         raise InputError(f"--precision {compute.precision}: the null space needs fp32. Leave the flag out.")
-    options.data = conf.id_folder(options.data, "--data")
-    source = conf.vae_folder(options.model_path)
-    trained = conf.read_configuration(source, options.data)
-    options.classes = conf.choose_classes(options.classes, trained, source)
+    options.data = checkpoints.id_folder(options.data, "--data")
+    source = checkpoints.vae_folder(options.model_path)
+    trained = configuration.read_configuration(source, options.data)
+    options.classes = configuration.choose_classes(options.classes, trained, source)
     options = defaults.resolve_defaults(options, defaults.GEN_OOD, options.data)
     settings = generation_settings(options, options.batch_size)
-    file, epoch = conf.model_file(source, options.model_epoch, default=100)
-    vae = conf.load_vae(file, trained).to(compute.device)
+    file, epoch = checkpoints.model_file(source, options.model_epoch, default=100)
+    vae = checkpoints.load_vae(file, trained).to(compute.device)
     train, test, _ = read_id(options.data, options.classes)
-    conf.check_classes(train.classes, trained, options.data)
+    configuration.check_classes(train.classes, trained, options.data)
     warn_of_other_images(train, source, options.data)
     pixels = train if options.dataset == "train" else test
 
@@ -101,10 +100,10 @@ def gen_ood_step(options: argparse.Namespace) -> None:
     seed = seed_everything(options.seed)
     generator = torch.Generator().manual_seed(seed)
     outliers = make_outliers(vae, pixels, train, settings, generator, _chunk_lines(settings.chunk))
-    used = {**conf.recorded(options), "normalize_used": list(scale), "seed_used": seed}
+    used = {**configuration.recorded(options), "normalize_used": list(scale), "seed_used": seed}
     used |= {"model_file": file.name, "model_epoch_used": epoch}
     folder = write_generated(options.data, options.dataset, outliers.images, outliers.names(), used)
-    picture = conf.vae_folder(result_root(options.model_path, options)) / f"ood_samples_{options.dataset}.png"
+    picture = checkpoints.vae_folder(result_root(options.model_path, options)) / f"ood_samples_{options.dataset}.png"
     plots.save(figures.sample_grids(pixels.images, outliers, generator), picture)
     print(f"{len(outliers.types)} outliers written to {folder}, a picture of some to {picture}")
 
@@ -113,10 +112,10 @@ def test_step(options: argparse.Namespace) -> None:
     """test.py: test the classifier on `<in_data>/test` against generated and real outliers."""
     compute = compute_of(options)
     embedded = options.in_data is None and not Path(defaults.DEFAULT_ID).is_dir()
-    options.in_data = conf.id_folder(options.in_data, "--in_data")
-    folder = conf.find_classifier_folder(options.model_path, options.in_data)
-    trained = conf.read_configuration(folder, options.in_data)
-    options.classes = conf.choose_classes(options.classes, trained, folder)
+    options.in_data = checkpoints.id_folder(options.in_data, "--in_data")
+    folder = checkpoints.find_classifier_folder(options.model_path, options.in_data)
+    trained = configuration.read_configuration(folder, options.in_data)
+    options.classes = configuration.choose_classes(options.classes, trained, folder)
     both_scores = options.mode == "paper" and options.score is None
     options = defaults.resolve_defaults(options, defaults.TEST, options.in_data)
     keep_bench(result_root(options.save_path, options), "oodgen", "--save_path")
@@ -135,7 +134,7 @@ def test_step(options: argparse.Namespace) -> None:
         normalize=options.normalize,
         foreign=options.mode == "compat" and options.normalize is None,
         data_dir=options.data_dir,
-        record=conf.recorded(options),
+        record=configuration.recorded(options),
     )
     test(settings, trained, folder, compute, options.seed)
 

@@ -17,7 +17,8 @@ from ood_shared.results.record import make_result, write_result
 from ood_shared.training import Compute
 from torch import Tensor
 
-from oodgen import checkpoints as conf
+from oodgen import checkpoints, configuration
+from oodgen.configuration import Trained
 from oodgen.data.folders import Pixels, read_generated, read_id
 from oodgen.data.outlier_sets import OutlierSet, load_outlier_set
 from oodgen.defaults import normalisation
@@ -32,7 +33,7 @@ PRINTED = ("auroc", "fpr95_id_positive", "fpr80_id_positive", "detection_error",
 HEADINGS = ("AUROC", "FPR95", "FPR80", "det. error", "AUPR in", "AUPR out")
 
 
-def test(settings: TestSettings, trained: conf.Trained, folder: Path, compute: Compute, seed: int | None) -> None:
+def test(settings: TestSettings, trained: Trained, folder: Path, compute: Compute, seed: int | None) -> None:
     """Test the classifier on `<in_data>/test` against generated and real outliers; prints and writes everything.
 
     Args:
@@ -42,12 +43,12 @@ def test(settings: TestSettings, trained: conf.Trained, folder: Path, compute: C
         compute: how it runs.
         seed: of noise and shuffling; None draws one.
     """
-    file, last = conf.model_file(folder, settings.epoch, default=200)
+    file, last = checkpoints.model_file(folder, settings.epoch, default=200)
     seed = seed_everything(seed)
     generator = torch.Generator().manual_seed(seed)
 
     train, test, held_out = read_id(settings.in_data, settings.classes)
-    conf.check_classes(train.classes, trained, settings.in_data)
+    configuration.check_classes(train.classes, trained, settings.in_data)
     sets = (settings.data_dir, settings.native)
     real = [load_outlier_set(name, train.images, generator, *sets) for name in settings.out_data]
     if held_out is not None:
@@ -92,7 +93,7 @@ def test(settings: TestSettings, trained: conf.Trained, folder: Path, compute: C
 def _epochs(folder: Path, last: int, every: bool) -> list[int]:
     if not every:
         return [last]
-    epochs = [epoch for epoch in conf.saved_epochs(folder) if epoch <= last]
+    epochs = [epoch for epoch in checkpoints.saved_epochs(folder) if epoch <= last]
     if not epochs:
         raise MissingFileError(f"{folder} has no model_<epoch>.pth up to epoch {last}; --all_epochs needs them.")
     return epochs
@@ -100,14 +101,14 @@ def _epochs(folder: Path, last: int, every: bool) -> list[int]:
 
 def _all_logits(
     path: Path,
-    trained: conf.Trained,
+    trained: Trained,
     test: Pixels,
     outliers: Sequence[OutlierSet],
     settings: TestSettings,
     compute: Compute,
 ) -> list[Tensor]:
     """Logits of the ID test images, then of each outlier set."""
-    network = conf.load_classifier(path, trained).to(compute.device)
+    network = checkpoints.load_classifier(path, trained).to(compute.device)
     own = normalisation(settings.normalize, settings.in_data) if settings.normalize else trained.normalize
     logits = [logits_of(network, test.images, *own, compute.precision)]
     for part in outliers:

@@ -21,8 +21,9 @@ from ood_shared.training import Compute
 from torch import Tensor
 
 from oodgen.bench import SCHEDULES, Schedule
-from oodgen.checkpoints import CLASSIFIER_FOLDERS, CONFIGURATION
+from oodgen.checkpoints import CLASSIFIER_FOLDERS
 from oodgen.classifier import OutlierClassifier, ood_weight_from_counts
+from oodgen.configuration import CONFIGURATION
 from oodgen.data.folders import SIDE, Pixels
 from oodgen.detector import OodgenDetector, as_grey
 from oodgen.outliers import GenerationSettings, make_outliers

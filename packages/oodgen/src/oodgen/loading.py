@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ood_shared import checkpoints
-from ood_shared.checkpoints import kept_generators
+from ood_shared.checkpoints import kept_generators, read_weights
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError, MissingFileError, unknown
 from ood_shared.files import path_of
 
-from oodgen import checkpoints as conf
+from oodgen import checkpoints, configuration
 from oodgen.defaults import normalisation
 from oodgen.detector import OodgenDetector
 from oodgen.scores import KINDS
@@ -51,21 +50,21 @@ def load(
     if path.is_file():
         folder, file = path.parent, path
     else:
-        folder = next((path / name for name in conf.CLASSIFIER_FOLDERS if (path / name).is_dir()), path)
-        file, _ = conf.model_file(folder, epoch, default=200)
-    if (folder / conf.CONFIGURATION).is_file():
-        trained = conf.read_configuration(folder, str(folder))
+        folder = next((path / name for name in checkpoints.CLASSIFIER_FOLDERS if (path / name).is_dir()), path)
+        file, _ = checkpoints.model_file(folder, epoch, default=200)
+    if (folder / configuration.CONFIGURATION).is_file():
+        trained = configuration.read_configuration(folder, str(folder))
     elif normalize is None:
         raise InputError(
-            f"{folder} has no {conf.CONFIGURATION}, which tells how images were normalised. Name it: "
+            f"{folder} has no {configuration.CONFIGURATION}, which tells how images were normalised. Name it: "
             "normalize='mnist' for networks of MNIST, 'half' for others of the published code, or 'MEAN,STD'."
         )
     else:
-        trained = conf.trained_of_weights(checkpoints.read_weights(file), file, normalisation(normalize, str(folder)))
+        trained = configuration.trained_of_weights(read_weights(file), file, normalisation(normalize, str(folder)))
     if normalize is not None:
         trained = replace(trained, normalize=normalisation(normalize, str(folder)))
     names = tuple(classes) if classes is not None else trained.class_names
     if len(names) != trained.n_classes:
         raise InputError(f"{file} knows {trained.n_classes} classes, classes= names {len(names)}.")
-    network = conf.load_classifier(file, trained).to(resolve_device(device))
+    network = checkpoints.load_classifier(file, trained).to(resolve_device(device))
     return OodgenDetector(network, names, *trained.normalize, score, threshold, native=trained.native)
