@@ -48,13 +48,13 @@ TRAININGS = (
     Training(
         "ascood_cifar10",
         "ascood",
-        "CIFAR-10: cross-entropy and ASCOOD, six scores, one seed",
+        "CIFAR-10: cross-entropy and ASCOOD, six scores, three seeds",
         "ResNet18, 100 epochs",
-        "a quarter of the channels, 30 epochs, all images",
-        6.0,
+        "a quarter of the channels, 10 epochs, 4,900 of 5,000 images a class, bf16",
+        3.5,
         (
-            "benchmarks/compare_cifar10.py --data {data} --work {own}/runs --seeds 0 --epochs 30 --per-class 5000 "
-            "--output {own}/result.json",
+            "benchmarks/compare_cifar10.py --data {data} --work {own}/runs --seeds 0 1 2 --epochs 10 --per-class 4900 "
+            "--precision bf16 --output {own}/result.json",
         ),
         keep="ascood_cifar10.json",
         needs=CIFAR,
@@ -111,11 +111,11 @@ TRAININGS = (
         "know_your_space",
         "PneumoniaMNIST, plain and calibrated, one seed",
         "WRN-40-2, 100 epochs (other MedMNIST sets)",
-        "WRN-40-2, 100 epochs",
-        7.1,
+        "WRN-40-2, 60 epochs, bf16",
+        3.7,
         (
-            "benchmarks/medical.py --data {data} --work {own}/runs --output {own}/result.json --seeds 1 --epochs 100 "
-            "--layers 40 --precision fp32",
+            "benchmarks/medical.py --data {data} --work {own}/runs --output {own}/result.json --seeds 1 --epochs 60 "
+            "--layers 40 --precision bf16",
         ),
         keep="know_your_space_pneumoniamnist.json",
         needs=(PNEUMONIA, *RADIOGRAPHS, "ood32_textures.tar.gz", MNISTS[0]),

@@ -117,6 +117,11 @@ def prepare(archives: Path, data: Path, per_class: int, test_per_class: int) -> 
     rows: dict[str, list[str]] = {"train_cifar10": [], "val_cifar10": [], "test_cifar10": []}
     for label, name in enumerate(classes):
         of_train = sorted((images / "cifar10" / "train" / name).iterdir())
+        if per_class > len(of_train) - VAL_PER_CLASS:
+            raise InputError(
+                f"--per-class {per_class}: {name} has {len(of_train)} training images, {VAL_PER_CLASS} of them kept for "
+                f"validation; pass at most {len(of_train) - VAL_PER_CLASS}."
+            )
         for split, chosen in (
             ("train_cifar10", of_train[:per_class]),
             ("val_cifar10", of_train[-VAL_PER_CLASS:]),
