@@ -119,7 +119,7 @@ def prepare(archives: Path, data: Path, per_class: int, test_per_class: int) -> 
         of_train = sorted((images / "cifar10" / "train" / name).iterdir())
         if per_class > len(of_train) - VAL_PER_CLASS:
             raise InputError(
-                f"--per-class {per_class}: {name} has {len(of_train)} training images, {VAL_PER_CLASS} of them kept for "
+                f"--per-class {per_class}: {name} has {len(of_train)} training images, {VAL_PER_CLASS} of them for "
                 f"validation; pass at most {len(of_train) - VAL_PER_CLASS}."
             )
         for split, chosen in (
