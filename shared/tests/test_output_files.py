@@ -2,7 +2,7 @@
 
 import pytest
 from ood_shared.errors import InputError
-from ood_shared.output_files import output_file
+from ood_shared.output_files import of_backbone, output_file
 
 
 @pytest.fixture
@@ -56,3 +56,28 @@ def test_a_folder_is_refused_with_an_example(place):
 def test_an_empty_word_is_no_file(place):
     with pytest.raises(InputError, match=r"^--csv is empty; name a file, such as out\.csv\.$"):
         output_file("", "out.csv", [], "--csv")
+
+
+@pytest.mark.parametrize("word", ["run/weights.pth", "run/deep/log.txt", "in/../run/weights.pth", "scan.nii.gz"])
+def test_a_file_of_a_run_is_not_written(place, word):
+    (place / "run/deep").mkdir(parents=True)
+    for name in ("weights.pth", "deep/log.txt"):
+        (place / "run" / name).write_bytes(b"of before")
+    with pytest.raises(InputError, match=r"^--output .* is read by this command and would be overwritten\."):
+        output_file(word, "model.ood", ["in"], runs=["run", "scan.nii.gz"])
+
+
+def test_a_detector_in_a_run_may_be_written_again(place):
+    (place / "run").mkdir()
+    (place / "run/model.ood").write_bytes(b"of before")
+    for word in ("run/model.ood", "run/new.pth"):
+        assert str(output_file(word, "model.ood", ["in"], runs=["run", ""])) == word
+
+
+@pytest.mark.parametrize(
+    ("word", "files"),
+    [("net.onnx", "net.onnx"), ("torchvision:resnet18=w.pt", "w.pt"), ("oodgen@runs/a", "runs/a"), ("train", "train")],
+)
+def test_a_word_of_a_backbone_names_what_it_reads(word, files):
+    assert files in of_backbone(word)
+    assert of_backbone(None) == ()

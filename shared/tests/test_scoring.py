@@ -251,3 +251,16 @@ def test_images_of_all_sizes_and_colours_are_judged_together(tmp_path) -> None:
     run(score_step, Bright(), tmp_path / "in", csv_path=tmp_path / "out.csv")
     assert [float(row["score"]) for row in rows_of(tmp_path / "out.csv")] == [40, 60]
     assert torch.is_tensor(Bright().prepare(torch.zeros(1, 1, 2, 2, dtype=torch.uint8)))
+
+
+def test_rows_by_another_alarm_rate_are_not_gone_on_with(tmp_path) -> None:
+    folder, out = images(tmp_path / "in", [10, 150, 185, 199]), tmp_path / "out.csv"
+    run(score_step, Bright(), folder, csv_path=out)
+    before = out.read_bytes()
+    other = Bright()
+    other.limit = fit_threshold(other.calibration, 0.5)
+    with pytest.raises(InputError, match=r"calls `.*00001\.png` with p = 0\.\d+ ID, not by the alarm rate .* 0\.5"):
+        run(score_step, other, folder, csv_path=out, resume=True)
+    assert out.read_bytes() == before
+    assert run(score_step, Bright(), folder, csv_path=out, resume=True) == 0
+    assert out.read_bytes() == before

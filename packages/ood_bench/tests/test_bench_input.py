@@ -24,6 +24,7 @@ from .fakes import install
         (["--seeds", "2", "--seed", "1"], "not allowed with"),
         (["--seeds", "0"], "`0` is not a number of seeds from 1 to 1000. --seed 0 runs once with that seed"),
         (["--seeds", "3,3"], "different names"),
+        (["--seeds", "1,01"], "`1,01` names a seed twice"),
         (["--budget", "fast"], "--budget `fast` is not known"),
         (["--launcher", "cluster"], "--launcher `cluster` is not known. Known: local, slurm."),
         (["--slurm", "mem=8G"], "--slurm mem=8G is for --launcher slurm, but the launcher is local."),

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 from ood_bench import summary
+from ood_bench.run_folder import read_request
 from ood_shared.testing.results import result
 
 from .fakes import bench, calls, install
@@ -186,3 +187,9 @@ def test_resume_with_another_request_starts_anew_and_says_what_was_asked_before(
     assert said in capsys.readouterr().err
     assert len(calls(package)) == 2
     assert "--resume" not in calls(package)[1]
+
+
+@pytest.mark.parametrize("content", ['{"a": 1}', "[]", "3", '{"module": "m"}'])
+def test_a_request_that_makes_no_sense_is_of_nothing(tmp_path, content):
+    (tmp_path / "request.json").write_text(content)
+    assert read_request(tmp_path) == {}

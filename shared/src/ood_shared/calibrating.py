@@ -24,7 +24,7 @@ FEW = 200  # calibration images, below which a threshold scatters widely
 
 def calibrate_step(options: argparse.Namespace) -> None:
     """Load a run, score ID images that are new to it, write the file, say what it promises."""
-    output = output_file(options.output, MODEL, (options.run, options.id))
+    output = output_file(options.output, MODEL, (options.id,), runs=(options.run,))
     told = {name: getattr(options, name) for name in options.told if getattr(options, name) is not None}
     detector: Any = import_module(options.load).load(options.run, device=options.device, **told)
     if not isinstance(detector, Savable) or not hasattr(detector, "prepare"):

@@ -29,7 +29,7 @@ from ood_shared.calibrated import Calibrated
 from ood_shared.errors import InputError, not_installed, unknown
 from ood_shared.export_graph import INPUT, OUTPUTS, Decision, graph_of
 from ood_shared.files import atomic_path
-from ood_shared.output_files import output_file
+from ood_shared.output_files import of_backbone, output_file
 from ood_shared.verbs import FORMATS
 
 OPSET = 18  # the first that has all operations
@@ -96,7 +96,9 @@ def export(
 
 def export_step(calibrated: Calibrated, options: argparse.Namespace) -> None:
     """Write the file that the flags of `verbs.export_parser` ask for, and say what it is."""
-    output = output_file(options.output, "model.onnx", (options.model,))
+    output = output_file(
+        options.output, "model.onnx", (options.model,), runs=of_backbone(getattr(options, "backbone", None))
+    )
     size = None if options.size is None else tuple(options.size)
     exported = export(calibrated, output, options.format, size, options.channels)
     taken, given = ", ".join(map(str, exported.shape)), ", ".join(OUTPUTS)

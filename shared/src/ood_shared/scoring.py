@@ -25,13 +25,14 @@ from torch import Tensor
 from ood_shared.datasets.decode import Encoded
 from ood_shared.errors import InputError
 from ood_shared.locks import take
-from ood_shared.output_files import output_file
+from ood_shared.output_files import of_backbone, output_file
 from ood_shared.rows import COLUMNS, ID, OOD, UNREAD, Row, whole_rows, write_rows
 from ood_shared.streaming import pending_images, read_items
 from ood_shared.thresholds import Alarms, Threshold, check_ranks, ranks_of
 
 BATCH = 256  # images that are judged at a time
 SHIFTED, PERHAPS = 0.01, 0.05  # p-values of a batch, below which it is called shifted, or perhaps shifted
+ROUNDED = 1e-8  # of the p-values in a CSV, relatively
 SAME = 1e-3  # scores of one image differ by less between devices, relatively
 
 
@@ -95,7 +96,8 @@ def score_step(detector: Judge, options: argparse.Namespace) -> int:
         _keep_odd_names(sys.stdout)
         return _score(detector, pending, sys.stdout, Counter(), header=True)
     read = (*options.images, *([options.model] if hasattr(options, "model") else []))
-    target, done, end = output_file(options.csv, "out.csv", read, "--csv"), Counter[str](), 0
+    runs = of_backbone(getattr(options, "backbone", None))
+    target, done, end = output_file(options.csv, "out.csv", read, "--csv", runs), Counter[str](), 0
     goes_on = options.resume and target.is_file()
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("a", encoding="utf-8", errors="surrogateescape", newline="") as file:
@@ -205,6 +207,7 @@ def _skip(detector: Judge, pending: Iterator[Encoded], target: Path) -> tuple[Co
     The first image is scored once more: rows of another detector would look like those of this one.
     """
     counts, end, compared = Counter[str](), 0, False
+    rate = _limit(detector).alarm_rate * (1 + ROUNDED)
     for at, (row, row_end) in enumerate(whole_rows(target)):
         end = row_end
         if at == 0:  # the header
@@ -221,6 +224,11 @@ def _skip(detector: Judge, pending: Iterator[Encoded], target: Path) -> tuple[Co
                     f"--resume: {target} has the score {row.score:g} of `{row.file}`, this detector gives it {again}: "
                     "another detector wrote the file, or the image has changed. Name another --csv."
                 )
+        if row.p is not None and (row.p <= rate) != (row.decision == OOD):
+            raise InputError(
+                f"--resume: {target} calls `{row.file}` with p = {row.p:g} {row.decision}, not by the alarm rate of "
+                f"this detector, {_limit(detector).alarm_rate:g}: another one wrote it. Name another --csv."
+            )
         counts[row.decision] += 1
     return counts, end
 

@@ -135,3 +135,28 @@ def test_a_class_without_training_images_is_named(place, run, make_folder):
 def test_a_folder_of_one_class_is_not_trained_on(place, run, make_folder):
     make_folder(place / "mine", classes=("a",))
     assert "mine has 1 class to train on; expected at least 2." in run("train", "--id-data", "folder:mine").error
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--name", "x", "--ood", "x=set/ood/near/bars"],
+        ["--name", "x", "--ood", "a=set/ood/near/bars", "--far", "a=set/ood/near/bars"],
+        ["--name", "x", "--ood", "a=set/ood/near/bars", "--ood", "a=set/ood/far/more"],
+    ],
+)
+def test_two_sets_of_one_name_are_refused(place, run, make_folder, words):
+    make_folder(Path("set"))
+    assert "names two sets, of --name, --ood and --far" in run("build_imglist", "set", *words).error
+    assert [path.name for path in Path().iterdir()] == ["set"]
+
+
+def test_lists_of_others_are_not_replaced_and_own_ones_are(place, run, make_folder):
+    make_folder(Path("set"))
+    published = Path("data/benchmark_imglist/cifar10/test_cifar10.txt")
+    published.parent.mkdir(parents=True)
+    published.write_text("cifar10/test/1.png 3\n")
+    assert f"{published} is there and was not written by" in run("build_imglist", "set", "--name", "cifar10").error
+    assert published.read_text() == "cifar10/test/1.png 3\n"
+    for _ in range(2):
+        assert run("build_imglist", "set", "--name", "mine").status == 0

@@ -5,6 +5,8 @@ Predictions are read as float16 and clipped to [0, 1]; what is missing, unreadab
 """
 
 import random
+import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -63,6 +65,30 @@ def bootstrap_score(pairs: Sequence[Pair], seed: int = 123, runs: int = 10, file
     return float(np.mean([value if np.isfinite(value) else 0.0 for value in values]))
 
 
+def unusable(prediction: Path, mode: str, like: Path) -> str:
+    """Why a prediction counts as zeros, or is cut; empty where it counts as it is.
+
+    Args:
+        prediction: NIfTI, or a text file.
+        mode: `pixel` or `sample`.
+        like: the label, whose shape a NIfTI needs.
+    """
+    if not prediction.is_file():
+        return "missing, counted as zeros"
+    try:
+        if mode == "pixel":
+            values = read_volume(prediction, np.float32).data
+            if values.shape != read_volume(like).data.shape:
+                return "of another shape, counted as zeros"
+        else:
+            values = np.array([float(prediction.read_text().splitlines()[0])])
+            if not np.isfinite(values).all():
+                return "no number, counted as zero"
+    except (InputError, OSError, ValueError, IndexError):
+        return "unreadable, counted as zeros"
+    return "clipped to [0, 1]" if values.min() < 0 or values.max() > 1 else ""
+
+
 def evaluate_folder(labels: Path, predictions: Path, mode: str = "pixel") -> float:
     """AP of a folder of predictions (`data/{brain,abdom}/toy_label/{pixel,sample}` are the labels)."""
     reader = read_pixel_pair if mode == "pixel" else read_sample_pair
@@ -73,4 +99,11 @@ def evaluate_folder(labels: Path, predictions: Path, mode: str = "pixel") -> flo
     names = sorted(path.name for path in labels.iterdir() if wanted(path.name))
     if not names:
         raise InputError(f"{labels} holds no labels for mode {mode}.")
-    return joint_score([reader(labels / name, predictions / name) for name in names])
+    reasons = Counter(unusable(predictions / name, mode, labels / name) for name in names)
+    for reason, count in sorted(reasons.items()):
+        if reason:
+            print(f"warning: {count} of {len(names)} predictions in {predictions} are {reason}.", file=sys.stderr)
+    pairs = [reader(labels / name, predictions / name) for name in names]
+    if not any(target.any() for target, _ in pairs):
+        raise InputError(f"{labels} has no anomaly in {len(names)} label(s); AP needs one. Are the folders swapped?")
+    return joint_score(pairs)

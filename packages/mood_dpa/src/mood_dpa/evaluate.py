@@ -19,6 +19,7 @@ from mood_dpa.data.volume_queue import Writer, own_share, read_ahead, skip
 from mood_dpa.data.volumes import Volume, codes_of, read_volume, write_volume
 from mood_dpa.evaluation_results import finish
 from mood_dpa.figures import Planes, planes_of
+from mood_dpa.map_origin import keep_origin, make_way, origin_of
 from mood_dpa.predict import (
     AxisModel,
     OneAxis,
@@ -51,9 +52,13 @@ def inference_evaluate_3d(
         settings: of the configuration.
         device: of the networks.
         precision: of the networks.
-        resume: take maps that were written before instead of computing them; only with save_inference.
+        resume: take maps that were written before, by this model in this way, instead of computing them; only with
+            save_inference.
         pictures: draw overlays.
         features: VGG19 in place of the configuration's.
+
+    Raises:
+        InputError: the maps to go on with are of another model, or were made in another way.
     """
     root = settings.results_root
     scorer = load_one_axis(settings, device, precision, features)
@@ -63,6 +68,9 @@ def inference_evaluate_3d(
     _refuse_own_folder(root, images)
     if images.masks is None:
         _no_masks()
+    origin = origin_of(settings, rule, precision) if settings.save_inference else {}
+    if settings.save_inference:
+        make_way(root, images.names, origin, resume)
     target = settings.cube
     pixels, failed = Ranking(), list[str]()
     samples: list[tuple[str, bool, float]] = []
@@ -80,6 +88,7 @@ def inference_evaluate_3d(
             voxels, score = _map_of(volume, scorer, root, device, resume)
             write(files.write_text, root / "sample" / f"{volume.name}.txt", str(np.float32(score)))
             if settings.save_inference:
+                keep_origin(root, origin)
                 write(write_volume, root / "pixel" / volume.name, voxels, volume)
             if pictures:
                 shown = mask if (mask > 0.5).any() else None

@@ -5,7 +5,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from mood_dpa.config_files import Config, merge, read_config, write_config
+from mood_dpa.config_files import Config, config_text, merge, read_config, write_config
+from mood_dpa.standalone import InputError
 
 RESOLUTION, BATCH, WORKERS = 128, 64, 16
 LATENT_DIMS, LAYERS = (64, 128), ("r32", "r42")
@@ -72,9 +73,13 @@ def inference_point(template: Config, layer: str, fold: int) -> Config:
 
 
 def expand(meta_train: Path, meta_inference: Path, out: Path, axis: int, folds: tuple[int, ...] = (0,)) -> list[Path]:
-    """Write the grid of an axis to `out/<point>/<fold>/{train_config,inference_3d_config}.yaml`."""
+    """Write the grid of an axis to `out/<point>/<fold>/{train_config,inference_3d_config}.yaml`.
+
+    Raises:
+        InputError: one of them is there with other content; nothing is written then.
+    """
     train, inference = read_config(meta_train), read_config(meta_inference)
-    written = []
+    points: dict[Path, Config] = {}
     for latent_dim, layer, fold in product(LATENT_DIMS, LAYERS, folds):
         folder = out / point_name(latent_dim, layer) / str(fold)
         pairs = (
@@ -82,9 +87,13 @@ def expand(meta_train: Path, meta_inference: Path, out: Path, axis: int, folds: 
             ("inference_3d_config.yaml", inference_point(inference, layer, fold)),
         )
         for name, config in pairs:
-            write_config(folder / name, config)
-            written.append(folder / name)
-    return written
+            points[folder / name] = config
+    for path, config in points.items():
+        if path.exists() and path.read_bytes() != config_text(config).encode():
+            raise InputError(f"{path} is there and says something else; it is not replaced. Take another folder.")
+    for path, config in points.items():
+        write_config(path, config)
+    return list(points)
 
 
 def _weights(layer: str) -> dict[int, Any]:

@@ -81,6 +81,20 @@ def test_inference_takes_finished_maps_when_it_resumes(prepared: Path, tmp_path:
     assert (tmp_path / "r" / "scores.csv").read_text() == before
 
 
+def test_maps_of_another_model_are_not_taken_for_this_one(prepared: Path, tmp_path: Path, done, run) -> None:
+    config = small_inference_config(prepared, results_root=str(tmp_path / "r"))
+    words = ["inference_evaluate_3d", tmp_path / "i.yaml", "--device", "cpu", "--no-pictures"]
+    write_config(tmp_path / "i.yaml", config)
+    done(*words)
+    before = (tmp_path / "r" / "result.json").read_bytes()
+    write_config(tmp_path / "i.yaml", config | {"delete_zero_area": not config["delete_zero_area"]})
+    assert "were made with another delete_zero_area. Leave --resume out" in run(*words, "--resume").error
+    (tmp_path / "r" / "maps.json").unlink()
+    write_config(tmp_path / "i.yaml", config)
+    assert "what nothing says" in run(*words, "--resume").error
+    assert (tmp_path / "r" / "result.json").read_bytes() == before
+
+
 def test_evaluate_scores_slices(prepared: Path, tmp_path: Path, done) -> None:
     for kind in ("images", "masks"):
         done("save-2d", "-i", prepared / kind, "-o", tmp_path / kind, "-a", 0)

@@ -141,3 +141,41 @@ def test_a_label_that_is_none_is_named(label: str, tmp_path: Path, run) -> None:
     found = run("challenge", tmp_path / "labels", tmp_path / "predictions", "-m", "sample")
     assert "a.nii.gz.txt is damaged or no label" in found.error
     assert "is missing" in run("challenge", tmp_path / "nowhere", tmp_path / "predictions").error
+
+
+@pytest.mark.parametrize(
+    ("prediction", "said"),
+    [(None, "missing, counted"), ("x", "unreadable, counted"), ("nan", "no number, counted"), ("35", "clipped to")],
+)
+def test_predictions_that_do_not_count_as_they_are_are_said(prediction, said, tmp_path: Path, run) -> None:
+    for folder in ("labels", "predictions"):
+        (tmp_path / folder).mkdir()
+    for name, label in (("a.txt", "1"), ("b.txt", "0")):
+        (tmp_path / "labels" / name).write_text(label)
+        (tmp_path / "predictions" / name).write_text("0.5")
+    (tmp_path / "predictions/b.txt").unlink()
+    if prediction is not None:
+        (tmp_path / "predictions/b.txt").write_text(prediction)
+    found = run("challenge", tmp_path / "labels", tmp_path / "predictions", "-m", "sample")
+    assert found.status == 0
+    assert f"warning: 1 of 2 predictions in {tmp_path / 'predictions'} are {said}" in found.err
+
+
+def test_labels_without_an_anomaly_have_no_ap(tmp_path: Path, run) -> None:
+    for folder in ("labels", "predictions"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.txt").write_text("0")
+    found = run("challenge", tmp_path / "labels", tmp_path / "predictions", "-m", "sample")
+    assert "has no anomaly in 1 label(s); AP needs one" in found.error
+
+
+def test_a_grid_does_not_replace_what_was_edited(tmp_path: Path, run) -> None:
+    meta = Path(__file__).parents[2] / "configs/cross_validation/axis_0"
+    words = ["expand-cv", meta / "meta_train.yaml", meta / "meta_inference_3d.yaml", tmp_path / "cv"]
+    assert run(*words).status == 0
+    assert run(*words).status == 0  # the same once more
+    edited = sorted((tmp_path / "cv").rglob("train_config.yaml"))[1]
+    edited.write_text(edited.read_text() + "# mine\n")
+    before = {path: path.read_bytes() for path in (tmp_path / "cv").rglob("*.yaml")}
+    assert f"{edited} is there and says something else" in run(*words).error
+    assert {path: path.read_bytes() for path in (tmp_path / "cv").rglob("*.yaml")} == before

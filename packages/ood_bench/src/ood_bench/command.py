@@ -115,6 +115,8 @@ def _words(text: str) -> list[str]:
 def _seeds(text: str) -> list[int]:
     """A number of seeds, or the seeds themselves."""
     seeds = [parse_seed_number(word) for word in _words(text)]
+    if len(set(seeds)) < len(seeds):
+        raise argparse.ArgumentTypeError(f"`{text}` names a seed twice")
     if len(seeds) > 1:
         return seeds
     if not 1 <= seeds[0] <= MOST_SEEDS:

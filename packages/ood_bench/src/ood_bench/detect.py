@@ -12,7 +12,7 @@ from ood_shared.calibrating import keep
 from ood_shared.contract import COMMON, MODEL
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError
-from ood_shared.output_files import output_file
+from ood_shared.output_files import of_backbone, output_file
 from ood_shared.thresholds import least_calibration
 from ood_shared.training import Compute
 from torch import Generator
@@ -28,7 +28,7 @@ SHORT = replace(COMMON["smoke"], steps=300)  # of a detector that only serves th
 def fit_step(options: argparse.Namespace) -> None:
     """Get a network, fit, calibrate, write the file."""
     read = [word for word in (options.id, options.group) if word is not None]
-    output = output_file(options.output, MODEL, read)
+    output = output_file(options.output, MODEL, read, runs=of_backbone(options.backbone))
     asked = (options.group, options.one_class, options.value_range)
     images = read_id_images(options.id, options.data_dir, *asked)
     word = chosen(options.backbone, images.side, len(images.classes))

@@ -14,7 +14,7 @@ from ood_shared.datasets.pixels import Range
 from ood_shared.errors import InputError
 from ood_shared.files import atomic_path
 from ood_shared.images import one_by_one
-from ood_shared.output_files import output_file
+from ood_shared.output_files import of_backbone, output_file
 from ood_shared.streaming.reading import Item, read_items
 from ood_shared.streaming.words import pending_images
 
@@ -35,7 +35,7 @@ def explain_step(options: argparse.Namespace) -> None:
             "`ood-detect fit`. `score` works with it."
         )
     read = (options.model, options.image, *([options.images] if options.images is not None else []))
-    output = output_file(options.output, "explained.png", read)
+    output = output_file(options.output, "explained.png", read, runs=of_backbone(options.backbone))
     if output.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise InputError(f"--output {output}; expected a name that ends in .png, .pdf or .svg.")
     name, pixels = _one(options.image, calibrated.span)

@@ -87,14 +87,16 @@ def finished(run: Run) -> Ended | None:
 def read_outcome(run: Run) -> Outcome:
     """How the last process ended well; without a duration when that is not known."""
     path = run.folder / OUTCOME
-    outcome = files.read_json(path) if path.is_file() else {}
+    found = files.read_json(path) if path.is_file() else {}
+    outcome = found if isinstance(found, dict) else {}
     return Outcome(0, outcome.get("seconds") if outcome.get("status") == 0 else None)
 
 
 def ran_beside_others(run: Run) -> bool:
     """Whether the run that left the results went at the same time as others."""
     path = run.folder / OUTCOME
-    return path.is_file() and bool(files.read_json(path).get("beside_others"))
+    found = files.read_json(path) if path.is_file() else {}
+    return isinstance(found, dict) and bool(found.get("beside_others"))
 
 
 def explain(run: Run, reason: str) -> tuple[str, ...]:
@@ -127,9 +129,12 @@ def request_of(run: Run) -> dict[str, Any]:
 
 
 def read_request(folder: Path) -> Any:
-    """What the folder's run was asked for; None where nothing says so."""
+    """What the folder's run was asked for, empty where that makes no sense; None where nothing says so."""
     path = folder / REQUEST
-    return files.read_json(path) if path.is_file() else None
+    if not path.is_file():
+        return None
+    found = files.read_json(path)
+    return found if isinstance(found, dict) and {"module", "arguments"} <= found.keys() else {}
 
 
 def differing(before: dict[str, Any], now: dict[str, Any]) -> str:

@@ -72,7 +72,7 @@ def train_classi_step(options: argparse.Namespace) -> None:
     note_momentum(options)
 
     train, test, _ = read_id(options.in_data, options.classes)
-    generated_test = read_generated(options.in_data, "test", options.ood_types, options.save_path)
+    generated_test = read_generated(options.in_data, "test", options.ood_types, options.save_path, options.mode)
     mean, std = defaults.normalisation(options.normalize, options.in_data)
     folder = root / checkpoints.CLASSIFIER_FOLDERS[0]
     seed = run_seed(folder, options.seed, options.resume)
@@ -84,7 +84,7 @@ def train_classi_step(options: argparse.Namespace) -> None:
         options, batches = _paper_batches(options, train, shown, maker, seed, compute)
         n_outliers = len(shown)  # as many are drawn in an epoch
     else:
-        generated = read_generated(options.in_data, "train", options.ood_types, options.save_path)
+        generated = read_generated(options.in_data, "train", options.ood_types, options.save_path, options.mode)
         batches, n_outliers = shown.with_outliers(generated), len(generated)
         if maker:  # reconstructions may differ in rounding when they are made again
             fingerprint = vae_crc32(maker.vae, train.with_outliers(generated).crc32())

@@ -164,6 +164,6 @@ def class_range(text: str, n_classes: int) -> range:
     if first.isdecimal() and last.isdecimal() and int(first) < int(last) < n_classes:
         return range(int(first), int(last) + 1)
     raise InputError(
-        f"--classes `{text}` does not fit: pass all or A-B, two different indices from 0 to {n_classes - 1}, "
+        f"--classes `{text}` does not fit: pass all or A-B, two indices, the smaller first, from 0 to {n_classes - 1}, "
         "counting the sorted class folders."
     )

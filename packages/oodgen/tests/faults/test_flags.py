@@ -96,7 +96,7 @@ def test_a_normalisation_is_a_known_word_or_two_numbers(refused, word):
 @pytest.mark.parametrize("word", ["9-3", "1-1", "0-3", "a-b", "2"])
 def test_a_class_range_fits_the_classes_of_the_data(refused, word):
     line = refused("train_vae", "--classes", word)
-    assert f"--classes `{word}` does not fit: pass all or A-B, two different indices from 0 to 2" in line
+    assert f"--classes `{word}` does not fit: pass all or A-B, two indices, the smaller first, from 0 to 2" in line
 
 
 @pytest.mark.parametrize("word", ["0", "-3", "nan", "2.5"])

@@ -49,3 +49,9 @@ def left_out(unread: Iterable[str], read: int) -> tuple[str, ...]:
     listed = ", ".join(sorted(kinds))
     note = f"{count} of {count + read} files left out ({listed})"
     return (f"{note}: files of that kind are not read. Convert them to PNG.",)
+
+
+def scan_of(name: str) -> str:
+    """The scan of a slice `scan.nii.gz#17`; else the name, also where `#` stands in those of files and folders."""
+    scan, _, number = name.rpartition("#")
+    return scan if scan and number.isdecimal() else name

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ood_shared.datasets.formats import scan_of
 from ood_shared.datasets.imageset import ImageSet
 from ood_shared.errors import InputError, MissingFileError, one_line
 from ood_shared.files import path_of, read_text, reading
@@ -15,9 +16,10 @@ from ood_shared.files import path_of, read_text, reading
 
 def of_scans(images: ImageSet) -> tuple[str, ...] | None:
     """The scan of each image, where some are slices `scan.nii.gz#17`: neighbours must not be told apart by a split."""
-    if images.names is None or not any("#" in name for name in images.names):
+    if images.names is None:
         return None
-    return tuple(name.rpartition("#")[0] or name for name in images.names)
+    scans = tuple(map(scan_of, images.names))
+    return None if scans == tuple(images.names) else scans
 
 
 def groups_of(images: ImageSet, group: str) -> tuple[str, ...]:
@@ -64,7 +66,7 @@ def read_table(group: str) -> dict[str, str]:
 
     Raises:
         MissingFileError: no such file.
-        InputError: no CSV of two columns of which the first is `file`.
+        InputError: no CSV of two columns of which the first is `file`, or a file in two groups.
     """
     path = path_of(group)
     if not path.is_file():
@@ -74,7 +76,16 @@ def read_table(group: str) -> dict[str, str]:
     if not rows or len(rows[0]) != 2 or rows[0][0] != "file":
         found = one_line(rows[0], 120) if rows else "no line"
         raise InputError(f"--group {path} begins with {found}; expected the columns `file` and one of groups.")
-    return {row[0]: row[1] for row in rows[1:] if len(row) == 2}
+    table: dict[str, str] = {}
+    for number, row in enumerate(rows[1:], start=2):
+        if not row:
+            continue
+        if len(row) != 2:
+            raise InputError(f"--group {path}, line {number}: found {len(row)} columns, expected `file` and a group.")
+        if table.setdefault(row[0], row[1]) != row[1]:
+            found = f"the groups `{one_line(table[row[0]], 60)}` and `{one_line(row[1], 60)}`"
+            raise InputError(f"--group {path}, line {number}: {one_line(row[0], 120)} has {found}; expected one.")
+    return table
 
 
 def numbered_groups(groups: Sequence[str]) -> npt.NDArray[np.int64]:
@@ -99,5 +110,5 @@ def _by_depth(names: Sequence[str], group: str) -> tuple[str, ...]:
 
 def _entry(table: dict[str, str], name: str) -> str | None:
     """The group of a file, by its path below the set or by its name alone; a slice has that of its scan."""
-    scan = name.rpartition("#")[0] or name
+    scan = scan_of(name)
     return next((table[word] for word in (name, scan, Path(name).name, Path(scan).name) if word in table), None)

@@ -21,6 +21,8 @@ from ood_shared.notes import say
 
 from ascood.data.sources import default_network
 
+MARK = "# written by ascood build_imglist\n"
+
 
 def build(options: argparse.Namespace) -> int:
     """Write the lists and the two yml files."""
@@ -40,6 +42,8 @@ def build(options: argparse.Namespace) -> int:
     say(f"{root}: {note}" for listing in splits.values() for note in listing.notes)
     first = read_image(root / splits["train"].paths[0])
     outliers = {"nearood": _pairs(options.ood, "--ood"), "farood": _pairs(options.far, "--far")}
+    _refuse_twice([name, *outliers["nearood"], *outliers["farood"]])
+    _refuse_other_lists(Path(options.configs) / "datasets" / name, lists)
     listed = {f"{split}_{name}": (listing.paths, listing.labels) for split, listing in splits.items()}
     for group in outliers.values():
         for set_name, folder in group.items():
@@ -54,7 +58,7 @@ def build(options: argparse.Namespace) -> int:
     configs = Path(options.configs) / "datasets" / name
     size = options.image_size or (32 if min(first.size) <= 64 else 224)
     block = dataset_block(name, len(splits["train"].classes), size, root, lists)
-    files.write_text(configs / f"{name}.yml", yaml.safe_dump({"dataset": block}, sort_keys=False))
+    files.write_text(configs / f"{name}.yml", MARK + yaml.safe_dump({"dataset": block}, sort_keys=False))
     files.write_text(
         configs / f"{name}_ood.yml", yaml.safe_dump({"ood_dataset": ood_block(name, outliers, lists)}, sort_keys=False)
     )
@@ -148,5 +152,24 @@ def _pairs(words: list[str], flag: str) -> dict[str, Path]:
         if not (name and equals and folder):
             raise InputError(f"{flag} `{word}`: expected NAME=FOLDER.")
         refuse_name(name, flag)
+        _refuse_twice([*pairs, name])
         pairs[name] = path_of(folder)
     return pairs
+
+
+def _refuse_twice(names: list[str]) -> None:
+    """Refuse two sets of one name, whose lists would be one file."""
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"`{twice}` names two sets, of --name, --ood and --far; give each a name of its own.")
+
+
+def _refuse_other_lists(configs: Path, lists: Path) -> None:
+    """Refuse to replace lists that this command did not write: no yml file of it names them."""
+    name = lists.name
+    old = next((path for split in ("train", "val", "test") if (path := lists / f"{split}_{name}.txt").is_file()), None)
+    block = configs / f"{name}.yml"
+    if (old is not None or block.is_file()) and not (block.is_file() and MARK in files.read_text(block, "a yml file")):
+        raise InputError(
+            f"{block if old is None else old} is there and was not written by build_imglist; pass another --name."
+        )

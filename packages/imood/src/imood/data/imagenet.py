@@ -4,6 +4,7 @@ Labels follow the alphabetical order of the synsets. Source of the lists: Liu et
 Recognition in an Open World, CVPR 2019.
 """
 
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 import torch
@@ -48,18 +49,25 @@ def read_list(root: Path, name: str, n_classes: int = N_CLASSES) -> tuple[list[P
 
     Raises:
         MissingFileError: the list is not there.
-        InputError: a line that is not `path label`, or no line with such a label.
+        InputError: a line that is not `path label`, a file or a folder with two labels, or no line with such a label.
     """
     path = find_list(root, name)
     paths, labels = [], []
+    seen: set[PurePosixPath] = set()
+    of_folder: dict[PurePosixPath, int] = {}
     for number, line in enumerate(read_text(path, "an image list").split("\n"), start=1):
         if not line.strip():
             continue
         relative, _, word = line.strip().rpartition(" ")
         inner = PurePosixPath(relative)
         if not word.isdecimal() or len(word) > 9 or not relative or inner.is_absolute() or ".." in inner.parts:
-            raise InputError(f"{path}, line {number}: `{one_line(line, 80)}`; expected `train/<wnid>/<file> label`.")
+            raise InputError(f"{path}, line {number}: {ascii(line)[:80]}; expected `train/<wnid>/<file> label`.")
         check_name(relative, f"{path}, line {number}")
+        label = of_folder.setdefault(inner.parent, int(word))
+        if inner in seen or label != int(word):
+            twice = "it is listed twice" if inner in seen else f"{inner.parent} has the label {label}, too"
+            raise InputError(f"{path}, line {number}: `{one_line(line, 80)}`: {twice}. Correct the list.")
+        seen.add(inner)
         if int(word) < n_classes:
             paths.append(root / "imagenet" / inner)
             labels.append(int(word))
@@ -68,11 +76,24 @@ def read_list(root: Path, name: str, n_classes: int = N_CLASSES) -> tuple[list[P
     return paths, torch.tensor(labels)
 
 
-def validation_folder(root: Path, n_classes: int = N_CLASSES) -> tuple[list[Path], Int64[Tensor, " n"]]:
+def synsets_of(paths: list[Path], labels: Int64[Tensor, " n"]) -> dict[int, str]:
+    """The synset of each label of a list, by the folders of its files."""
+    return {label: path.parent.name for path, label in zip(paths, labels.tolist(), strict=True)}
+
+
+def validation_folder(
+    root: Path, n_classes: int = N_CLASSES, synsets: Mapping[int, str] | None = None
+) -> tuple[list[Path], Int64[Tensor, " n"]]:
     """Files and labels of `imagenet/val/<wnid>/`, the first `n_classes` classes.
+
+    Args:
+        root: folder of the data.
+        n_classes: how many of them, in the order of their names.
+        synsets: of the labels that were trained with; None does not compare them.
 
     Raises:
         MissingFileError: there is no such folder.
+        InputError: a label means another synset there.
     """
     folder = root / "imagenet" / "val"
     if not folder.is_dir():
@@ -80,7 +101,14 @@ def validation_folder(root: Path, n_classes: int = N_CLASSES) -> tuple[list[Path
             f"{folder} is missing. Get the ILSVRC2012 validation images from image-net.org and sort them into one "
             "folder for each synset there."
         )
-    paths, labels, _ = class_folders(folder)
+    paths, labels, names = class_folders(folder)
+    for label, synset in sorted((synsets or {}).items()):
+        found = names[label] if label < len(names) else "nothing"
+        if found != synset:
+            raise InputError(
+                f"{folder}: class {label} in the order of the names is {found}; the training list has {synset} there. "
+                "Give the folder every synset of the list, and no other."
+            )
     kept = [position for position, label in enumerate(labels.tolist()) if label < n_classes]
     return [paths[position] for position in kept], labels[kept]
 

@@ -124,7 +124,7 @@ def imagenet_task(source: Source, training: bool) -> Task:
         inputs=Inputs(LARGE, "centre"),
         train=lambda: streamed((paths, labels)),
         val=lambda: streamed(imagenet.read_list(source.root, imagenet.VAL, classes)),
-        test=lambda: streamed(imagenet.validation_folder(source.root, classes)),
+        test=lambda: streamed(imagenet.validation_folder(source.root, classes, imagenet.synsets_of(paths, labels))),
         aux=aux_images(source, LARGE_FILES, lambda: outliers("extra_1k")) if training else None,
         outliers=[] if training else sets or [OutlierSet("imagenet10k", lambda: outliers("ood_test_1k"))],
     )

@@ -69,3 +69,27 @@ def test_waterbird_counts_its_folder_and_warns_when_it_is_another(tmp_path):
         task = open_task(place("waterbird", tmp_path, model="ResNet50"), training=True)
     assert task.counts == [2, 3]
     assert len(task.aux()) == 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("train/n01/0.JPEG 0\ntrain/n01/0.JPEG 0", "line 2: .*it is listed twice"),
+        ("train/n01/0.JPEG 0\ntrain/n01/1.JPEG 1", "line 2: .*train/n01 has the label 0, too"),
+        ("train/n01/0.JPEG\t0", r"line 1: 'train/n01/0\.JPEG\\t0'"),
+    ],
+)
+def test_a_list_that_contradicts_itself_is_refused(tmp_path, lines, said):
+    write_text(tmp_path / "imagenet/ImageNet_LT_train.txt", lines)
+    with pytest.raises(InputError, match=said):
+        imagenet.read_list(tmp_path, "ImageNet_LT_train.txt")
+
+
+@pytest.mark.parametrize(("old", "new", "found"), [("n01", "../away", "n02"), ("n03", "n00", "n00")])
+def test_validation_folders_in_another_order_than_the_list_are_refused(tmp_path, old, new, found):
+    imagenet_tree(tmp_path)
+    val = tmp_path / "imagenet/val"
+    (val / old).rename(val / new)
+    task = open_task(place("imagenet", tmp_path, model="ResNet50", id_class_number=3), training=False)
+    with pytest.raises(InputError, match=rf"class 0 in the order of the names is {found}; the training list has n01"):
+        task.test()

@@ -25,7 +25,7 @@ import torch
 from ood_shared import checkpoints
 from ood_shared.backbone import build_common
 from ood_shared.contract import PRETRAINED
-from ood_shared.errors import InputError, unknown
+from ood_shared.errors import InputError, MissingFileError, unknown
 from torch import Tensor, nn
 
 from ood_bench.backbones import files, packages
@@ -115,7 +115,9 @@ def rebuilt(settings: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Any:
         return packages.restored(settings, weights)
     word, named = OFFERED.get(), settings.get("word") or f"a file with SHA-256 {settings.get('sha256', '')[:16]}…"
     if word is None:
-        raise InputError(f"The network of this detector is code, {named}; name it with --backbone, if you trust it.")
+        raise MissingFileError(
+            f"The network of this detector is code, {named}; name it with --backbone, if you trust it."
+        )
     if kind == "torchscript":
         _same_file(Path(word), settings["sha256"])
         return files.Scripted(Path(word))

@@ -113,7 +113,9 @@ def read_id(in_data: str, classes: str = "all") -> tuple[Pixels, Pixels, Pixels 
     return _keep(train, kept), _keep(test, kept), test.select(left_out)
 
 
-def read_generated(in_data: str, split: str, types: str = "both", model_path: str | None = None) -> Tensor:
+def read_generated(
+    in_data: str, split: str, types: str = "both", model_path: str | None = None, mode: str = "default"
+) -> Tensor:
     """Generated outliers of a split, uint8 (n, 1, 28, 28).
 
     Args:
@@ -121,6 +123,7 @@ def read_generated(in_data: str, split: str, types: str = "both", model_path: st
         split: `train` or `test`.
         types: `both`, or `1` or `2` for one type, which the file names tell (`<index>_<type>.png`).
         model_path: folder of the VAE, for the command that makes them.
+        mode: of the training, for the same command.
 
     Raises:
         MissingFileError: there are none; quotes the command that makes them.
@@ -132,6 +135,7 @@ def read_generated(in_data: str, split: str, types: str = "both", model_path: st
     if not paths:
         what = "generated outliers" if types == "both" else f"generated outliers of type {types}"
         where = {} if model_path is None else {"model_path": model_path}
+        where |= {} if mode == "default" else {"mode": mode}
         made_by = command("gen_ood.py", data=in_data, dataset=split, **where)
         raise MissingFileError(f"{root} has no {what}. Make them with: {made_by}")
     return as_pixels(_unlabelled(paths, str(root)), str(root)).images
