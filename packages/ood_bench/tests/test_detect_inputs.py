@@ -55,6 +55,15 @@ def test_a_folder_of_scans_is_scored_as_it_was_fitted(made, tmp_path) -> None:
     assert np.mean([row["decision"] == "OOD" for row in rows]) < 0.2
 
 
+def test_a_slice_is_explained_by_slices_of_the_folder_of_scans(made, tmp_path, capsys) -> None:
+    word, picture = made / "scans/round/1.2.0.0#3", tmp_path / "n.png"
+    assert run("explain", made / "model.ood", word, "--images", made / "scans", "--output", picture) == 0
+    assert "nearest: round/1.2.0." in capsys.readouterr().out
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert run("explain", made / "model.ood", word, "--images", made / "scans/round", "--output", picture) == 2
+    assert "has no round/1.2.0." in capsys.readouterr().err
+
+
 def test_the_same_images_get_the_same_rows_in_every_form(made, tmp_path) -> None:
     images = load("letters", "test").images[:12]
     with tarfile.open(tmp_path / "x.tar.gz", "w:gz") as archive:

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from ood_shared.calibrated import Calibrated, Verdict
+from ood_shared.datasets.formats import scan_of
 from ood_shared.datasets.pixels import Range
 from ood_shared.errors import InputError
 from ood_shared.files import atomic_path
-from ood_shared.images import one_by_one
 from ood_shared.output_files import of_backbone, output_file
 from ood_shared.streaming.reading import Item, read_items
 from ood_shared.streaming.words import pending_images
@@ -51,8 +51,8 @@ def explain_step(options: argparse.Namespace) -> None:
 
 def _one(word: str, span: Range | None) -> tuple[str, UInt8[np.ndarray, "h w c"]]:
     found: Iterator[Item[UInt8[np.ndarray, "h w c"]]]
-    whole = word.rpartition("#")[0]
-    if whole and not Path(word).exists() and Path(whole).exists():  # a slice of a scan
+    whole = scan_of(word)
+    if whole != word and not Path(word).exists() and Path(whole).exists():  # a slice of a scan
         found = (
             item for item in read_items(pending_images([whole]), lambda pixels: pixels, span=span) if item.name == word
         )
@@ -87,11 +87,11 @@ def _picture(
     if folder is None or not detector.names:
         return None
     path = Path(folder) / detector.names[at]
-    if not path.is_file():
+    if not path.is_file() and not Path(scan_of(str(path))).is_file():
         raise InputError(
             f"--images {folder} has no {detector.names[at]}. Name the folder that the detector was fitted on."
         )
-    pixels = next(one_by_one(path, span))
+    pixels = _one(str(path), span)[1]
     prepared = detector.prepare(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None])
     if at not in detector.locate(prepared, NEAREST)[1][0]:
         raise InputError(f"{path} is not the image that the detector was fitted on. Name the folder of those images.")
