@@ -146,7 +146,7 @@ def ood_block(name: str, outliers: dict[str, dict[str, Path]], lists: Path) -> d
 
 
 def _pairs(words: list[str], flag: str) -> dict[str, Path]:
-    pairs = {}
+    pairs: dict[str, Path] = {}
     for word in words:
         name, equals, folder = word.partition("=")
         if not (name and equals and folder):
