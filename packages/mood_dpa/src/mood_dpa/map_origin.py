@@ -41,7 +41,8 @@ def make_way(root: Path, names: Sequence[str], origin: dict[str, Any], resume: b
         InputError: they are to be kept, and were made with something else, or nothing says with what.
     """
     path = root / ORIGIN
-    before = files.read_json(path) if path.is_file() else None
+    found = files.read_json(path) if distributed.is_main() and path.is_file() else None
+    before = distributed.gather_objects(found)[0]  # the first rank looks, before it takes anything away
     maps = [root / "pixel" / name for name in names if (root / "pixel" / name).is_file()]
     if resume and maps and before != origin:
         known = before if isinstance(before, dict) else {}
