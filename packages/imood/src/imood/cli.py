@@ -30,7 +30,7 @@ def train_parser() -> Parser:
     """Flags of train.py."""
     parser = Parser(prog="train.py", description="Train a classifier and an OOD detector on long-tailed data.")
     data = parser.add_argument_group("data")
-    _data_flags(data, workers=16)
+    _data_flags(data, workers=16, classes=modes.IMAGENET_CLASSES)
     data.add_argument(
         "--ood_aux_dataset", "--ood_ds", default="TinyImages", choices=modes.AUX_KINDS,
         help="auxiliary outliers: 300K random images (extra_1k with imagenet, texture with waterbird), the other "
@@ -106,7 +106,7 @@ def test_parser() -> Parser:
     """Flags of test.py."""
     parser = Parser(prog="test.py", description="Score ID and outlier test sets with a trained network.")
     data = parser.add_argument_group("data")
-    _data_flags(data, workers=4)
+    _data_flags(data, workers=4, classes=None)
     data.add_argument(
         "--ood_test", type=data_word, default=None, metavar="NAME=PATH,…",
         help="own outlier test sets instead of the benchmark's, by path or known name",
@@ -182,7 +182,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return dispatch("imood", COMMANDS, argv, ABOUT)
 
 
-def _data_flags(group: "argparse._ArgumentGroup", workers: int) -> None:
+def _data_flags(group: "argparse._ArgumentGroup", workers: int, classes: int | None) -> None:
     group.add_argument("--gpu", default=None, help="GPU number, several with commas, or cpu (default: 0)")
     group.add_argument("--num_workers", "--cpus", type=not_negative_int, default=workers,
                        help=f"threads or processes that read image files (default: {workers})")  # fmt: skip
@@ -194,8 +194,9 @@ def _data_flags(group: "argparse._ArgumentGroup", workers: int) -> None:
         "tar:PATH, npz:PATH (default: in tests that of the run; cifar10 where it is in the data folder, else digits)",
     )  # fmt: skip
     group.add_argument(
-        "--id_class_number", type=whole(2), default=1000, help="first K ImageNet classes (default: 1000)"
-    )
+        "--id_class_number", type=whole(2), default=classes,
+        help="first K ImageNet classes (default: 1000, in tests those of the run)",
+    )  # fmt: skip
     group.add_argument("--imbalance_ratio", "--rho", type=ratio, default=None, metavar="RATIO",
                        help="smallest over largest class; asis cuts nothing (default: 0.01; paths: asis)")  # fmt: skip
 

@@ -179,9 +179,12 @@ def _test(options: argparse.Namespace, device: torch.device) -> None:
     ratio = ratio_of(options.imbalance_ratio, dataset)
     if options.imbalance_ratio is None and same:
         ratio = trained.imbalance_ratio
+    classes = options.id_class_number
+    if classes is None:
+        classes = len(trained.counts) if same and dataset == "imagenet" and trained.counts else modes.IMAGENET_CLASSES
     aux = trained.ood_aux if same else None
     source = Source(
-        dataset, root, ratio, model, device, _workers(options.num_workers), options.id_class_number,
+        dataset, root, ratio, model, device, _workers(options.num_workers), classes,
         options.num_ood_samples, aux=aux, ood_test=options.ood_test,
     )  # fmt: skip
     task = open_task(source, training=False)

@@ -11,4 +11,5 @@ MAHA_SIGNS = ("fixed", "legacy")
 POSTERIORS = ("published", "consistent")
 CAPACITIES = ("per_class", "max")
 DATASETS = ("cifar10", "cifar100", "imagenet", "waterbird")
+IMAGENET_CLASSES = 1000
 RATIO, BATCH, DIST_URL = 0.01, 256, "tcp://localhost:23456"

@@ -57,7 +57,7 @@ def test_the_documented_imagenet_commands_train_and_test(tree, tmp_path, monkeyp
     folder.rename(tmp_path / "weights/imagenet/ada_bin_disc")
     found = done(
         "test", "--gpu", "0", "--ds", "imagenet", "--model", "ResNet50", "--tb", "200", "--drp", "data", "--ood_metric",
-        "bin_disc", "--ckpt_path", "weights/imagenet/ada_bin_disc", "--id_class_number", "3", "--num_workers", "0",
+        "bin_disc", "--ckpt_path", "weights/imagenet/ada_bin_disc", "--num_workers", "0",
     )  # fmt: skip
     assert "imagenet10k" in found.out
     assert "Total" not in found.out

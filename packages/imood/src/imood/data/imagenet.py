@@ -14,8 +14,8 @@ from ood_shared.files import check_name, read_text
 from torch import Tensor
 
 from imood.data.images import class_folders, image_files
+from imood.modes import IMAGENET_CLASSES
 
-N_CLASSES = 1000
 TRAIN, VAL = "ImageNet_LT_train.txt", "ImageNet_LT_val.txt"
 LISTS = Path("datasets") / "ImageNet_LT"  # below the current folder, where the published code reads them
 _ORIGIN = (
@@ -44,7 +44,7 @@ def find_list(root: Path, name: str) -> Path:
     raise MissingFileError(f"{name} is missing. {_ORIGIN}. It is not shipped here. Put it into {places[0]} or {LISTS}.")
 
 
-def read_list(root: Path, name: str, n_classes: int = N_CLASSES) -> tuple[list[Path], Int64[Tensor, " n"]]:
+def read_list(root: Path, name: str, n_classes: int = IMAGENET_CLASSES) -> tuple[list[Path], Int64[Tensor, " n"]]:
     """Files and labels of a list, only those with a label below `n_classes`.
 
     Raises:
@@ -82,7 +82,7 @@ def synsets_of(paths: list[Path], labels: Int64[Tensor, " n"]) -> dict[int, str]
 
 
 def validation_folder(
-    root: Path, n_classes: int = N_CLASSES, synsets: Mapping[int, str] | None = None
+    root: Path, n_classes: int = IMAGENET_CLASSES, synsets: Mapping[int, str] | None = None
 ) -> tuple[list[Path], Int64[Tensor, " n"]]:
     """Files and labels of `imagenet/val/<wnid>/`, the first `n_classes` classes.
 

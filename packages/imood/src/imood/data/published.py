@@ -18,7 +18,7 @@ from ood_shared.errors import InputError, MissingFileError
 from ood_shared.files import reading
 from torch import Tensor
 
-from imood import longtail
+from imood import longtail, modes
 from imood.data import cifar, imagenet, scood
 from imood.data.images import Images, Resident, Streamed, class_folders, image_files, read_all
 from imood.data.inputs import Inputs
@@ -100,8 +100,8 @@ def read_tiny_images(root: Path, count: int) -> tuple[Tensor, Tensor]:
 def imagenet_task(source: Source, training: bool) -> Task:
     """ImageNet-LT, or its first classes."""
     classes = source.id_class_number
-    if not 2 <= classes <= imagenet.N_CLASSES:
-        raise InputError(f"--id_class_number is {classes}; expected 2 to {imagenet.N_CLASSES}.")
+    if not 2 <= classes <= modes.IMAGENET_CLASSES:
+        raise InputError(f"--id_class_number is {classes}; expected 2 to {modes.IMAGENET_CLASSES}.")
     paths, labels = imagenet.read_list(source.root, imagenet.TRAIN, classes)
 
     def streamed(listed: tuple[list[Path], Tensor]) -> Images:
