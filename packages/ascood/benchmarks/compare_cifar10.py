@@ -5,7 +5,7 @@
 FOLDER holds `cifar10_imagefolder.tar.gz`, `ood32_tinyimagenet.tar.gz`, `ood32_textures.tar.gz` and
 `ood32_scenes.tar.gz` (ImageFolder trees of 32x32 images, all coded as the same kind of JPEG, so that no detector can go
 by the coding). They are unpacked below DIR and listed as OpenOOD lists its sets; then main.py and eval_ood.py run as a
-user would call them, and the tables of all runs go to results/cifar10_cpu.json and its markdown.
+user would call them, and the numbers of all runs go to results/ascood_cifar10.json, the README's table beside --output.
 
 Shortened: ResNet-18 with a quarter of the channels or `--network lenet`, a part of the images of each class, and fewer
 epochs than the paper's 100. A run that is finished is not trained again; one that was stopped goes on.
@@ -47,7 +47,7 @@ def main() -> int:
     parser.add_argument("--per-class", type=int, default=1000, help="training images of each class")
     parser.add_argument("--test-per-class", type=int, default=1000, help="ID test images of each class")
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the passes while training")
-    parser.add_argument("--output", type=Path, default=PACKAGE / "results" / "cifar10_cpu.json")
+    parser.add_argument("--output", type=Path, default=PACKAGE / "results" / "ascood_cifar10.json")
     return run_command(compare, parser)
 
 
