@@ -34,6 +34,7 @@ EARLIEST = 0.05  # a kill comes after at least this share of an undisturbed run
 NOT_COMPARED = ("seconds", "training_seconds", "config")  # times, and names of output folders
 NO_CLAIMS = ("stopped", "slowest_seconds")
 MOST_TRIES = 3  # for each kill that is asked for: some runs end before it
+MOST_HALVES = 8  # of the time after which a run is killed that is to be starved: the machine may be faster by then
 
 
 def examine(trainer: Trainer, kills: int, terms: int, seed: int) -> dict[str, Any]:
@@ -96,7 +97,7 @@ def _disturbed(
 def _starved(trainer: Trainer, longest: float) -> dict[str, bool]:
     """A run whose files may not grow beyond half of the largest: the last whole ones stay, and it can go on."""
     sizes = [file.stat().st_size for file in Path("calm").rglob("*") if file.is_file()]
-    for tries in range(1, MOST_TRIES + 1):
+    for tries in range(1, MOST_HALVES + 1):
         out = f"starved-{tries}"
         attempt(trainer, out, longest / 2**tries, signal.SIGKILL)
         before = _saved(trainer, out)
