@@ -27,29 +27,50 @@ def read_pixel_pair(label: Path, prediction: Path) -> Pair:
         label: NIfTI, rounded and clipped; 1 is an anomaly.
         prediction: NIfTI.
     """
-    target = np.clip(np.rint(read_volume(label).data), 0, 1) == 1
-    scores = np.zeros(target.size, np.float16)
-    try:
-        predicted = read_volume(prediction, np.float32).data
-        if predicted.shape == target.shape:
-            scores = np.clip(predicted.astype(np.float16), 0, 1).ravel()
-    except InputError:
-        pass  # the challenge's rule: zeros
-    return target.ravel(), scores
+    return _pixel_pair(label, prediction)[0]
 
 
 def read_sample_pair(label: Path, prediction: Path) -> Pair:
     """Label and prediction of one volume from the first lines of two text files."""
+    return _sample_pair(label, prediction)[0]
+
+
+def _pixel_pair(label: Path, prediction: Path) -> tuple[Pair, str]:
+    """The pair, and why its prediction counts as zeros or is cut; empty where it counts as it is."""
+    target = np.clip(np.rint(read_volume(label).data), 0, 1) == 1
+    zeros = np.zeros(target.size, np.float16)
+    try:
+        predicted = read_volume(prediction, np.float32).data
+    except InputError:  # the challenge's rule: zeros
+        return (target.ravel(), zeros), _unread(prediction)
+    if predicted.shape != target.shape:
+        return (target.ravel(), zeros), "of another shape, counted as zeros"
+    return (target.ravel(), np.clip(predicted.astype(np.float16), 0, 1).ravel()), _cut(predicted)
+
+
+def _sample_pair(label: Path, prediction: Path) -> tuple[Pair, str]:
+    """As `_pixel_pair`."""
     with reading(label, "label of a volume (0 or 1 in its first line)", "Correct it."):
         regular(label, what="a label")
         target = int(label.read_text()[:80].splitlines()[0])
         if target not in (0, 1):
             raise ValueError(f"it is {target}")
+    labels = np.array([target == 1])
     try:
-        score = float(np.clip(float(prediction.read_text().splitlines()[0]), 0, 1))
+        score = float(prediction.read_text().splitlines()[0])
     except (OSError, ValueError, IndexError):
-        score = 0.0
-    return np.array([target == 1]), np.array([score if np.isfinite(score) else 0.0])
+        return (labels, np.zeros(1)), _unread(prediction)
+    if np.isnan(score):
+        return (labels, np.zeros(1)), "no number, counted as zero"
+    return (labels, np.clip(np.array([score]), 0, 1)), _cut(np.array(score))
+
+
+def _unread(prediction: Path) -> str:
+    return f"{'unreadable' if prediction.is_file() else 'missing'}, counted as zeros"
+
+
+def _cut(values: npt.NDArray[np.floating]) -> str:
+    return "clipped to [0, 1]" if values.min() < 0 or values.max() > 1 else ""
 
 
 def joint_score(pairs: Sequence[Pair]) -> float:
@@ -65,33 +86,9 @@ def bootstrap_score(pairs: Sequence[Pair], seed: int = 123, runs: int = 10, file
     return float(np.mean([value if np.isfinite(value) else 0.0 for value in values]))
 
 
-def unusable(prediction: Path, mode: str, like: Path) -> str:
-    """Why a prediction counts as zeros, or is cut; empty where it counts as it is.
-
-    Args:
-        prediction: NIfTI, or a text file.
-        mode: `pixel` or `sample`.
-        like: the label, whose shape a NIfTI needs.
-    """
-    if not prediction.is_file():
-        return "missing, counted as zeros"
-    try:
-        if mode == "pixel":
-            values = read_volume(prediction, np.float32).data
-            if values.shape != read_volume(like).data.shape:
-                return "of another shape, counted as zeros"
-        else:
-            values = np.array([float(prediction.read_text().splitlines()[0])])
-            if not np.isfinite(values).all():
-                return "no number, counted as zero"
-    except (InputError, OSError, ValueError, IndexError):
-        return "unreadable, counted as zeros"
-    return "clipped to [0, 1]" if values.min() < 0 or values.max() > 1 else ""
-
-
 def evaluate_folder(labels: Path, predictions: Path, mode: str = "pixel") -> float:
     """AP of a folder of predictions (`data/{brain,abdom}/toy_label/{pixel,sample}` are the labels)."""
-    reader = read_pixel_pair if mode == "pixel" else read_sample_pair
+    reader = _pixel_pair if mode == "pixel" else _sample_pair
     wanted = is_volume if mode == "pixel" else (lambda name: name.endswith(".txt"))
     for folder in (labels, predictions):
         if not folder.is_dir():
@@ -99,11 +96,10 @@ def evaluate_folder(labels: Path, predictions: Path, mode: str = "pixel") -> flo
     names = sorted(path.name for path in labels.iterdir() if wanted(path.name))
     if not names:
         raise InputError(f"{labels} holds no labels for mode {mode}.")
-    reasons = Counter(unusable(predictions / name, mode, labels / name) for name in names)
-    for reason, count in sorted(reasons.items()):
+    pairs, reasons = zip(*(reader(labels / name, predictions / name) for name in names), strict=True)
+    for reason, count in sorted(Counter(reasons).items()):
         if reason:
             print(f"warning: {count} of {len(names)} predictions in {predictions} are {reason}.", file=sys.stderr)
-    pairs = [reader(labels / name, predictions / name) for name in names]
     if not any(target.any() for target, _ in pairs):
         raise InputError(f"{labels} has no anomaly in {len(names)} label(s); AP needs one. Are the folders swapped?")
     return joint_score(pairs)
