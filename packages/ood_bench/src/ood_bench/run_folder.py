@@ -86,17 +86,13 @@ def finished(run: Run) -> Ended | None:
 
 def read_outcome(run: Run) -> Outcome:
     """How the last process ended well; without a duration when that is not known."""
-    path = run.folder / OUTCOME
-    found = files.read_json(path) if path.is_file() else {}
-    outcome = found if isinstance(found, dict) else {}
+    outcome = _record(run.folder / OUTCOME)
     return Outcome(0, outcome.get("seconds") if outcome.get("status") == 0 else None)
 
 
 def ran_beside_others(run: Run) -> bool:
     """Whether the run that left the results went at the same time as others."""
-    path = run.folder / OUTCOME
-    found = files.read_json(path) if path.is_file() else {}
-    return isinstance(found, dict) and bool(found.get("beside_others"))
+    return bool(_record(run.folder / OUTCOME).get("beside_others"))
 
 
 def explain(run: Run, reason: str) -> tuple[str, ...]:
@@ -128,13 +124,18 @@ def request_of(run: Run) -> dict[str, Any]:
     return {"module": run.source.module, "arguments": list(run.arguments), "threads": run.threads}
 
 
-def read_request(folder: Path) -> Any:
+def read_request(folder: Path) -> dict[str, Any] | None:
     """What the folder's run was asked for, empty where that makes no sense; None where nothing says so."""
-    path = folder / REQUEST
-    if not path.is_file():
+    if not (folder / REQUEST).is_file():
         return None
-    found = files.read_json(path)
-    return found if isinstance(found, dict) and {"module", "arguments"} <= found.keys() else {}
+    found = _record(folder / REQUEST)
+    return found if {"module", "arguments"} <= found.keys() else {}
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """What a JSON file of a run's folder says; nothing where there is none, or no keys and values."""
+    found = files.read_json(path) if path.is_file() else {}
+    return found if isinstance(found, dict) else {}
 
 
 def differing(before: dict[str, Any], now: dict[str, Any]) -> str:
