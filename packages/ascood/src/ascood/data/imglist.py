@@ -42,8 +42,9 @@ def build(options: argparse.Namespace) -> int:
     say(f"{root}: {note}" for listing in splits.values() for note in listing.notes)
     first = read_image(root / splits["train"].paths[0])
     outliers = {"nearood": _pairs(options.ood, "--ood"), "farood": _pairs(options.far, "--far")}
-    _refuse_twice([name, *outliers["nearood"], *outliers["farood"]])
-    _refuse_other_lists(Path(options.configs) / "datasets" / name, lists)
+    _refuse_twice([name, *(word.partition("=")[0] for word in (*options.ood, *options.far))])
+    configs = Path(options.configs) / "datasets" / name
+    _refuse_other_lists(configs / f"{name}.yml", lists)
     listed = {f"{split}_{name}": (listing.paths, listing.labels) for split, listing in splits.items()}
     for group in outliers.values():
         for set_name, folder in group.items():
@@ -55,7 +56,6 @@ def build(options: argparse.Namespace) -> int:
         refuse_spaces(paths)
     for list_name, (paths, labels) in listed.items():
         write_list(lists / f"{list_name}.txt", paths, labels)
-    configs = Path(options.configs) / "datasets" / name
     size = options.image_size or (32 if min(first.size) <= 64 else 224)
     block = dataset_block(name, len(splits["train"].classes), size, root, lists)
     files.write_text(configs / f"{name}.yml", MARK + yaml.safe_dump({"dataset": block}, sort_keys=False))
@@ -146,13 +146,12 @@ def ood_block(name: str, outliers: dict[str, dict[str, Path]], lists: Path) -> d
 
 
 def _pairs(words: list[str], flag: str) -> dict[str, Path]:
-    pairs: dict[str, Path] = {}
+    pairs = {}
     for word in words:
         name, equals, folder = word.partition("=")
         if not (name and equals and folder):
             raise InputError(f"{flag} `{word}`: expected NAME=FOLDER.")
         refuse_name(name, flag)
-        _refuse_twice([*pairs, name])
         pairs[name] = path_of(folder)
     return pairs
 
@@ -164,12 +163,11 @@ def _refuse_twice(names: list[str]) -> None:
         raise InputError(f"`{twice}` names two sets, of --name, --ood and --far; give each a name of its own.")
 
 
-def _refuse_other_lists(configs: Path, lists: Path) -> None:
+def _refuse_other_lists(block: Path, lists: Path) -> None:
     """Refuse to replace lists that this command did not write: no yml file of it names them."""
-    name = lists.name
-    old = next((path for split in ("train", "val", "test") if (path := lists / f"{split}_{name}.txt").is_file()), None)
-    block = configs / f"{name}.yml"
-    if (old is not None or block.is_file()) and not (block.is_file() and MARK in files.read_text(block, "a yml file")):
-        raise InputError(
-            f"{block if old is None else old} is there and was not written by build_imglist; pass another --name."
-        )
+    if block.is_file() and MARK in files.read_text(block, "a yml file"):
+        return
+    own = (*(lists / f"{split}_{lists.name}.txt" for split in ("train", "val", "test")), block)
+    old = next((path for path in own if path.is_file()), None)
+    if old is not None:
+        raise InputError(f"{old} is there and was not written by build_imglist; pass another --name.")
