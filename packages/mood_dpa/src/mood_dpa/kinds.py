@@ -40,7 +40,8 @@ KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **dict.fromkeys(("verbose", "save_inference", "do_not_process_small_area", "delete_zero_area", "mode_3d"), SWITCH),
     **dict.fromkeys(("use_smooth_pg", "normalize_to_vgg_input", "normalize_vgg_input", "imagenet_pretrained"), SWITCH),
     **dict.fromkeys(("use_L1_norm", "use_relative_error", "use_cosine_similarity", "fp16_precision"), SWITCH),
-    **dict.fromkeys(("cache", "channels3", "val_drop_last", "normalize", "to_tensor", "normalize_latents"), SWITCH),
+    **dict.fromkeys(("cache", "channels3", "val_drop_last", "normalize", "normalize_latents"), SWITCH),
+    "to_tensor": ("true, as networks take no other kind of image", lambda value: value in (True, 1)),
     **dict.fromkeys(("trns_iter", "stab_iter", "fold"), whole(0)),
     **dict.fromkeys(
         ("save_iter", "log_iter", "val_iter", "image_sample_iter", "max_dataset_size", "test_batch_size"), whole(1)
@@ -51,7 +52,8 @@ KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **dict.fromkeys(("early_stopping_min_delta", "small_area", "early_stopping_patience", "weight_decay"), number(0)),
     **dict.fromkeys(("adam_kwargs", "batch_sizes", "kwargs", "loss_kwargs", "dataset_kwargs"), MAPPING),
     **dict.fromkeys(("transform_kwargs", "iters_per_res", "weights_per_resolution", "feature_weights"), MAPPING),
-    **dict.fromkeys(("img_weight", "s", "filter_brain_size"), number()),
+    **dict.fromkeys(("s", "filter_brain_size"), number()),
+    "img_weight": number(0),
     "out_dim": whole(1, 1 << 16),
     "temperature": ("a number above 0", lambda value: number(0)[1](value) and float(value) > 0),
     "num_workers": whole(0, 1024),
@@ -92,6 +94,14 @@ def check_kinds(config: Mapping[Any, Any], what: str) -> None:
         wanted, fits = KINDS[key]
         if not fits(value):
             raise InputError(f"{what}: `{key}` is {one_line(repr(value), 60)}; expected {wanted}.")
+
+
+def check_layer_weights(weights: Mapping[Any, Any], what: str) -> None:
+    """Refuse weights of layers that are no numbers from 0 on."""
+    wanted, fits = number(0)
+    for layer, weight in weights.items():
+        if not fits(weight):
+            raise InputError(f"{what}: the weight of {layer} is {one_line(repr(weight), 60)}; expected {wanted}.")
 
 
 def check_widths(value: Any, where: str) -> None:

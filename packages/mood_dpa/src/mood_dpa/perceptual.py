@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mood_dpa.kinds import check_kinds
+from mood_dpa.kinds import check_kinds, check_layer_weights
 from mood_dpa.standalone import InputError, unknown
 from mood_dpa.vgg import VGG19, check_layers, images_at_once, load_features
 
@@ -258,4 +258,5 @@ def _weights(res: Any, entry: Mapping[str, Any]) -> Weights:
     layers = dict(entry.get("feature_weights") or {})
     if layers:
         check_layers(layers)
+        check_layer_weights(layers, f"weights_per_resolution, {res}")
     return Weights(float(entry.get("img_weight", 0)), {str(k): float(w) for k, w in layers.items()})

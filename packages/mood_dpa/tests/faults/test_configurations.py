@@ -43,6 +43,24 @@ CHANGES = {
         },
         "VGG19 layer `r99` is not known",
     ),
+    "layer weight": (
+        {
+            "image_rec_loss": {
+                "loss_type": "perceptual",
+                "loss_kwargs": {"weights_per_resolution": {8: {"feature_weights": {"r11": -1}}}},
+            }
+        },
+        "weights_per_resolution, 8: the weight of r11 is -1; expected a number from 0 on",
+    ),
+    "image weight": (
+        {
+            "image_rec_loss": {
+                "loss_type": "perceptual",
+                "loss_kwargs": {"weights_per_resolution": {8: {"img_weight": -1}}},
+            }
+        },
+        "`img_weight` is -1; expected a number from 0 on",
+    ),
     "iters": ({"iters_per_res": {8: {"stabb": 1}}}, "8 has `stabb`"),
     "other resolution": ({"iters_per_res": {64: {"trns": 1}}}, "64 is no resolution of this training; it has [4, 8]"),
     "latent": ({"latent_res": 3}, "latent_res is 3; it must be a power of 2"),
@@ -91,6 +109,13 @@ def test_double_keys_and_broken_yaml_are_refused(tmp_path: Path, run) -> None:
 def test_a_mapping_over_a_number_is_refused() -> None:
     with pytest.raises(InputError):
         merge({"a": 1}, {"a": {"b": 2}})
+
+
+def test_images_that_are_no_tensors_are_refused(prepared: Path, tmp_path: Path, run) -> None:
+    config = small_train_config(prepared, checkpoint_root=str(tmp_path / "c"), log_root=str(tmp_path / "l"))
+    config["train_dataset"]["transform_kwargs"] = {"to_tensor": False}
+    write_config(tmp_path / "config.yaml", config)
+    assert "`to_tensor` is False; expected true" in run("train", tmp_path / "config.yaml").error
 
 
 def test_a_fold_without_images_and_a_missing_folder_are_named(prepared: Path, tmp_path: Path, run) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ood_shared import checkpoints, files, runs
 from ood_shared.errors import InputError, MissingFileError
+from ood_shared.notes import say
 
 from oodgen.classifier import OutlierClassifier, build_classifier
 from oodgen.configuration import CONFIGURATION, Trained
@@ -57,12 +58,14 @@ def find_classifier_folder(root: Path | str, in_data: str) -> Path:
 def model_file(folder: Path, epoch: int | None, default: int) -> tuple[Path, int]:
     """The model of an epoch and the epoch; without a given epoch the default one, else the last.
 
-    Of a VAE that was trained with `--patience` it is the best one, in `model.pth`, unless an epoch is given.
+    Of a VAE that was trained with `--patience` it is the best one, in `model.pth`, unless an epoch is given. Where the
+    training had not come to its end, one line says so.
 
     Raises:
         MissingFileError: the epoch was not saved; lists those that were.
     """
     if epoch is None and _keeps_best(folder):
+        _note_unfinished(folder)
         return folder / "model.pth", _best_epoch(folder)
     wanted = folder / f"model_{epoch or default}.pth"
     if wanted.is_file():
@@ -72,8 +75,8 @@ def model_file(folder: Path, epoch: int | None, default: int) -> tuple[Path, int
     if epoch is not None:
         raise MissingFileError(f"--model_epoch {epoch}: {wanted} is missing. Saved epochs: {listed}.")
     if (folder / "model.pth").is_file():
-        trained = [int(record["epoch"]) for record in runs.read_metrics(folder)]
-        return folder / "model.pth", max([*saved, *trained], default=default)
+        _note_unfinished(folder)
+        return folder / "model.pth", max([*saved, *_trained_epochs(folder)], default=default)
     advice = f"Pass --model_epoch; saved epochs: {listed}." if saved else "Let the training finish an epoch."
     raise MissingFileError(f"{folder} has neither model_{default}.pth nor model.pth. {advice}")
 
@@ -93,6 +96,22 @@ def _keeps_best(folder: Path) -> bool:
     if patience is not None and not (isinstance(patience, int) and patience >= 0):
         raise InputError(f"{path} does not hold the settings of a training. Restore it, or train again.")
     return bool(patience)
+
+
+def _trained_epochs(folder: Path) -> list[int]:
+    return [int(record["epoch"]) for record in runs.read_metrics(folder)]
+
+
+def _note_unfinished(folder: Path) -> None:
+    """One line where a training was stopped, or still runs; published folders do not tell."""
+    settings = runs.read_settings(folder)
+    done, wanted = max(_trained_epochs(folder), default=0), settings.get("epochs")
+    if not isinstance(wanted, int) or not 0 < done < wanted:
+        return
+    patience = settings.get("patience") or 0
+    if patience and done - _best_epoch(folder) >= patience:
+        return
+    say([f"the training in {folder} stands at epoch {done} of {wanted}: --resume of its own command goes on with it"])
 
 
 def _best_epoch(folder: Path) -> int:

@@ -156,6 +156,21 @@ def test_of_a_run_with_patience_the_best_model_is_taken_unless_an_epoch_is_given
     assert models.model_file(folder, None, default=10) == (folder / "model_10.pth", 10)
 
 
+@pytest.mark.parametrize(
+    ("done", "patience", "told"), [(3, None, True), (5, None, False), (0, None, False), (3, 2, False), (3, 3, True)]
+)
+def test_of_a_training_that_has_not_come_to_its_end_one_line_says_so(folder, capsys, done, patience, told):
+    written(folder, patience=patience)
+    (folder / "config.json").write_text(json.dumps({"settings": {"epochs": 5, "patience": patience}}))
+    records = [{"epoch": epoch, "vali_loss": float(epoch)} for epoch in range(1, done + 1)]  # epoch 1 is the best
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    models.model_file(folder, None, default=100)
+    expected = f"note: the training in {folder} stands at epoch {done} of 5: --resume of its own command goes on with it\n"
+    assert capsys.readouterr().out == (expected if told else "")
+    models.model_file(folder, 2, default=100)
+    assert capsys.readouterr().out == ""
+
+
 def test_a_given_epoch_that_was_not_saved_is_an_error_although_there_is_a_last_model(folder):
     with pytest.raises(MissingFileError, match=r"--model_epoch 7: .*model_7\.pth is missing. Saved epochs: 2, 10\."):
         models.model_file(folder, 7, default=100)
