@@ -165,7 +165,8 @@ def test_of_a_training_that_has_not_come_to_its_end_one_line_says_so(folder, cap
     records = [{"epoch": epoch, "vali_loss": float(epoch)} for epoch in range(1, done + 1)]  # epoch 1 is the best
     (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     models.model_file(folder, None, default=100)
-    expected = f"note: the training in {folder} stands at epoch {done} of 5: --resume of its own command goes on with it\n"
+    where = f"note: the training in {folder} stands at epoch {done} of 5"
+    expected = f"{where}: --resume of its own command goes on with it\n"
     assert capsys.readouterr().out == (expected if told else "")
     models.model_file(folder, 2, default=100)
     assert capsys.readouterr().out == ""
