@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ood_shared.datasets import archives, bounded
+from ood_shared.datasets import archive_checks, bounded
 from ood_shared.errors import InputError
 
 from .broken_sets import idx, refused, scored, write_idx
@@ -89,6 +89,6 @@ def test_a_set_that_does_not_fit_into_memory_is_refused(tmp_path: Path, few: Non
 
 def test_limits_of_archives_are_those_of_their_kinds() -> None:
     with pytest.raises(InputError, match="one scan may have at most"):
-        archives.check_size("x.tar", "a.nii.gz", archives.MAX_SCAN_BYTES + 1)
+        archive_checks.check_size("x.tar", "a.nii.gz", archive_checks.MAX_SCAN_BYTES + 1)
     with pytest.raises(InputError, match="with holes"):
-        archives.check_size("x.tar", "a.png", 1, sparse=True)
+        archive_checks.check_size("x.tar", "a.png", 1, sparse=True)

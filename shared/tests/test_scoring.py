@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 from ood_shared import scoring
+from ood_shared.batch_alarms import Alarms
 from ood_shared.errors import InputError
 from ood_shared.locks import Busy, take
 from ood_shared.rows import COLUMNS, Row, whole_rows
 from ood_shared.scoring import check_step, score_step
-from ood_shared.thresholds import Alarms, fit_threshold, p_values
+from ood_shared.thresholds import fit_threshold, p_values
 from PIL import Image
 
 

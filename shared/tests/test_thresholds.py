@@ -9,16 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ood_shared import thresholds
+from ood_shared.batch_alarms import check_batch
 from ood_shared.errors import InputError
-from ood_shared.thresholds import (
-    Threshold,
-    check_batch,
-    class_p_values,
-    fit_threshold,
-    least_calibration,
-    p_values,
-    split_groups,
-)
+from ood_shared.thresholds import Threshold, class_p_values, fit_threshold, least_calibration, p_values, split_groups
 from scipy import stats
 
 

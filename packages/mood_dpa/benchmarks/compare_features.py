@@ -27,7 +27,7 @@ from mood_dpa.simclr_settings import SimclrSettings, simclr_config
 from mood_dpa.simclr_train import train_simclr
 from mood_dpa.state import MODEL
 from mood_dpa.train import train
-from mood_dpa.vgg import RANDOM_SEED, random_weights
+from mood_dpa.vgg_weights import RANDOM_SEED, random_weights
 from ood_shared import checkpoints, files, runs
 from ood_shared.devices import seed_everything
 from ood_shared.training import Compute

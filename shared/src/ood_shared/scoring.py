@@ -22,13 +22,14 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
+from ood_shared.batch_alarms import Alarms, check_ranks, ranks_of
 from ood_shared.datasets.decode import Encoded
 from ood_shared.errors import InputError
 from ood_shared.locks import take
 from ood_shared.output_files import of_backbone, output_file
 from ood_shared.rows import COLUMNS, ID, OOD, UNREAD, Row, whole_rows, write_rows
 from ood_shared.streaming import pending_images, read_items
-from ood_shared.thresholds import Alarms, Threshold, check_ranks, ranks_of
+from ood_shared.thresholds import Threshold
 
 BATCH = 256  # images that are judged at a time
 SHIFTED, PERHAPS = 0.01, 0.05  # p-values of a batch, below which it is called shifted, or perhaps shifted

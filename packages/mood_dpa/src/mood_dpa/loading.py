@@ -22,7 +22,7 @@ from mood_dpa.scoring_settings import AxisEntry, InferenceSettings, PredictionSe
 from mood_dpa.standalone import load_checkpoint
 from mood_dpa.state import MODEL
 from mood_dpa.told import Told
-from mood_dpa.vgg import load_features
+from mood_dpa.vgg_weights import load_features
 from mood_dpa.within_budget import FEATURES, NATIVE, PREDICTION
 
 

@@ -25,7 +25,8 @@ from torch import Tensor, nn
 
 from mood_dpa.kinds import check_kinds, check_layer_weights
 from mood_dpa.standalone import InputError, unknown
-from mood_dpa.vgg import VGG19, check_layers, images_at_once, load_features
+from mood_dpa.vgg import VGG19, check_layers, images_at_once
+from mood_dpa.vgg_weights import load_features
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 REDUCTIONS = ("none", "mean", "sum", "pixelwise")

@@ -28,7 +28,8 @@ from mood_dpa.standalone import (
     MissingFileError,
     reading,
 )
-from mood_dpa.vgg import VGG19, SharedFeatures
+from mood_dpa.vgg import VGG19
+from mood_dpa.vgg_weights import SharedFeatures
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,8 @@ from mood_dpa.scores import SliceSelection
 from mood_dpa.settings import LoopSettings
 from mood_dpa.simclr import SimCLR, nt_xent, simclr_optimizer, two_views, warmed
 from mood_dpa.state import MODEL
-from mood_dpa.vgg import VGG19, load_features
+from mood_dpa.vgg import VGG19
+from mood_dpa.vgg_weights import load_features
 
 SIDE = 32
 SMALL_SHARE = 100 / 64**2  # of the intensity sum that a slice needs to be scored

@@ -15,7 +15,7 @@ import torch
 from mood_dpa import bench
 from mood_dpa.config_files import read_config, write_config
 from mood_dpa.data.volumes import read_volume
-from mood_dpa.vgg import random_weights
+from mood_dpa.vgg_weights import random_weights
 from ood_shared.adapters import as_sklearn
 from ood_shared.contract import COMMON, Common
 from ood_shared.datasets import load_any_size

@@ -14,7 +14,8 @@ from mood_dpa.perceptual import PerceptualLoss
 from mood_dpa.predict import load_ensemble
 from mood_dpa.scoring_settings import PredictionSettings
 from mood_dpa.standalone import MissingFileError, warn_of_slow_bf16
-from mood_dpa.vgg import VGG19, load_features, random_weights
+from mood_dpa.vgg import VGG19
+from mood_dpa.vgg_weights import load_features, random_weights
 
 from ..conftest import AFFINE, phantom, predict_config, write_phantoms
 
@@ -81,7 +82,7 @@ def test_features_of_imagenet_stay_so(prepared: Path, tmp_path: Path, monkeypatc
         asked.append(settings)
         return load_features(quiet=True)
 
-    monkeypatch.setattr("mood_dpa.vgg.load_features", load)
+    monkeypatch.setattr("mood_dpa.vgg_weights.load_features", load)
     vggs(with_features(prepared, tmp_path, imagenet_pretrained=True))
     assert asked == [(None, True, "zero")]
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from mood_dpa.losses import make_loss
 from mood_dpa.perceptual import PerceptualLoss
-from mood_dpa.vgg import random_weights
+from mood_dpa.vgg_weights import random_weights
 from ood_shared.testing.golden import names
 
 from .conftest import GOLDEN, rule_features

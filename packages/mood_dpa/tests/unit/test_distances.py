@@ -4,7 +4,8 @@ import pytest
 import torch
 from mood_dpa.losses import make_loss
 from mood_dpa.perceptual import PerceptualLoss
-from mood_dpa.vgg import VGG19, check_layers, load_features, random_weights
+from mood_dpa.vgg import VGG19, check_layers
+from mood_dpa.vgg_weights import load_features, random_weights
 from ood_shared.errors import InputError
 
 IMAGE_ONLY = {8: {"img_weight": 1, "feature_weights": {}}}

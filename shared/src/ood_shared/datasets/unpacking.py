@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 from typing import IO, Any
 
-from ood_shared.datasets.archives import members_of, refuse_special, safe_name, unsafe
+from ood_shared.datasets.archive_checks import members_of, refuse_special, safe_name, unsafe
 from ood_shared.datasets.bounded import Unpacked, check_inflation, open_unpacked
 from ood_shared.errors import InputError
 from ood_shared.files import reading, regular

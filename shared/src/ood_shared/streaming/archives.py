@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from ood_shared.datasets.archives import ADVICE, check_end, check_size, members_of, safe_name, unsafe
+from ood_shared.datasets.archive_checks import ADVICE, check_end, check_size, members_of, safe_name, unsafe
 from ood_shared.datasets.bounded import Unpacked, open_unpacked
 from ood_shared.datasets.decode import Encoded, is_image
 from ood_shared.datasets.formats import is_unread
