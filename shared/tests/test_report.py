@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from ood_shared import plots, report
 from ood_shared.errors import InputError
-from ood_shared.report import Cell, Figure, Gallery, Picture, Slider, Table, Text
 from ood_shared.results.thumbnails import png_of
+from ood_shared.sections import Cell, Figure, Gallery, Picture, Slider, Table, Text
 
 PNG = png_of(np.zeros((4, 4, 3), np.uint8))
 VOID = {"meta", "img", "br", "input"}

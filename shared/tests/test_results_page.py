@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from ood_shared.report import Text
 from ood_shared.results.page import curves_of, sets_table, write_page
 from ood_shared.results.record import write_result
+from ood_shared.sections import Text
 from ood_shared.testing.results import result
 
 

@@ -8,9 +8,10 @@ from ood_bench.leaderboard import leaderboard as board
 from ood_bench.methods import BASELINES, Source
 from ood_bench.run_folder import Ended, Run
 from ood_shared.errors import InputError
-from ood_shared.report import PNG_SIGNATURE, Gallery
+from ood_shared.report import PNG_SIGNATURE
 from ood_shared.results import record as schema
 from ood_shared.results.thumbnails import PICTURES, Picture, read_pictures, write_pictures
+from ood_shared.sections import Gallery
 from ood_shared.testing.results import result
 
 RANDOM = np.random.default_rng(0)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from ood_shared import plots, report
 from ood_shared.devices import resolve_device
-from ood_shared.report import Figure, Section, Table, Text
+from ood_shared.sections import Figure, Section, Table, Text
 from torch import Tensor, nn
 
 from ascood.attribution import saliency

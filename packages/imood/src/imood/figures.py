@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 from ood_shared import plots
-from ood_shared.report import Section, Table, Text
 from ood_shared.results.page import write_page
+from ood_shared.sections import Section, Table, Text
 
 GROUPS = ("many", "median", "low")
 

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from ood_shared.metrics import NAMES as SHARED_NAMES
-from ood_shared.report import Table
 from ood_shared.results.page import write_page
 from ood_shared.results.record import make_result, pack_scores, write_result
+from ood_shared.sections import Table
 
 from know_your_space.data.ood_sets import OodSet
 from know_your_space.data.parts import Part

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 from ood_shared import plots
-from ood_shared.report import Figure, Section, Table, write_report
+from ood_shared.report import write_report
+from ood_shared.sections import Figure, Section, Table
 
 from mood_dpa.data.volumes import base_name
 from mood_dpa.planes import SIDES, Planes, planes_of

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from ood_shared.contract import ALARM_RATE
-from ood_shared.report import Cell, Slider, Table
 from ood_shared.results.schema import Record, ScoreArrays, split_scores
+from ood_shared.sections import Cell, Slider, Table
 from ood_shared.thresholds import fit_threshold, least_calibration
 
 RATE = ALARM_RATE  # of false alarms, where one is named

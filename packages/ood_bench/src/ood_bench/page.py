@@ -5,11 +5,11 @@ from typing import Any
 
 from ood_shared import plots
 from ood_shared.contract import NOVEL, PRETRAINED
-from ood_shared.report import Figure, Gallery, Picture, Section, Text
 from ood_shared.results.page import ROC_CAPTION, SCORES_CAPTION, circumstances, pair, settings_text, spoken
 from ood_shared.results.schema import Record, ScoreArrays, split_scores
 from ood_shared.results.thumbnails import Picture as Shown
 from ood_shared.results.thumbnails import Pictures, png_of
+from ood_shared.sections import Figure, Gallery, Picture, Section, Text
 
 from ood_bench import operating, tables
 from ood_bench.leaderboard import Entry

@@ -8,8 +8,8 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
-from ood_shared.report import Cell, Table
 from ood_shared.results.schema import Record
+from ood_shared.sections import Cell, Table
 
 from ood_bench.leaderboard import METRICS, Entry, Share
 from ood_bench.summary import MAIN, ONE_TRAINING, SETTLED, Figures, MethodRow, Row, costs, method_rows, span_words

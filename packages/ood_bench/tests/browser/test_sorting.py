@@ -1,7 +1,8 @@
 """Tables of a report are sorted by a click on a head, or by the keyboard."""
 
 import pytest
-from ood_shared.report import Cell, Table, render
+from ood_shared.report import render
+from ood_shared.sections import Cell, Table
 
 from .conftest import in_chromium
 

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from ood_shared import metrics, plots
-from ood_shared.report import Figure, Section, Table, Text, write_report
+from ood_shared.report import write_report
 from ood_shared.results.schema import Record, ScoreArrays, split_scores
+from ood_shared.sections import Figure, Section, Table, Text
 
 ROC, HISTOGRAMS, REPORT = "roc.png", "histograms.png", "report.html"
 COLUMNS = {
