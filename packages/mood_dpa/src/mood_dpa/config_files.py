@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from mood_dpa.shipped import with_shipped
-from mood_dpa.standalone import InputError, MissingFileError, read_yaml, write_text
+from mood_dpa.standalone import InputError, MissingFileError, one_line, read_yaml, write_text
 
 Config = dict[str, Any]
 
@@ -40,11 +40,16 @@ def config_text(config: Mapping[str, Any]) -> str:
     return text
 
 
-def merge(base: Any, overrides: Mapping[str, Any]) -> Any:
+def merge(base: Any, overrides: Mapping[str, Any], what: str = "the configuration") -> Any:
     """The base with overrides: mappings merge key by key, anything else replaces.
 
     >>> merge({"a": {"b": 1}, "c": [1]}, {"a": {"d": 2}, "c": [2]})
     {'a': {'b': 1, 'd': 2}, 'c': [2]}
+
+    Args:
+        base: is not changed.
+        overrides: take precedence.
+        what: the base is, for messages.
 
     Raises:
         InputError: a mapping would replace a number, a text or a list.
@@ -52,11 +57,12 @@ def merge(base: Any, overrides: Mapping[str, Any]) -> Any:
     if base is None:
         return copy.deepcopy(dict(overrides))
     if not isinstance(base, Mapping):
-        raise InputError(f"A mapping cannot be merged into {base!r}.")
+        wanted = ", ".join(map(str, overrides))
+        raise InputError(f"{what} is {one_line(repr(base), 60)}; expected keys and values ({wanted}), or nothing.")
     merged = copy.deepcopy(dict(base))
     for key, value in overrides.items():
         if isinstance(value, Mapping) and key in merged:
-            merged[key] = merge(merged[key], value)
+            merged[key] = merge(merged[key], value, f"`{key}`")
         else:
             merged[key] = copy.deepcopy(value)
     return merged

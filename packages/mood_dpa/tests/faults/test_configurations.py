@@ -107,8 +107,8 @@ def test_double_keys_and_broken_yaml_are_refused(tmp_path: Path, run) -> None:
 
 
 def test_a_mapping_over_a_number_is_refused() -> None:
-    with pytest.raises(InputError):
-        merge({"a": 1}, {"a": {"b": 2}})
+    with pytest.raises(InputError, match=r"^`a` is 1; expected keys and values \(b, c\), or nothing\.$"):
+        merge({"a": 1}, {"a": {"b": 2, "c": 3}})
 
 
 def test_images_that_are_no_tensors_are_refused(prepared: Path, tmp_path: Path, run) -> None:
