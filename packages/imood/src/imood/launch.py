@@ -212,3 +212,10 @@ def _meeting_place(options: Processes) -> tuple[str, int]:
             probe.bind(("127.0.0.1", 0))
             return "127.0.0.1", int(probe.getsockname()[1])
     return address[1], int(address[2])
+
+
+def workers(given: int) -> int:
+    """Workers of this process, as the published code divides them; no more than there are cores."""
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    wanted = given if local == 1 else int((given + local) / local)
+    return min(wanted, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else wanted)
