@@ -137,6 +137,18 @@ def get(config: Mapping[str, Any], key: str, default: Any = None) -> Any:
     return value
 
 
+def switch(config: Mapping[str, Any], key: str, default: bool) -> bool:
+    """The true or false that a dotted key holds.
+
+    Raises:
+        InputError: it holds something else; a text such as "no" is none of them.
+    """
+    value = get(config, key, default)
+    if not isinstance(value, bool) and value not in (0, 1):
+        raise InputError(f"{key} is {one_line(repr(value), 80)}; expected true or false.")
+    return bool(value)
+
+
 def leaves(config: Mapping[str, Any], prefix: str = "") -> Iterable[str]:
     """Dotted names of all keys that hold no mapping."""
     for key, value in config.items():

@@ -79,6 +79,12 @@ class AscoodArgs:
             ("w", self.w >= 0, "0 or more"),
             ("sigma", self.sigma > 0, "a number above 0"),
             ("p_inv", 0 <= self.p_inv <= 1, "a fraction from 0 to 1"),
+            ("alpha_min", self.alpha_min >= 0, "0 or more"),
+            (
+                "alpha_max",
+                self.alpha_max >= self.alpha_min,
+                f"alpha_min ({self.alpha_min}) or more, from which it falls",
+            ),
         ):
             if not fits:
                 raise InputError(f"trainer.trainer_args.{name} is {getattr(self, name)}; expected {expected}.")

@@ -102,7 +102,7 @@ class Training:
             TrainerSettings.of(configs.get(config, "trainer") or {}),
             Optimizer.of(configs.get(config, "optimizer") or {}),
             train_kind(dataset, str(configs.get(config, "preprocessor.name", "base"))),
-            bool(configs.get(config, "recorder.save_all_models", False)),
+            configs.switch(config, "recorder.save_all_models", False),
         )
 
 
@@ -145,11 +145,11 @@ class OodTest:
         return cls(
             OutlierSettings.of(config.get("ood_dataset")),
             score,
-            bool(configs.get(config, "postprocessor.APS_mode", False)),
+            configs.switch(config, "postprocessor.APS_mode", False),
             scheme == "fsood",
             Path(str(configs.get(config, "network.checkpoint"))),
-            bool(configs.get(config, "recorder.save_csv", True)),
-            bool(configs.get(config, "recorder.save_scores", True)),
+            configs.switch(config, "recorder.save_csv", True),
+            configs.switch(config, "recorder.save_scores", True),
         )
 
 
@@ -212,7 +212,7 @@ class RunConfig:
             _count(config, "num_machines", 1, 1, MOST_WORKERS),
             Path(str(config["output_dir"])) if "output_dir" in config else None,
             str(configs.get(config, "merge_option", "default")),
-            bool(configs.get(config, "save_output", True)),
+            configs.switch(config, "save_output", True),
             configs.dump(config),
             {key: configs.get(config, key) for key in configs.leaves(config) if key.split(".")[-1] not in FREE},
         )

@@ -3,6 +3,9 @@
 import os
 
 import pytest
+from ascood.data.splits import SetSettings
+from ascood.settings import Training
+from ood_shared.errors import InputError
 
 from .conftest import DIGITS, OWN, QUICK
 
@@ -48,11 +51,25 @@ def test_a_pipe_in_place_of_a_yml_file_is_called_one_and_not_waited_for(place, r
         ("p_inv", "1.5", "fraction from 0 to 1"),
         ("w", "-1", "0 or more"),
         ("sigma", "0", "above 0"),
+        ("alpha_min", "-1", "alpha_min is -1.0; expected 0 or more"),
+        ("alpha_max", "0.1", "alpha_max is 0.1; expected alpha_min (30.0) or more"),
     ],
 )
 def test_a_bad_hyper_parameter_is_refused_before_anything_is_written(place, run, key, value, says):
     assert says in run("train", *DIGITS, f"--trainer.trainer_args.{key}", value).error
     assert list(place.iterdir()) == []
+
+
+def test_a_text_is_no_switch():
+    with pytest.raises(InputError, match=r"^shuffle is 'no'; expected true or false"):
+        SetSettings.of({"shuffle": "no"})
+    with pytest.raises(InputError, match=r"^recorder\.save_all_models is 'no'; expected true or false"):
+        Training.of({"trainer": {"name": "base"}, "recorder": {"save_all_models": "no"}}, "cifar10")
+
+
+def test_classes_that_no_training_image_has_are_told(place, done):
+    found = done("train", *DIGITS, "--dataset.num_classes", "12")
+    assert "2 of dataset.num_classes 12 have no training image (10, 11)" in found.out
 
 
 def test_an_unknown_trainer_or_network_names_the_known(place, run):

@@ -11,6 +11,7 @@ from ood_shared.errors import InputError, unknown
 from ood_shared.files import path_of
 from ood_shared.notes import say
 
+from ascood import config as configs
 from ascood.data.preprocessing import Chain, base_name, normalisation
 from ascood.data.samples import Samples, load_shared, read_imglist
 
@@ -58,7 +59,7 @@ class SetSettings:
             None if root is None else path_of(root),
             text("split"),
             None if size is None else int(size),
-            bool(block.get("shuffle", True)),
+            configs.switch(block, "shuffle", True),
         )
 
 
@@ -120,7 +121,17 @@ def read_splits(dataset: DatasetSettings, names: Sequence[str], data_dir: str | 
         sets[name] = read_split(name, dataset.need(name), name, classes, dataset.chain, data_dir, dataset.name)
         if int(sets[name].labels.min()) < 0 and name != "oe":
             raise InputError(f"{sets[name].source} has the label -1; the split `{name}` needs classes from 0 on.")
+        if name == "train":
+            _note_missing_classes(sets[name], dataset.classes)
     return sets
+
+
+def _note_missing_classes(samples: Samples, classes: int) -> None:
+    """One line where the network has outputs that nothing is trained for."""
+    missing = sorted(set(range(classes)) - set(samples.labels.tolist()))
+    if missing:
+        listed = ", ".join(map(str, missing[:5])) + (", …" if len(missing) > 5 else "")
+        say([f"{samples.source}: {len(missing)} of dataset.num_classes {classes} have no training image ({listed})"])
 
 
 def read_split(
