@@ -130,9 +130,9 @@ CLAIMS = (
             ("mnist", "fmnist", "MNIST from Fashion-MNIST", "99.98"),
         )
         for name, how, differs in (
-            ("uniform", "uniform directions", "last epoch; the authors chose one of 482 by hand"),
-            ("rref", "the authors' directions", "last epoch; the authors chose one of 482 by hand"),
-            ("rref_recon", "the authors' directions, reconstructions as ID", "reconstructions are ours"),
+            ("uniform", "directions normal", "last epoch; the authors chose one of 482 by hand"),
+            ("rref", "directions rref", "last epoch; the authors chose one of 482 by hand"),
+            ("rref_recon", "directions rref, reconstructions as ID", "reconstructions are ours"),
         )
     ),
     *(
@@ -184,7 +184,7 @@ CLAIMS = (
             ("fmnist_all", "Fashion-MNIST from sphere images", "sphere", ("99.79", "99.53")),
         )
         for score, end, paper in zip(("1 - p_n", "largest of the n"), ("", "_max_in"), papers, strict=True)
-        for how, directions in (("uniform directions", ""), ("the authors' directions", "_rref"))
+        for how, directions in (("directions normal", ""), ("directions rref", "_rref"))
     ),
     *(
         Claim("ascood", f"waterbirds in miniature, spurious backgrounds, {SPURIOUS_ARMS[arm]}, by `{score}`", paper,

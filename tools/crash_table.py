@@ -1,6 +1,6 @@
 """The crash table of docs/trust.md: every trainer killed, terminated and starved, time after time.
 
-    python tools/crash_table.py --kills 25 --terms 5
+    python tools/crash_table.py oodgen know_your_space imood ascood mood_dpa --kills 25 --terms 5
 
 Each package's `tests/crash_trainers.py` says how its trainers are run (`ood_shared.testing.trainers`). The record is
 `docs/crashes.json`; what it holds already of a package is kept unless the package is named.
@@ -33,7 +33,10 @@ def main() -> int:
     parser.add_argument("--terms", type=int, default=5)
     options = parser.parse_args()
     record: dict[str, Any] = files.read_json(RECORD) if RECORD.is_file() else {}
-    for package in options.packages or [name for name in PACKAGES if name not in record]:
+    chosen = options.packages or [name for name in PACKAGES if name not in record]
+    if not chosen:
+        print(f"nothing is measured: {RECORD.name} has all packages. Name those to measure again: {', '.join(PACKAGES)}")
+    for package in chosen:
         words = [str(ROOT / f"packages/{package}/tests/crash_trainers.py"), "--kills", str(options.kills)]
         words += ["--terms", str(options.terms)]
         ended = subprocess.run(

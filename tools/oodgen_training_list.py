@@ -24,9 +24,9 @@ def _oodgen(family: str, other: str) -> list[Training]:
     )
     found = [decoder]
     for name, direction, more, what, hours in (
-        ("uniform", "normal", "", "directions uniform in the null space", 2.0),
-        ("rref", "rref", "", "the authors' directions (reduced echelon form)", 2.0),
-        ("rref_recon", "rref", " --id_recon", "the authors' directions, reconstructions as ID images (ours)", 2.7),
+        ("uniform", "normal", "", "directions normal (uniform on the sphere of the null space)", 2.0),
+        ("rref", "rref", "", "directions rref, the authors'", 2.0),
+        ("rref_recon", "rref", " --id_recon", "directions rref, reconstructions as ID images (ours)", 2.7),
     ):
         images, result = f"{{own}}/data/{family}", "{own}/result"
         generate = (

@@ -107,5 +107,5 @@ def test_lsun_is_read_from_its_stores(tmp_path, monkeypatch):
 
 def test_lsun_without_its_library_names_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "lmdb", None)
-    with pytest.raises(InputError, match="needs lmdb: pip install"):
+    with pytest.raises(InputError, match="needs lmdb, which is not installed: pip install lmdb"):
         load("lsun", "test", tmp_path, size=8)

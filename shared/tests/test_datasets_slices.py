@@ -191,5 +191,7 @@ def test_a_missing_library_says_what_to_install(tmp_path, monkeypatch, library, 
     write = write_dicom if name == "a.dcm" else write_nifti
     path = write(tmp_path / name, CT if name == "a.dcm" else np.zeros((2, 2, 2), np.uint8))
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(InputError, match=rf"needs {library}, .*pip install 'ood-shared\[medical\]'"):
+    with pytest.raises(
+        InputError, match=rf"needs {library}, .*pip install {library} \(extra `medical` of ood-shared\)"
+    ):
         pixels(path)

@@ -201,7 +201,9 @@ def test_bad_words_are_refused_before_any_work(tmp_path, words, message):
 
 def test_a_missing_library_is_named_with_the_extra(tmp_path, monkeypatch):
     monkeypatch.setattr(exporting, "find_spec", lambda name: None if name == "onnxscript" else name)
-    with pytest.raises(InputError, match=r"ONNX needs onnxscript, .* pip install 'ood-shared\[onnx\]'"):
+    with pytest.raises(
+        InputError, match=r"ONNX needs onnxscript, .* pip install onnxscript \(extra `onnx` of ood-shared\)"
+    ):
         export(calibrated(), tmp_path / "model.onnx")
 
 

@@ -106,7 +106,9 @@ def test_without_sbatch_one_line_says_so(site, capsys, monkeypatch):
 def test_without_submitit_one_line_names_the_extra(site, capsys, monkeypatch):
     find = launchers.util.find_spec
     monkeypatch.setattr(launchers.util, "find_spec", lambda name: None if name == "submitit" else find(name))
-    assert "needs submitit. Install it: pip install 'ood-bench[slurm]'" in one_line(capsys)
+    assert "needs submitit, which is not installed: pip install submitit (extra `slurm` of ood-bench)" in one_line(
+        capsys
+    )
 
 
 def test_a_cluster_that_does_not_answer_is_one_line(site, capsys, monkeypatch, tmp_path):

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from ood_shared.detector import Detector
-from ood_shared.errors import InputError
+from ood_shared.errors import InputError, not_installed
 from ood_shared.images import Images
 
 LEVELS = 255
@@ -94,7 +94,7 @@ def as_pytorch_ood(detector: Detector) -> Any:
     try:
         from pytorch_ood.api import Detector as Base
     except ImportError:
-        raise InputError("as_pytorch_ood needs the package `pytorch-ood`: pip install pytorch-ood.") from None
+        raise not_installed("as_pytorch_ood", "pytorch-ood", "pytorch-ood") from None
     return type("PytorchOodDetector", (_Predict, Base), {})(detector)
 
 

@@ -51,13 +51,17 @@ def one_line(text: object, most: int = 500) -> str:
     return f"{words[: most - 3 - tail]} … {words[len(words) - tail :]}"
 
 
-def not_installed(what: str, package: str, extra: str) -> InputError:
+def not_installed(what: str, package: str, extra: str, of: str = "ood-shared") -> InputError:
     """The error for a package that only some uses need.
 
+    Our own packages are in no index: what to install by its name is the other one.
+
     >>> str(not_installed("The report", "jinja2", "report"))
-    "The report needs jinja2, which is not installed: pip install 'ood-shared[report]'."
+    "The report needs jinja2, which is not installed: pip install jinja2 (extra `report` of ood-shared)."
     """
-    return InputError(f"{what} needs {package}, which is not installed: pip install 'ood-shared[{extra}]'.")
+    return InputError(
+        f"{what} needs {package}, which is not installed: pip install {package} (extra `{extra}` of {of})."
+    )
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

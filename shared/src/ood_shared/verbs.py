@@ -20,7 +20,7 @@ ABOUT = {
     "calibrate": "give a trained run a threshold with a promised alarm rate, and keep it in one file",
     "score": "score images with such a file, a CSV row for each",
     "check": "compare a batch's alarms with the promised rate: is it shifted?",
-    "export": "write such a file as one graph (ONNX), for programs without this project",
+    "export": "write such a file as one graph (ONNX), where its detector has one",
 }
 BENCH = "train within a budget and score OOD sets, as ood-bench does"
 SKIPPED = ("seed", "resume", "output-dir", "log-to", "precision", "compile")

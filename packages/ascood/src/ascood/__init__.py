@@ -2,7 +2,7 @@
 
 detector = ascood.load("results/…/s0")         # or ascood.fit(images, labels)
 scores = detector.score(images)                # (n,), higher = more OOD
-classes = detector.predict(images)             # (n,), -1 beyond the threshold
+classes = detector.predict(images)             # (n,), -1 beyond detector.threshold, if given
 """
 
 from importlib import import_module

@@ -2,7 +2,7 @@
 
 detector = imood.load("runs/…")           # what `imood train` left; or imood.fit(images, labels)
 scores = detector.score(images)           # (n,), higher = more OOD
-classes = detector.predict(images)        # (n,), -1 beyond detector.threshold
+classes = detector.predict(images)        # (n,), -1 beyond detector.threshold, if given
 """
 
 from typing import TYPE_CHECKING, Any

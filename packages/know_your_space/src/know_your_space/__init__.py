@@ -2,7 +2,7 @@
 
     detector = know_your_space.load("ckpts/wrn/bloodmnist/in_latent_out_pix")     # a run, or a released .pth.tar
     scores = detector.score(images)         # (n,), energy: higher = more OOD
-    classes = detector.predict(images)      # (n,), -1 beyond detector.threshold
+    classes = detector.predict(images)      # (n,), -1 beyond detector.threshold, if given
 
 `know_your_space.fit(images, labels)` trains one. `images`: uint8 array or tensor (n, h, w) or (n, h, w, c), a PIL
 image, a path, or a list of them.

@@ -183,7 +183,7 @@ def test_without_pydicom_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.
 
     folder = write_series(tmp_path / "ct")
     monkeypatch.setitem(sys.modules, "pydicom", None)
-    with pytest.raises(InputError, match=r"pip install 'mood-dpa\[dicom\]'"):
+    with pytest.raises(InputError, match=r"pip install pydicom\."):
         read_volume(folder)
 
 

@@ -10,7 +10,7 @@ from ood_shared import checkpoints
 from ood_shared.contract import PRETRAINED, Common, Request
 from ood_shared.datasets.benchmark import Benchmark, read_benchmark
 from ood_shared.detector import asked_of
-from ood_shared.errors import InputError, unknown
+from ood_shared.errors import InputError, not_installed, unknown
 from ood_shared.results.record import facts_of, make_result, pack_scores, print_metrics, write_result
 from ood_shared.results.thumbnails import write_pictures
 from ood_shared.run_model import write_model
@@ -105,6 +105,4 @@ def _need_library() -> None:
     try:
         import pytorch_ood  # noqa: F401
     except ImportError:
-        raise InputError(
-            "The baselines need the package `pytorch-ood`. pip install 'ood-bench[baselines]', or choose --methods."
-        ) from None
+        raise not_installed("A baseline among --methods", "pytorch-ood", "baselines", "ood-bench") from None

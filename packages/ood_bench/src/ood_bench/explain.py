@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 from ood_shared.calibrated import Calibrated, Verdict
 from ood_shared.datasets.formats import scan_of
 from ood_shared.datasets.pixels import Range
-from ood_shared.errors import InputError
+from ood_shared.errors import InputError, not_installed
 from ood_shared.files import atomic_path
 from ood_shared.output_files import of_backbone, output_file
 from ood_shared.streaming.reading import Item, read_items
@@ -108,7 +108,7 @@ def _draw(
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise InputError("`explain` needs matplotlib. pip install 'ood-shared[report]'.") from None
+        raise not_installed("`explain`", "matplotlib", "report") from None
     figure = Figure(figsize=(3 * (2 + len(nearest)), 3.9), layout="constrained")
     axes = figure.subplots(1, 2 + len(nearest))
     _show(axes[0], pixels, "the image")

@@ -10,7 +10,7 @@ from importlib import util
 from typing import Any
 
 from ood_shared.devices import cpu_count, resolve_device
-from ood_shared.errors import InputError, one_line
+from ood_shared.errors import InputError, not_installed, one_line
 from ood_shared.signals import undisturbed
 
 from ood_bench import slurm_queue
@@ -79,7 +79,7 @@ def choose_launcher(asked: Comparison, chosen: Sequence[Source]) -> Launch:
         return partial(one_after_the_other, find=find)
     parameters = slurm_queue.read_options(asked.slurm, asked.budget)
     if util.find_spec("submitit") is None:
-        raise InputError("--launcher slurm needs submitit. Install it: pip install 'ood-bench[slurm]'")
+        raise not_installed("--launcher slurm", "submitit", "slurm", "ood-bench")
     slurm_queue.check()
     from ood_bench.slurm import Grid
 

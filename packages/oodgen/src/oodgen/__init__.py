@@ -2,7 +2,7 @@
 
     detector = oodgen.load("result")        # what train_classi.py wrote; or a released model_200.pth
     scores = detector.score(images)         # (n,), higher = more OOD
-    classes = detector.predict(images)      # (n,), -1 beyond detector.threshold
+    classes = detector.predict(images)      # (n,), -1 beyond detector.threshold, if given
 
 `oodgen.fit(images, labels)` trains one. `images`: uint8 array or tensor (n, h, w) or (n, h, w, c), a PIL image, a path,
 or a list of them.

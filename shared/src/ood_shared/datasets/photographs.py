@@ -12,7 +12,7 @@ import numpy as np
 from ood_shared.datasets.decode import Encoded, decode_all, numbered
 from ood_shared.datasets.fetch import download_into
 from ood_shared.datasets.imageset import ImageSet, missing_split
-from ood_shared.errors import InputError, ManySizesError, MissingFileError
+from ood_shared.errors import InputError, ManySizesError, MissingFileError, not_installed
 from ood_shared.files import read_text
 
 PHOTOGRAPHS = ("dtd", "places365", "lsun")
@@ -122,10 +122,7 @@ def _fetch_lsun(split: str, root: Path) -> Path:
     try:
         import lmdb  # noqa: F401
     except ModuleNotFoundError:
-        raise InputError(
-            "`lsun` is stored in LMDB files and needs lmdb: pip install 'ood-shared[lsun]', or give the path of a "
-            "folder with the images."
-        ) from None
+        raise not_installed("`lsun`, which is stored in LMDB files,", "lmdb", "lsun") from None
     first = _lsun_stores(split)[0]
     base = _found(root, ("", "lsun"), first)
     if base is None:

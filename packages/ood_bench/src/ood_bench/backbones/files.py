@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from ood_shared.errors import InputError, MissingFileError
+from ood_shared.errors import InputError, MissingFileError, not_installed
 from torch import Tensor, nn
 
 from ood_bench.backbones.backbone import RGB_MEAN, RGB_STD, Inputs
@@ -38,7 +38,7 @@ class Onnx(nn.Module):
         try:
             import onnxruntime
         except ImportError:
-            raise InputError("A network in ONNX needs onnxruntime. pip install 'ood-bench[onnx]'.") from None
+            raise not_installed("A network in ONNX", "onnxruntime", "onnx", "ood-bench") from None
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 4
