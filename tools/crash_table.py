@@ -35,7 +35,7 @@ def main() -> int:
     record: dict[str, Any] = files.read_json(RECORD) if RECORD.is_file() else {}
     chosen = options.packages or [name for name in PACKAGES if name not in record]
     if not chosen:
-        print(f"nothing is measured: {RECORD.name} has all packages. Name those to measure again: {', '.join(PACKAGES)}")
+        print(f"nothing is measured: {RECORD.name} has all. Name what to measure again: {', '.join(PACKAGES)}")
     for package in chosen:
         words = [str(ROOT / f"packages/{package}/tests/crash_trainers.py"), "--kills", str(options.kills)]
         words += ["--terms", str(options.terms)]

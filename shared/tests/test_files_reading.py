@@ -106,6 +106,18 @@ def test_an_output_folder_is_not_an_input(tmp_path):
     files.refuse_same_folder(tmp_path / "in/out", tmp_path / "in")
 
 
+def test_an_output_folder_holds_nothing_that_a_link_of_the_input_leads_to(tmp_path):
+    for folder in ("whole", "some", "out"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "whole/a.nii").write_bytes(b"")
+    (tmp_path / "some/a.nii").symlink_to("../whole/a.nii")
+    with pytest.raises(InputError, match=r"whole holds what \S+some/a\.nii leads to"):
+        files.refuse_same_folder(tmp_path / "whole", tmp_path / "some")
+    files.refuse_same_folder(tmp_path / "out", tmp_path / "some")
+    (tmp_path / "some/b.nii").symlink_to("nowhere")
+    files.refuse_same_folder(tmp_path / "out", tmp_path / "some")
+
+
 def test_cells_of_a_csv_are_no_formulas():
     assert [files.csv_cell(text) for text in ("=A1", "+1", "-x", "@a", "-0.5", "plain", "")] == [
         *("'=A1", "+1", "'-x", "'@a", "-0.5", "plain", "")

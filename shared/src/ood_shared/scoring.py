@@ -148,7 +148,7 @@ def _words(alarms: Alarms, promise: str) -> Iterator[str]:
         return
     smallest = min(alarms.more, alarms.fewer, alarms.higher)
     how = "scores above those of the calibration images" if smallest == alarms.higher else "more alarms than promised"
-    how = "fewer alarms than new images give; are they training images" if smallest == alarms.fewer else how
+    how = "fewer alarms than new images give: perhaps they are training images" if smallest == alarms.fewer else how
     if alarms.shifted < SHIFTED:
         yield f"the batch is shifted: {p}; {how}"
     else:

@@ -62,6 +62,11 @@ def evaluation_step(options: argparse.Namespace, device: torch.device) -> None:
         warnings.warn(f"{dataset} is the ID set and is tested as an OOD set; its numbers mean nothing.", stacklevel=2)
     if aux is not None and aux in tested:
         warnings.warn(f"{aux} was trained with and is tested now; its numbers mean little.", stacklevel=2)
+    if trained.counts is not None and len(trained.counts) != task.n_classes:
+        raise InputError(
+            f"{weights} was trained on {len(trained.counts)} classes, {dataset} has {task.n_classes}. Pass the data "
+            "that it was trained on."
+        )
     network, notes = load_network(weights, model, task.n_classes)
     if same and trained.counts not in (None, tuple(task.counts)):
         notes.append(

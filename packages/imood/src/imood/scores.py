@@ -35,9 +35,20 @@ SCALES = {"ada_msp": 0.1, "ada_energy": 1.0, "ada_bin_disc": 1.0, "ada_gradnorm"
 PRIOR_SHARE = 0.01  # of q in rp_msp
 
 
-def fitting(n_outputs: int, n_classes: int) -> list[str]:
-    """The metrics that a classifier with so many outputs can be tested with."""
-    return [name for name in METRICS if n_outputs_of(name, n_classes) == n_outputs]
+def fitting(n_outputs: int, n_classes: int, trained: str | None = None) -> list[str]:
+    """The metrics that a classifier with so many outputs can be tested with.
+
+    Args:
+        n_outputs: of the classifier.
+        n_classes: of the data.
+        trained: metric of its loss, where it is known: a further output is then what that made of it.
+    """
+    found = [name for name in METRICS if n_outputs_of(name, n_classes) == n_outputs]
+    if trained is None:
+        return found
+    meant = metric_of(trained)
+    kinds = {name: (metric_of(name).extra_outputs, metric_of(name).background) for name in found}
+    return [name for name in found if kinds[name] == (meant.extra_outputs, meant.background)]
 
 
 def choose_metrics(
@@ -45,26 +56,28 @@ def choose_metrics(
 ) -> tuple[str, ...]:
     """The metrics of `--ood_metric`: one, several with commas, or `all` that fit the checkpoint.
 
-    A classifier with one more column than classes is `bin_disc` or `bkg_c`; `all` takes the ones that it was trained
-    for, and `bin_disc` when that is not known.
+    A classifier with one more column than classes is `bin_disc` or `bkg_c`, as it was trained; `all` takes `bin_disc`
+    when that is not known.
 
     Raises:
-        InputError: a metric is not known, or needs another number of outputs than the checkpoint has.
+        InputError: a metric is not known, needs another number of outputs than the checkpoint has, or takes an output
+            for what it was not trained to be.
     """
-    fits = fitting(n_outputs, n_classes)
+    fits = fitting(n_outputs, n_classes, trained)
     if words == "all":
         if not fits:
             raise InputError(f"The checkpoint has {n_outputs} outputs for {n_classes} classes; no metric fits.")
-        background = trained == "bkg_c"
-        return tuple(name for name in fits if n_outputs != n_classes + 1 or (name == "bkg_c") == background)
+        return tuple(name for name in fits if trained is not None or name != "bkg_c")
     chosen = tuple(ALIASES.get(word, word) for word in words.split(",") if word)
     for name in chosen:
         if name not in METRICS:
             raise InputError(f"{flag} `{name}` is not known. Known: all, {', '.join([*METRICS, *ALIASES])}.")
         if name not in fits:
+            needed, fit = n_outputs_of(name, n_classes), ", ".join(fits) or "no metric of this number of classes"
             raise InputError(
-                f"{flag} {name} needs {n_outputs_of(name, n_classes)} outputs, the checkpoint has {n_outputs}. "
-                f"It fits {', '.join(fits) or 'no metric of this number of classes'}."
+                f"{flag} {name}: the checkpoint was trained with {trained}, its outputs are others. It fits {fit}."
+                if needed == n_outputs
+                else f"{flag} {name} needs {needed} outputs, the checkpoint has {n_outputs}. It fits {fit}."
             )
     if not chosen:
         raise InputError(f"{flag} names no metric.")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from ood_shared.files import write_text
+from PIL import Image
 
 from ..conftest import SMALL
 
@@ -114,6 +115,17 @@ def test_an_outlier_set_without_true_outliers_is_refused(data, tmp_path, monkeyp
     write_text(path, path.read_text().replace("-1", "3"))
     error = run("test", "--gpu", "cpu", "--ds", "cifar10", "--ckpt_path", str(trained), "--output-dir", "out").error
     assert "svhn has no image that is truly OOD" in error
+
+
+def test_a_run_of_other_classes_is_refused(trained, place, run):
+    """Else a class that the data lacks could be taken for the logit of a detector."""
+    for name in ("train/a", "train/b", "train/c", "test/a", "test/b", "test/c"):
+        (place / "mine" / name).mkdir(parents=True)
+        for item in range(4):
+            Image.new("RGB", (32, 32), (40 * item, 0, 0)).save(place / "mine" / name / f"{item}.png")
+    words = ("--ds", "folder:mine", "--ood_metric", "bin_disc", "--ood_test", "faces", "--output-dir", "out")
+    error = run("test", "--gpu", "cpu", "--ckpt_path", str(trained), *words).error
+    assert "was trained on 10 classes, folder:mine has 3" in error
 
 
 def test_a_missing_imagenet_list_is_named(place, run):

@@ -163,6 +163,26 @@ def test_every_metric_fits_one_number_of_outputs():
 
 
 @pytest.mark.parametrize(
+    ("trained", "fits"),
+    [
+        ("bkg_c", ["bkg_c"]),
+        ("ada_bin_disc", ["bin_disc", "bin_disc_joint", "ada_bin_disc"]),
+        ("oe", []),  # the further output is a class that the data lacks
+        (None, ["bkg_c", "bin_disc", "bin_disc_joint", "ada_bin_disc"]),
+    ],
+)
+def test_a_further_output_is_what_it_was_trained_to_be(trained, fits):
+    assert scores.fitting(4, 3, trained) == fits
+
+
+def test_a_metric_of_another_training_is_refused():
+    with pytest.raises(InputError, match=r"bkg_c: the checkpoint was trained with ada_bin_disc, .* It fits bin_disc,"):
+        scores.choose_metrics("bkg_c", 4, 3, "ada_bin_disc")
+    assert scores.choose_metrics("all", 4, 3, "bkg_c") == ("bkg_c",)
+    assert "bkg_c" not in scores.choose_metrics("all", 4, 3)
+
+
+@pytest.mark.parametrize(
     ("metric", "sign", "word"), [("mps", "fixed", "mps"), ("maha", "inverted", "inverted"), ("maha", "fixed", "pool")]
 )
 def test_wrong_words_and_missing_distances_are_refused(metric, sign, word):

@@ -92,8 +92,9 @@ def check_name(name: str, where: object = "") -> None:
 
 
 def refuse_same_folder(output: Path, *inputs: Path, flag: str = "the output folder") -> None:
-    """Refuse an output folder that is one of the inputs."""
-    if any(output.resolve() == path.resolve() for path in inputs):
+    """Refuse an output folder that is one of the inputs, or holds what links in them lead to."""
+    links = [link.resolve() for path in inputs if path.is_dir() for link in path.iterdir() if link.is_symlink()]
+    if output.resolve() in [*(path.resolve() for path in inputs), *(link.parent for link in links)]:
         raise InputError(
             f"{flag} {output} is the folder of the input; its files would be overwritten. Choose another folder."
         )

@@ -3,6 +3,7 @@
 `reading` is the one place that knows how libraries fail: a reader opens its file inside of it and catches nothing.
 """
 
+import contextlib
 import errno
 import mmap
 import os
@@ -224,6 +225,19 @@ def refuse_same_folder(output: Path, *inputs: Path, flag: str = "the output fold
             raise InputError(
                 f"{flag} {output} is the folder of the input; its files would be overwritten. Choose another folder."
             )
+        linked = next((link for link in _links_in(found) if wanted in (real_path(link), real_path(link).parent)), None)
+        if linked is not None:
+            raise InputError(
+                f"{flag} {output} holds what {linked} leads to; it would be overwritten. Choose another folder."
+            )
+
+
+def _links_in(folder: Path) -> Iterator[Path]:
+    """The links in a folder; none where it is none, or cannot be listed."""
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if path.is_symlink():
+                yield path
 
 
 def real_path(path: Path) -> Path:

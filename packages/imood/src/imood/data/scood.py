@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Int64
 from ood_shared.errors import InputError, MissingFileError, one_line
 from ood_shared.files import check_name, read_text
+from ood_shared.notes import say
 from torch import Tensor
 
 from imood.data.cifar import OTHER
@@ -35,7 +36,8 @@ def read_list(root: Path, id_name: str, name: str) -> tuple[list[Path], Int64[Te
 
     Raises:
         MissingFileError: the list is not there; the message says where to get it.
-        InputError: a line that is not `path {…, 'sc_label': number, …}`, or a path that leads out of the folder.
+        InputError: a line that is not `path {…, 'sc_label': number, …}`, a path that leads out of the folder, or an
+            image with two labels.
     """
     path = list_file(root, id_name, name)
     if not path.is_file():
@@ -44,6 +46,7 @@ def read_list(root: Path, id_name: str, name: str) -> tuple[list[Path], Int64[Te
             "name own outlier sets with --ood_test name=PATH."
         )
     images, paths, labels = root / "SCOOD" / "data" / "images", [], []
+    seen: dict[PurePosixPath, int] = {}
     for number, line in enumerate(read_text(path, "an image list").split("\n"), start=1):
         if not line.strip():
             continue
@@ -61,10 +64,17 @@ def read_list(root: Path, id_name: str, name: str) -> tuple[list[Path], Int64[Te
         inner = PurePosixPath(relative)
         if inner.is_absolute() or ".." in inner.parts:
             raise InputError(f"{path}, line {number}: `{one_line(relative, 120)}` leads out of {images}.")
+        if seen.setdefault(inner, label) != label:
+            raise InputError(
+                f"{path}, line {number}: `{one_line(relative, 120)}` has sc_label {label}, before {seen[inner]}. "
+                "Correct the list."
+            )
         paths.append(images / inner)
         labels.append(label)
     if not paths:
         raise InputError(f"{path} lists no images.")
+    if len(seen) < len(paths):
+        say([f"{path}: {len(paths) - len(seen)} lines repeat an image, which counts as often"])
     return paths, torch.tensor(labels)
 
 

@@ -28,6 +28,16 @@ def test_other_lines_in_a_scood_list_are_refused(tmp_path, line):
         scood.read_list(tmp_path, "cifar10", "svhn")
 
 
+def test_an_image_that_is_listed_twice_is_told_and_one_with_two_labels_refused(tmp_path, capsys):
+    path = tmp_path / "SCOOD/data/imglist/benchmark_cifar10/test_svhn.txt"
+    write_text(path, "a.png {'sc_label': -1}\n" * 3 + "b.png {'sc_label': 2}\n")
+    assert scood.read_list(tmp_path, "cifar10", "svhn")[1].tolist() == [-1, -1, -1, 2]
+    assert "test_svhn.txt: 2 lines repeat an image" in capsys.readouterr().out
+    write_text(path, "a.png {'sc_label': -1}\na.png {'sc_label': 3}\n")
+    with pytest.raises(InputError, match=r"line 2: `a\.png` has sc_label 3, before -1"):
+        scood.read_list(tmp_path, "cifar10", "svhn")
+
+
 def test_missing_scood_says_where_to_get_it(tmp_path):
     with pytest.raises(MissingFileError, match=r"drive.google.com.*SCOOD/data"):
         scood.read_list(tmp_path, "cifar10", "svhn")
