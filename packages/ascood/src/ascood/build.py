@@ -9,6 +9,7 @@ import torch
 from ood_shared import checkpoints
 from ood_shared.errors import InputError, MissingFileError, unknown
 from ood_shared.files import read_yaml
+from ood_shared.notes import say
 from torch import Tensor, nn
 
 from ascood import config as configs
@@ -117,8 +118,14 @@ def load_pretrained(network: nn.Module, path: Path) -> None:
     network.load_state_dict(fitting, strict=False)
 
 
-def load_strictly(network: nn.Module, path: Path, wrapper: str | None) -> None:
+def load_strictly(network: nn.Module, path: Path, wrapper: str | None, advice: str | None = None) -> None:
     """Load a run's checkpoint by its key names.
+
+    Args:
+        network: takes the weights.
+        path: of the checkpoint.
+        wrapper: name of the head around the backbone.
+        advice: for weights with a head that was not asked for, where the command has no flag for it.
 
     Raises:
         InputError: a key or shape differs; where the wrapper is the reason, the message says so.
@@ -127,6 +134,7 @@ def load_strictly(network: nn.Module, path: Path, wrapper: str | None) -> None:
     wrapped = any(key.startswith("backbone.") for key in weights)
     if wrapped != (wrapper is not None):
         flag = "Pass --wrapper-net ASCOODNet (or T2FNormNet)." if wrapped else "Leave --wrapper-net out."
+        flag = advice or flag
         raise InputError(f"{path} was {'' if wrapped else 'not '}trained with a head around the backbone. {flag}")
     if wrapper == "ASCOODNet" and "tau" in weights:
         raise InputError(f"{path} is of a T2FNormNet. Pass --wrapper-net T2FNormNet.")
@@ -145,20 +153,25 @@ def open_run(weights: Path, network: str | None, wrapper: str | None, suite: Sui
         suite: gives the number of classes.
         device: of the network.
     """
-    name = network or backbone_in_config(read_config(weights.parent)) or suite.network
+    config = read_config(weights.parent)
+    trained = configs.get(config or {}, "dataset.name")
+    if trained is not None and trained != suite.name:
+        say([f"{weights.parent} was trained on {trained}, the ID set is {suite.name}; do their classes agree?"])
+    name = network or backbone_in_config(config) or suite.network
     made = wrap(make_backbone(name, suite.classes), wrapper, suite.classes)
     load_strictly(made, weights, wrapper)
     return to_device(made, device).eval()
 
 
 def read_config(folder: Path) -> dict[str, Any] | None:
-    """A run's config.yml; None without a readable one (the published ones are not plain)."""
+    """A run's config.yml; None without a readable one (the published ones are not plain), which one line says."""
     path = folder / "config.yml"
     if not path.is_file():
         return None
     try:
         config = read_yaml(path)
-    except InputError:
+    except InputError as error:
+        say([f"{path} is not read: {error}"])
         return None
     return config if isinstance(config, dict) else None
 

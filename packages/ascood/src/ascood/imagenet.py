@@ -77,7 +77,7 @@ def eval_ood_imagenet(options: argparse.Namespace) -> int:
         else:
             path = Path(options.ckpt_path)
             network = make_backbone("resnet50", CLASSES)
-            load_strictly(network, path, None)
+            load_strictly(network, path, None, "Take eval_ood with --wrapper-net; here networks are plain.")
         evaluator = Evaluator(
             to_device(network, device).eval(),
             suite,

@@ -214,8 +214,19 @@ class RunConfig:
             str(configs.get(config, "merge_option", "default")),
             configs.switch(config, "save_output", True),
             configs.dump(config),
-            {key: configs.get(config, key) for key in configs.leaves(config) if key.split(".")[-1] not in FREE},
+            {
+                key: _recordable(configs.get(config, key))
+                for key in configs.leaves(config)
+                if key.split(".")[-1] not in FREE
+            },
         )
+
+
+def _recordable(value: Any) -> Any:
+    """The value as JSON has it: dates, sets and the like, which nothing reads, as text."""
+    if isinstance(value, list):
+        return [_recordable(entry) for entry in value]
+    return value if value is None or isinstance(value, bool | int | float | str | dict) else str(value)
 
 
 def _count(config: Config, key: str, default: int, least: int, most: int) -> int:

@@ -84,6 +84,9 @@ def train_sets(
         network, job, val, test = _prepare(config, splits, folder, compute, sync_batch_norm)
         settings = {**config.recorded, "precision": compute.precision, "world_size": distributed.world_size()}
         writes = distributed.is_main()
+        for judged in (val, test):
+            if judged is not None:
+                judged.read()
         with claimed(folder):
             if compute.resume and writes:
                 refuse_other_settings(folder, settings, FREE)

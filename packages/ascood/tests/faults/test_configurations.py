@@ -1,5 +1,6 @@
 """Keys, values and files of a configuration that are wrong: one clear line each."""
 
+import json
 import os
 
 import pytest
@@ -65,6 +66,14 @@ def test_a_text_is_no_switch():
         SetSettings.of({"shuffle": "no"})
     with pytest.raises(InputError, match=r"^recorder\.save_all_models is 'no'; expected true or false"):
         Training.of({"trainer": {"name": "base"}, "recorder": {"save_all_models": "no"}}, "cifar10")
+
+
+def test_a_date_under_a_key_that_nothing_reads_is_kept_as_text(trained, place, done):
+    (place / "own.yml").write_text("zz: 2001-01-02\nyy: !!set {a}\n")
+    base = "configs/networks/ascood_net.yml configs/pipelines/train/train_ascood.yml"
+    found = done("train", "--config", *base.split(), "own.yml", *OWN, "--output-dir", "dated")
+    assert "`zz` is not used" in found.err
+    assert json.loads((place / "dated/config.json").read_text())["settings"]["zz"] == "2001-01-02"
 
 
 def test_classes_that_no_training_image_has_are_told(place, done):

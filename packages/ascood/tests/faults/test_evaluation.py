@@ -31,6 +31,17 @@ def test_covariate_shifts_that_are_not_there_are_told(trained, done):
     assert "note: --fsood adds nothing: folder:mine has no covariate-shifted sets." in found.out
 
 
+def test_another_id_set_than_that_of_the_training_is_told(trained, place, done):
+    config = Path("run/s0/config.yml")
+    assert "was trained on" not in done("eval_ood", *EVAL, "--postprocessor", "msp").out
+    config.write_text(config.read_text().replace("name: mine", "name: theirs", 1))
+    found = done("eval_ood", *EVAL, "--postprocessor", "msp", "--fresh")
+    assert "run/s0 was trained on theirs, the ID set is mine" in found.out
+    config.write_text("a: [1\n")
+    found = done("eval_ood", *EVAL, "--postprocessor", "msp", "--fresh", "--network", "lenet")
+    assert "run/s0/config.yml is not read: " in found.out
+
+
 @pytest.mark.parametrize("name", ["gram", "openmax", "vos"])
 def test_a_score_out_of_scope_says_so(trained, run, name):
     assert "is not" in run("eval_ood", *EVAL, "--postprocessor", name).error

@@ -11,7 +11,7 @@ from ascood import bench
 from ascood.data.samples import read_imglist
 from ood_shared.errors import InputError
 
-from .conftest import CIFAR
+from .conftest import CIFAR, OWN
 
 
 def test_missing_image_lists_are_named(place, run):
@@ -34,6 +34,14 @@ def test_a_bad_line_of_an_image_list_is_named(cifar, run, line, says):
     path = cifar / "data/benchmark_imglist/cifar10/train_cifar10.txt"
     path.write_text(path.read_text() + line + "\n")
     assert says in run("train", *CIFAR).error
+
+
+def test_a_damaged_test_image_is_found_before_anything_is_written(trained, place, run):
+    image = sorted((place / "mine/test").rglob("*.png"))[-1]
+    image.write_bytes(b"")
+    error = run("train", *OWN, "--output-dir", "new").error
+    assert f"{image.name} is damaged or no image" in error
+    assert not (place / "new").exists()
 
 
 def test_lists_are_read_as_everywhere(cifar, run):

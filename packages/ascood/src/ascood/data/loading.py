@@ -209,13 +209,24 @@ class TestBatches:
         for images in self._raw():
             yield to_float(images.to(self.device, non_blocking=True), self.chain.mean, self.chain.std)
 
+    def read(self) -> None:
+        """Read the images now, where they are kept: a damaged one is found before anything is trained or written.
+
+        Raises:
+            InputError: an image is damaged.
+        """
+        if self._kept is None and fits_memory(self.samples, self.chain):
+            self._kept = decode(self.samples.select(self._mine().numpy()), self.chain)
+
+    def _mine(self) -> Tensor:
+        return distributed.shard(torch.arange(len(self.samples)))
+
     def _raw(self) -> Iterator[Tensor]:
-        mine = distributed.shard(torch.arange(len(self.samples)))
-        if fits_memory(self.samples, self.chain):
-            if self._kept is None:
-                self._kept = decode(self.samples.select(mine.numpy()), self.chain)
+        self.read()
+        if self._kept is not None:
             yield from self._kept.split(self.batch_size)
             return
+        mine = self._mine()
         plan = _Plan()
         plan.batches = [[(0, int(index)) for index in batch] for batch in mine.split(self.batch_size)]
         workers = 0 if len(self.samples) <= FEW else self.workers
