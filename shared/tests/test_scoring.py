@@ -233,6 +233,26 @@ def test_a_batch_is_judged_in_three_words(more, said) -> None:
     assert ("more alarms than promised" in last) == (more < 0.05 / 3)
 
 
+def test_check_counts_no_image_twice(tmp_path) -> None:
+    folder = images(tmp_path / "in", [10, 20, 30])
+    (tmp_path / "link").symlink_to("in")
+    one = folder / "00000.png"
+    for words, said in (
+        ((one, one), "00000.png is named twice"),
+        ((folder, tmp_path / "link"), "link is named twice"),
+        ((one, folder), r"00000.png lies in \S+in; its images would count twice"),
+        (("digits", "digits"), "digits is named twice"),
+    ):
+        with pytest.raises(InputError, match=said):
+            run(check_step, Bright(), *words)
+    assert run(check_step, Bright(), one, folder / "00001.png") == 0
+
+
+def test_standard_output_is_not_gone_on_with(tmp_path) -> None:
+    with pytest.raises(InputError, match="--csv - writes to standard output"):
+        run(score_step, Bright(), images(tmp_path / "in", [10]), resume=True)
+
+
 def test_check_names_what_it_cannot_read(tmp_path, capsys) -> None:
     folder = images(tmp_path / "in", [10, 20])
     (folder / "bad.png").write_bytes(b"no image")

@@ -123,13 +123,17 @@ def test_the_command_writes_a_graph_that_agrees_with_python(tmp_path, capsys, ki
     assert json.loads(words["classes"]) == list(found.classes)
 
 
-def test_a_file_of_the_common_network_becomes_torch_s_file_at_the_size_of_its_images(tmp_path):
+def test_a_file_of_the_common_network_becomes_torch_s_file_at_the_size_of_its_images(tmp_path, capsys):
     found = fitted("train")
     model_file.save(tmp_path / "model.ood", found)
-    target = tmp_path / "model.pt2"
-    assert (
-        detect_command.main(["export", str(tmp_path / "model.ood"), "--output", str(target), "--format", "torch"]) == 0
+    target, words = tmp_path / "model.pt2", ["--format", "torch", "--backbone", "net.pt"]
+    misnamed = detect_command.main(
+        ["export", str(tmp_path / "model.ood"), "--output", str(tmp_path / "m.onnx"), *words]
     )
+    assert misnamed == 2
+    assert "ends in .onnx, as files of another kind" in capsys.readouterr().err
+    assert detect_command.main(["export", str(tmp_path / "model.ood"), "--output", str(target), *words]) == 0
+    assert "note: --backbone net.pt has no effect: this file holds its network" in capsys.readouterr().out
     images = blobs(10, 20, 20, 3)
     score, _, flagged, _ = torch.export.load(target).module()(torch.from_numpy(images))
     true = found.judge(found.prepare(torch.from_numpy(images).permute(0, 3, 1, 2)))

@@ -99,6 +99,9 @@ def export_step(calibrated: Calibrated, options: argparse.Namespace) -> None:
     output = output_file(
         options.output, "model.onnx", (options.model,), runs=of_backbone(getattr(options, "backbone", None))
     )
+    other = {"torch": ".onnx", "onnx": ".pt2"}[options.format]
+    if output.suffix.lower() == other:
+        raise InputError(f"--format {options.format}: {output} ends in {other}, as files of another kind. Rename it.")
     size = None if options.size is None else tuple(options.size)
     exported = export(calibrated, output, options.format, size, options.channels)
     taken, given = ", ".join(map(str, exported.shape)), ", ".join(OUTPUTS)

@@ -28,7 +28,7 @@ from ood_shared.errors import InputError
 from ood_shared.locks import take
 from ood_shared.output_files import of_backbone, output_file
 from ood_shared.rows import COLUMNS, ID, OOD, UNREAD, Row, whole_rows, write_rows
-from ood_shared.streaming import pending_images, read_items
+from ood_shared.streaming import pending_images, read_items, refuse_repeated
 from ood_shared.thresholds import Threshold
 
 BATCH = 256  # images that are judged at a time
@@ -85,9 +85,11 @@ def score_step(detector: Judge, options: argparse.Namespace) -> int:
         options: `images`, the words of `streaming.words`; `csv`, a file or `-`; `resume`; `data_dir`.
 
     Raises:
-        InputError: a word that names nothing; a CSV of other images, of other columns or of another detector, or one
-            that another process writes.
+        InputError: a word that names nothing; `resume` without a file; a CSV of other images, of other columns or of
+            another detector, or one that another process writes.
     """
+    if options.csv == "-" and options.resume:
+        raise InputError("--resume goes on with a file; --csv - writes to standard output. Name a file by --csv.")
     pending = pending_images(options.images, getattr(options, "data_dir", None))
     first = next(pending, None)
     if first is None:
@@ -118,9 +120,10 @@ def check_step(detector: Judge, options: argparse.Namespace) -> int:
         options: `images` and `data_dir`, as in `score_step`.
 
     Raises:
-        InputError: a word that names nothing, or no image that can be read.
+        InputError: a word that names nothing, images that two words name, or no image that can be read.
     """
     limit = _limit(detector)
+    refuse_repeated(options.images)
     counts, flagged, unread = np.zeros(limit.n + 1, np.int64), 0, 0
     for rows in _rows(detector, pending_images(options.images, getattr(options, "data_dir", None))):
         p = np.array([row.p for row in rows if row.p is not None])

@@ -12,6 +12,7 @@ from ood_shared.calibrating import keep
 from ood_shared.contract import COMMON, MODEL
 from ood_shared.devices import resolve_device
 from ood_shared.errors import InputError
+from ood_shared.notes import say
 from ood_shared.output_files import of_backbone, output_file
 from ood_shared.thresholds import least_calibration
 from ood_shared.training import Compute
@@ -22,6 +23,7 @@ from ood_bench.fused_fit import calibration_count, fit_detector
 from ood_bench.id_images import IdImages, read_id_images
 from ood_bench.self_check import self_check
 
+DEFAULT_BUDGET = "quick"
 SHORT = replace(COMMON["smoke"], steps=300)  # of a detector that only serves the check
 
 
@@ -37,18 +39,21 @@ def fit_step(options: argparse.Namespace) -> None:
     if "@" in word:
         print(f"warning: the threshold holds if {word} was trained on other images than these.")
     _enough(images, options.alarm_rate, options.by_class)
+    if word != TRAIN and options.budget is not None:
+        say([f"--budget {options.budget} has no effect: the network of {word} is not trained"])
+    budget = options.budget or DEFAULT_BUDGET
     backbone = None if word == TRAIN else build(word, images.side)
     benchmark, compute = images.at(backbone, options.mirror), Compute(resolve_device(options.device))
     fit = partial(fit_detector, compute=compute, backbone=backbone, seed=options.seed, square=images.square)
     fitted = fit(
         benchmark,
         generator=Generator().manual_seed(options.seed),
-        schedule=COMMON[options.budget],
+        schedule=COMMON[budget],
         groups=images.groups,
         names=images.names,
         keep_images=options.keep_images,
     )
-    about = images.about() | {"backbone": word, "budget": options.budget, "seed": options.seed}
+    about = images.about() | {"backbone": word, "budget": budget, "seed": options.seed}
     if options.check:
         print("check: outliers made from the images, and classes left out; --no-check skips it", flush=True)
         fold = partial(fit, generator=Generator().manual_seed(options.seed), schedule=SHORT)

@@ -65,7 +65,7 @@ def fit_parser() -> Parser:
         action="store_false",
         help="leave out the report on left-out classes and synthetic outliers, which trains twice more",
     )
-    parser.add_argument("--budget", choices=BUDGETS, default="quick", help="length of the training (default: quick)")
+    parser.add_argument("--budget", choices=BUDGETS, default=None, help="length of a training (default: quick)")
     parser.add_argument("--mirror", action="store_true", help="a mirrored image still shows its class: photographs")
     add_shared_flags(parser, seed=parse_seed_number, seed_default=0, skip=SKIPPED)
     return parser

@@ -5,6 +5,6 @@ folders, `archives` and `arrays`; `reading` decodes them in threads, in order, s
 """
 
 from ood_shared.streaming.reading import Item, read_items
-from ood_shared.streaming.words import pending_images
+from ood_shared.streaming.words import pending_images, refuse_repeated
 
-__all__ = ["Item", "pending_images", "read_items"]
+__all__ = ["Item", "pending_images", "read_items", "refuse_repeated"]

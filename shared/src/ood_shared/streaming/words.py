@@ -29,8 +29,8 @@ from ood_shared.datasets.formats import is_unread
 from ood_shared.datasets.idx import is_images_file
 from ood_shared.datasets.lists import parse_line
 from ood_shared.datasets.slices import holds_images, images_in
-from ood_shared.errors import MissingFileError, unknown
-from ood_shared.files import path_of, read_text
+from ood_shared.errors import InputError, MissingFileError, unknown
+from ood_shared.files import path_of, read_text, real_path
 from ood_shared.streaming.archives import archive_images
 from ood_shared.streaming.arrays import idx_images, npz_images
 from ood_shared.streaming.reading import guarded, refused, unread
@@ -54,6 +54,25 @@ def pending_images(words: Sequence[str], data_dir: str | Path | None = None) -> 
     """
     sources = [_source(word, data_dir) for word in words]
     return chain.from_iterable(source() for source in sources)
+
+
+def refuse_repeated(words: Sequence[str]) -> None:
+    """Refuse words of which one names images that another names, too: they would count as independent ones.
+
+    Raises:
+        InputError: two words are one file or folder, or one is inside the other.
+    """
+    seen: dict[Path | str, str] = {}
+    for word in words:
+        named = real_path(Path(word)) if Path(word).exists() and not is_known(word) else word
+        if named in seen:
+            raise InputError(f"{word} is named twice; its images would count twice. Name each once.")
+        seen[named] = word
+    for named, word in seen.items():
+        above = named.parents if isinstance(named, Path) else ()
+        folder = next((seen[path] for path in above if path in seen), None)
+        if folder is not None:
+            raise InputError(f"{word} lies in {folder}; its images would count twice. Leave it out.")
 
 
 def _source(word: str, data_dir: str | Path | None) -> partial[Iterator[Encoded]]:

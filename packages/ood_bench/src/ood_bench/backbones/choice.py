@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
@@ -26,6 +27,7 @@ from ood_shared import checkpoints
 from ood_shared.backbone import build_common
 from ood_shared.contract import PRETRAINED
 from ood_shared.errors import InputError, MissingFileError, not_installed, unknown
+from ood_shared.notes import say
 from torch import Tensor, nn
 
 from ood_bench.backbones import files, packages
@@ -39,16 +41,27 @@ MOST_SIDE = 224  # pixels, to which images of different sizes are brought
 SIDES = (112, MOST_SIDE)  # of pretrained features: the smallest one that keeps the images' pixels, else the largest
 LIBRARIES = ("torchvision", "timm")
 PLACES = 7  # side of the grid of a pretrained network's maps
-OFFERED: ContextVar[str | None] = ContextVar("backbone", default=None)
+OFFERED: ContextVar["Offer | None"] = ContextVar("backbone", default=None)
 _OWN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+@dataclass
+class Offer:
+    """A word for a network that a file may lack, and whether one did."""
+
+    word: str
+    taken: bool = False
 
 
 @contextmanager
 def offered(word: str | None) -> Iterator[None]:
-    """Within, networks that are code may be made from this word."""
-    token = OFFERED.set(word)
+    """Within, networks that are code may be made from this word; one line says where nothing was."""
+    offer = None if word is None else Offer(word)
+    token = OFFERED.set(offer)
     try:
         yield
+        if offer is not None and not offer.taken:
+            say([f"--backbone {offer.word} has no effect: this file holds its network"])
     finally:
         OFFERED.reset(token)
 
@@ -113,11 +126,12 @@ def rebuilt(settings: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Any:
         return files.Onnx(weights["data"])
     if kind == "package":
         return packages.restored(settings, weights)
-    word, named = OFFERED.get(), settings.get("word") or f"a file with SHA-256 {settings.get('sha256', '')[:16]}…"
-    if word is None:
+    offer, named = OFFERED.get(), settings.get("word") or f"a file with SHA-256 {settings.get('sha256', '')[:16]}…"
+    if offer is None:
         raise MissingFileError(
             f"The network of this detector is code, {named}; name it with --backbone, if you trust it."
         )
+    word, offer.taken = offer.word, True
     if kind == "torchscript":
         _same_file(Path(word), settings["sha256"])
         return files.Scripted(Path(word))
