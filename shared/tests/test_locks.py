@@ -30,6 +30,16 @@ def test_a_second_training_in_a_folder_ends_with_one_line(tmp_path):
     assert not list((tmp_path / "run").iterdir())
 
 
+def test_a_folder_whose_name_no_record_holds_is_refused_before_it_is_made(tmp_path):
+    folder = tmp_path / "run\udcff"
+    with (
+        pytest.raises(InputError, match=r"the folder of the run: the name `\S+run\\xff` is not UTF-8"),
+        claimed(folder),
+    ):
+        pass
+    assert not folder.exists()
+
+
 def test_a_killed_training_leaves_no_lock_and_its_leftovers_go(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "held\n"

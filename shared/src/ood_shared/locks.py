@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TextIO
 
 from ood_shared.errors import InputError
-from ood_shared.files import remove_leftovers
+from ood_shared.files import check_name, remove_leftovers
 
 try:
     import fcntl
@@ -46,9 +46,11 @@ def claimed(folder: Path, *files: Path, below: Iterable[str] = ()) -> Iterator[N
 
     Raises:
         Busy: another training writes to it.
+        InputError: a name that no record of the run could hold; nothing is made then.
     """
     from ood_shared.distributed import is_main  # which loads torch; ood-bench locks folders without
 
+    check_name(str(folder), "the folder of the run")
     if not is_main():
         yield
         return

@@ -40,7 +40,7 @@ def read_nifti(path: Path, dtype: npt.DTypeLike) -> tuple[npt.NDArray[Any], npt.
     Raises:
         MissingFileError: the file is not there.
         InputError: cut short or no NIfTI, another number of dimensions, voxels that are no numbers, a scale that is
-            not finite, or an orientation that means nothing.
+            not finite, intensities that `dtype` does not hold, or an orientation that means nothing.
     """
     size = regular(path, what="a NIfTI volume").st_size
     with reading(path, "NIfTI file", "It may be cut short; fetch it again."), np.errstate(all="ignore"):
@@ -50,7 +50,13 @@ def read_nifti(path: Path, dtype: npt.DTypeLike) -> tuple[npt.NDArray[Any], npt.
             _refuse_lies(path, header, size)
             from nibabel.arrayproxy import ArrayProxy
 
-            data = np.asarray(ArrayProxy(file, header, mmap=False), dtype=dtype)
+            voxels = ArrayProxy(file, header, mmap=False)
+            data = np.asarray(voxels, dtype=dtype)
+            if np.isinf(data).any() and not np.array_equal(np.isinf(data), np.isinf(np.asarray(voxels, np.float64))):
+                raise InputError(
+                    f"{path} has intensities beyond {np.finfo(data.dtype).max:.3g}, the greatest that {data.dtype} "
+                    "holds. Divide them by a power of ten first."
+                )
             _check_sum(file)
         return data.reshape(shape, order="A"), affine, header
 
