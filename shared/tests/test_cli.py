@@ -112,6 +112,10 @@ def test_a_defect_is_not_called_bad_input():
         ),
         (OSError(errno.EIO, "Input/output error", "a.png"), "a.png: Input/output error."),
         (MemoryError("3 GiB."), "out of memory. 3 GiB. Lower the batch size, or use less data."),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory."),
+            "out of memory. DefaultCPUAllocator: can't allocate memory. Lower the batch size, or use less data.",
+        ),
         (torch.OutOfMemoryError("3 GiB."), "out of memory. 3 GiB. Lower the batch size, or use less data."),
     ],
 )

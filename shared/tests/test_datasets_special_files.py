@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from ood_shared.datasets import decode, load
+from ood_shared.datasets.groups import read_table
 from ood_shared.datasets.survey import survey
 from ood_shared.errors import InputError
 
@@ -27,6 +28,12 @@ def sock(path: Path) -> None:
         socket.socket(socket.AF_UNIX).bind(path.name)
     finally:
         os.chdir(here)
+
+
+def test_a_pipe_in_place_of_a_csv_of_groups_is_called_one(tmp_path):
+    fifo(tmp_path / "p.csv")
+    with pytest.raises(InputError, match=r"p\.csv is a pipe, not a regular file"):
+        read_table(str(tmp_path / "p.csv"))
 
 
 SPECIAL = {"a pipe": fifo, "a device": device, "a socket": sock}

@@ -35,7 +35,9 @@ class MissingSplitError(InputError):
 def out_of_memory(error: BaseException) -> bool:
     """Whether memory was lacking, the processor's or a device's; torch is not loaded for it."""
     torch = sys.modules.get("torch")
-    return isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError))
+    if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)  # the processor's, of torch
 
 
 def one_line(text: object, most: int = 500) -> str:

@@ -119,6 +119,10 @@ def simclr_config(config: Config) -> Config:
     if checked["fine_tune_from"] in ("None", ""):
         checked["fine_tune_from"] = None
     check_kinds(checked, "SimCLR configuration")
+    for name in ("model", "loss"):
+        if not isinstance(checked[name], Mapping):
+            keys = ", ".join(DEFAULTS[name])
+            raise InputError(f"{name} is {checked[name]!r}; expected keys and values ({keys}), or leave it out.")
     check_kinds(checked["model"], "model")
     check_kinds(checked["loss"], "loss")
     params = (checked["dataset"] or {}).get("dataset_params") or {}

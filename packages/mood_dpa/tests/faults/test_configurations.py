@@ -111,6 +111,12 @@ def test_a_mapping_over_a_number_is_refused() -> None:
         merge({"a": 1}, {"a": {"b": 2, "c": 3}})
 
 
+@pytest.mark.parametrize("name", ["model", "loss"])
+def test_an_empty_part_of_a_simclr_configuration_is_named(tmp_path: Path, run, name: str) -> None:
+    write_config(tmp_path / "s.yaml", {name: None})
+    assert f"{name} is None; expected keys and values (" in run("simclr", tmp_path / "s.yaml").error
+
+
 def test_images_that_are_no_tensors_are_refused(prepared: Path, tmp_path: Path, run) -> None:
     config = small_train_config(prepared, checkpoint_root=str(tmp_path / "c"), log_root=str(tmp_path / "l"))
     config["train_dataset"]["transform_kwargs"] = {"to_tensor": False}

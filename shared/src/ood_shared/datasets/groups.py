@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ood_shared.datasets.formats import scan_of
 from ood_shared.datasets.imageset import ImageSet
 from ood_shared.errors import InputError, MissingFileError, one_line
-from ood_shared.files import path_of, read_text, reading
+from ood_shared.files import path_of, read_text, reading, regular
 
 
 def of_scans(images: ImageSet) -> tuple[str, ...] | None:
@@ -69,8 +69,9 @@ def read_table(group: str) -> dict[str, str]:
         InputError: no CSV of two columns of which the first is `file`, or a file in two groups.
     """
     path = path_of(group)
-    if not path.is_file():
+    if not path.exists():
         raise MissingFileError(f"--group {path} is missing; expected the number of a folder level, or a CSV.")
+    regular(path, what="a CSV of `file` and group")
     with reading(f"--group {path}", "CSV", "Write it again."):
         rows = list(csv.reader(io.StringIO(read_text(path, "a CSV of `file` and group"), newline="")))
     if not rows or len(rows[0]) != 2 or rows[0][0] != "file":
