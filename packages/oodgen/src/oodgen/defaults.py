@@ -11,6 +11,7 @@ from pathlib import PurePath
 from typing import Any
 
 from ood_shared.errors import InputError
+from ood_shared.notes import say
 
 DEFAULT_ID, DEFAULT_OOD = "./data/train/mnist", "./data/test/fmnist"
 MODES = ("default", "compat", "paper")
@@ -36,6 +37,8 @@ EXPERIMENTS = {
     ("mnist", "0-4"): Experiment(8, 0.02, 0.1, 0.05, 1.0, 5, 150),
     ("fmnist", "0-4"): Experiment(10, 0.01, 1.0, 0.1, 28.0, 5, 200),
 }
+
+FASHION = ("fmnist", "fashionmnist", "fashion-mnist")  # names of folders
 
 # flag: (default, compat, paper); a callable takes the experiment, `None` is settled by the command itself
 Values = Mapping[str, tuple[Any, Any, Any]]
@@ -103,7 +106,7 @@ def experiment(in_data: str, classes: str) -> Experiment:
 
     Folders other than `fmnist` take the values of MNIST, the authors' main experiment.
     """
-    family = "fmnist" if data_name(in_data) in {"fmnist", "fashionmnist", "fashion-mnist"} else "mnist"
+    family = "fmnist" if data_name(in_data) in FASHION else "mnist"
     return EXPERIMENTS[family, "0-4" if classes == "0-4" else "all"]
 
 
@@ -113,13 +116,21 @@ def data_name(folder: str) -> str:
 
 
 def resolve_defaults(options: argparse.Namespace, values: Values, in_data: str) -> argparse.Namespace:
-    """Fill the flags that were not given with the values of their mode; returns a new namespace."""
+    """Fill the flags that were not given with the values of their mode; returns a new namespace.
+
+    Where values of an experiment are taken for a folder that the authors had none for, one line says which.
+    """
     column = MODES.index(options.mode)
     settled = argparse.Namespace(**vars(options))
+    of_experiment = []
     for name, row in values.items():
         if getattr(settled, name) is None:
             value = row[column]
             setattr(settled, name, value(experiment(in_data, options.classes)) if callable(value) else value)
+            of_experiment += [f"--{name} {getattr(settled, name):g}"] if callable(value) else []
+    if of_experiment and data_name(in_data) not in {"mnist", *FASHION}:
+        taken = ", ".join(of_experiment)
+        say([f"{in_data} is called neither mnist nor fmnist: --mode paper takes the authors' values of MNIST, {taken}"])
     return settled
 
 

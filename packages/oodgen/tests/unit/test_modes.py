@@ -91,6 +91,16 @@ def test_other_folders_take_the_values_of_mnist():
     assert defaults.experiment("./letters", "0-4") == defaults.EXPERIMENTS["mnist", "0-4"]
 
 
+@pytest.mark.parametrize(
+    ("folder", "told"), [("./mnist", ""), ("x/Fashion-MNIST", ""), ("./scans", "./scans is called neither")]
+)
+def test_a_folder_that_the_authors_had_no_values_for_is_told_which_are_taken(capsys, folder, told):
+    settled("train_classi", "paper", folder)
+    found = capsys.readouterr().out
+    assert found.startswith(f"note: {told}" if told else "")
+    assert ("of MNIST, --epochs 200, --lr 0.05, --ood_weight 0.1" in found) == bool(told)
+
+
 def test_all_ten_classes_as_a_range_are_the_experiment_of_all():
     assert defaults.experiment("./mnist", "0-9") == defaults.EXPERIMENTS["mnist", "all"]
 
