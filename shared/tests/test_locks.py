@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from ood_shared.errors import InputError
@@ -38,6 +39,13 @@ def test_a_folder_whose_name_no_record_holds_is_refused_before_it_is_made(tmp_pa
     ):
         pass
     assert not folder.exists()
+
+
+def test_a_home_folder_that_the_shell_did_not_resolve_is_not_made_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"begins with `~`"), claimed(Path("~/run")):
+        pass
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_killed_training_leaves_no_lock_and_its_leftovers_go(tmp_path):

@@ -17,6 +17,11 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
+def test_a_home_folder_is_resolved(place, monkeypatch):
+    monkeypatch.setenv("HOME", str(place))
+    assert output_file("~/new.ood", "model.ood", []) == place / "new.ood"
+
+
 @pytest.mark.parametrize(
     ("word", "inputs"),
     [

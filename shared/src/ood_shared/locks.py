@@ -51,6 +51,8 @@ def claimed(folder: Path, *files: Path, below: Iterable[str] = ()) -> Iterator[N
     from ood_shared.distributed import is_main  # which loads torch; ood-bench locks folders without
 
     check_name(str(folder), "the folder of the run")
+    if folder.parts[:1] == ("~",):
+        raise InputError(f"the folder of the run, {folder}, begins with `~`, which the shell left there. Write it out.")
     if not is_main():
         yield
         return

@@ -6,7 +6,7 @@ from pathlib import Path
 from ood_shared.datasets.formats import is_image, scan_of
 from ood_shared.datasets.nifti import SUFFIXES
 from ood_shared.errors import InputError
-from ood_shared.files import real_path
+from ood_shared.files import path_of, real_path
 
 SCANS = (".dcm", *SUFFIXES)
 
@@ -25,11 +25,12 @@ def output_file(
             written there once more.
 
     Raises:
-        InputError: it is empty, a folder, one of the files that are read, or an image in one of the folders.
+        InputError: it is empty, no path (`path_of`), a folder, one of the files that are read, or an image in one of
+            the folders.
     """
-    output = Path(word)
     if not word:
         raise InputError(f"{flag} is empty; name a file, such as {example}.")
+    output = path_of(word)
     if output.is_dir():
         raise InputError(f"{flag} {output} is a folder; name a file, such as {output / example}.")
     kept = output.suffix != Path(example).suffix
