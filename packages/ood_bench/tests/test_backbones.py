@@ -199,7 +199,7 @@ def test_a_function_of_ones_own(benchmark, tmp_path):
         (f"{__name__}:CPU", InputError, "gave a"),
         ("missing.onnx", MissingFileError, "missing.onnx is missing"),
         ("oodgan@run", InputError, "--backbone package"),
-        ("timm:resnet18", InputError, "ood-bench.timm."),
+        ("timm:resnet18", InputError, "extra `timm` of ood-bench"),
     ],
 )
 def test_a_word_that_names_no_network(word, kind, message, monkeypatch):
