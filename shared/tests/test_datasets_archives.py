@@ -7,7 +7,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from ood_shared.datasets import archives, load
+from ood_shared.datasets import archive_checks, load
 from ood_shared.errors import MissingFileError
 
 from .broken_sets import png, refused, tar_of
@@ -110,7 +110,7 @@ def test_link_in_a_zip_is_refused(tmp_path):
 
 @pytest.mark.parametrize("ending", [".tar", ".zip"])
 def test_member_that_is_too_large_is_refused_before_it_is_read(tmp_path, monkeypatch, ending):
-    monkeypatch.setattr(archives, "MAX_MEMBER_BYTES", 1000)
+    monkeypatch.setattr(archive_checks, "MAX_MEMBER_BYTES", 1000)
     path = tmp_path / f"x{ending}"
     if ending == ".tar":
         tar_of(path, ("test/a/0.png", bytes(1001)))

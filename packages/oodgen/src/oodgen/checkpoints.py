@@ -104,7 +104,10 @@ def _trained_epochs(folder: Path) -> list[int]:
 
 def _note_unfinished(folder: Path) -> None:
     """One line where a training was stopped, or still runs; published folders do not tell."""
-    settings = runs.read_settings(folder)
+    try:
+        settings = runs.read_settings(folder)
+    except InputError:  # damaged, and needed for nothing else here
+        return
     done, wanted = max(_trained_epochs(folder), default=0), settings.get("epochs")
     if not isinstance(wanted, int) or not 0 < done < wanted:
         return
