@@ -19,6 +19,7 @@ from ascood.networks import BACKBONES, make_backbone
 
 WRAPPERS = ("ascood_net", "t2fnorm_net")
 WRAPPER_NAMES = ("ASCOODNet", "T2FNormNet")  # of --wrapper-net
+WRAP = "Pass --wrapper-net ASCOODNet (or T2FNormNet)."
 PUBLISHED = {
     "resnet18-f37072fd.pth": "torchvision's ResNet18_Weights.IMAGENET1K_V1",
     "resnet50_imagenet1k_v1.pth": "torchvision's ResNet50_Weights.IMAGENET1K_V1 (resnet50-0676ba61.pth)",
@@ -118,14 +119,14 @@ def load_pretrained(network: nn.Module, path: Path) -> None:
     network.load_state_dict(fitting, strict=False)
 
 
-def load_strictly(network: nn.Module, path: Path, wrapper: str | None, advice: str | None = None) -> None:
+def load_strictly(network: nn.Module, path: Path, wrapper: str | None, advice: str = WRAP) -> None:
     """Load a run's checkpoint by its key names.
 
     Args:
         network: takes the weights.
         path: of the checkpoint.
         wrapper: name of the head around the backbone.
-        advice: for weights with a head that was not asked for, where the command has no flag for it.
+        advice: what to do about weights with a head that was not asked for.
 
     Raises:
         InputError: a key or shape differs; where the wrapper is the reason, the message says so.
@@ -133,9 +134,8 @@ def load_strictly(network: nn.Module, path: Path, wrapper: str | None, advice: s
     weights = checkpoints.read_weights(path)
     wrapped = any(key.startswith("backbone.") for key in weights)
     if wrapped != (wrapper is not None):
-        flag = "Pass --wrapper-net ASCOODNet (or T2FNormNet)." if wrapped else "Leave --wrapper-net out."
-        flag = advice or flag
-        raise InputError(f"{path} was {'' if wrapped else 'not '}trained with a head around the backbone. {flag}")
+        told = advice if wrapped else "Leave --wrapper-net out."
+        raise InputError(f"{path} was {'' if wrapped else 'not '}trained with a head around the backbone. {told}")
     if wrapper == "ASCOODNet" and "tau" in weights:
         raise InputError(f"{path} is of a T2FNormNet. Pass --wrapper-net T2FNormNet.")
     if wrapper == "T2FNormNet" and "sigma" in weights:

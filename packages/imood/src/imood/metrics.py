@@ -40,6 +40,11 @@ class Metric:
     asked: str | None = None
 
     @property
+    def columns(self) -> tuple[int, bool]:
+        """What a classifier has beyond the classes: how many columns, and whether they are one more class."""
+        return self.extra_outputs, self.background
+
+    @property
     def detector_outputs(self) -> int:
         """Columns that are no class, not even the background."""
         return 0 if self.background else self.extra_outputs

@@ -44,11 +44,7 @@ def fitting(n_outputs: int, n_classes: int, trained: str | None = None) -> list[
         trained: metric of its loss, where it is known: a further output is then what that made of it.
     """
     found = [name for name in METRICS if n_outputs_of(name, n_classes) == n_outputs]
-    if trained is None:
-        return found
-    meant = metric_of(trained)
-    kinds = {name: (metric_of(name).extra_outputs, metric_of(name).background) for name in found}
-    return [name for name in found if kinds[name] == (meant.extra_outputs, meant.background)]
+    return [name for name in found if trained is None or metric_of(name).columns == metric_of(trained).columns]
 
 
 def choose_metrics(

@@ -5,8 +5,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from mood_dpa.config_files import Config, config_text, merge, read_config, write_config
-from mood_dpa.standalone import InputError
+from mood_dpa.config_files import Config, config_text, merge, read_config
+from mood_dpa.standalone import InputError, write_text
 
 RESOLUTION, BATCH, WORKERS = 128, 64, 16
 LATENT_DIMS, LAYERS = (64, 128), ("r32", "r42")
@@ -79,7 +79,7 @@ def expand(meta_train: Path, meta_inference: Path, out: Path, axis: int, folds: 
         InputError: one of them is there with other content; nothing is written then.
     """
     train, inference = read_config(meta_train), read_config(meta_inference)
-    points: dict[Path, Config] = {}
+    points: dict[Path, str] = {}
     for latent_dim, layer, fold in product(LATENT_DIMS, LAYERS, folds):
         folder = out / point_name(latent_dim, layer) / str(fold)
         pairs = (
@@ -87,12 +87,12 @@ def expand(meta_train: Path, meta_inference: Path, out: Path, axis: int, folds: 
             ("inference_3d_config.yaml", inference_point(inference, layer, fold)),
         )
         for name, config in pairs:
-            points[folder / name] = config
-    for path, config in points.items():
-        if path.exists() and path.read_bytes() != config_text(config).encode():
+            points[folder / name] = config_text(config)
+    for path, text in points.items():
+        if path.exists() and path.read_bytes() != text.encode():
             raise InputError(f"{path} is there and says something else; it is not replaced. Take another folder.")
-    for path, config in points.items():
-        write_config(path, config)
+    for path, text in points.items():
+        write_text(path, text)
     return list(points)
 
 

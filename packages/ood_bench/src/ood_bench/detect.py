@@ -19,11 +19,11 @@ from ood_shared.training import Compute
 from torch import Generator
 
 from ood_bench.backbones.choice import TRAIN, build, chosen, offered
+from ood_bench.detect_command import DEFAULT_BUDGET
 from ood_bench.fused_fit import calibration_count, fit_detector
 from ood_bench.id_images import IdImages, read_id_images
 from ood_bench.self_check import self_check
 
-DEFAULT_BUDGET = "quick"
 SHORT = replace(COMMON["smoke"], steps=300)  # of a detector that only serves the check
 
 

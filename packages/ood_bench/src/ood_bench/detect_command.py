@@ -20,6 +20,7 @@ from ood_shared.verbs import ABOUT as VERBS
 from ood_shared.verbs import check_parser, export_parser, score_parser
 
 PROGRAM = "ood-detect"
+DEFAULT_BUDGET = "quick"
 SKIPPED = ("resume", "output-dir", "log-to", "precision", "compile")
 
 
@@ -65,7 +66,8 @@ def fit_parser() -> Parser:
         action="store_false",
         help="leave out the report on left-out classes and synthetic outliers, which trains twice more",
     )
-    parser.add_argument("--budget", choices=BUDGETS, default=None, help="length of a training (default: quick)")
+    length = f"length of a training (default: {DEFAULT_BUDGET})"
+    parser.add_argument("--budget", choices=BUDGETS, default=None, help=length)
     parser.add_argument("--mirror", action="store_true", help="a mirrored image still shows its class: photographs")
     add_shared_flags(parser, seed=parse_seed_number, seed_default=0, skip=SKIPPED)
     return parser

@@ -4,6 +4,7 @@ The classifier of a published run stands in `classifier`, not in `classifer`; bo
 """
 
 from pathlib import Path
+from typing import Any
 
 from ood_shared import checkpoints, files, runs
 from ood_shared.errors import InputError, MissingFileError
@@ -98,16 +99,21 @@ def _keeps_best(folder: Path) -> bool:
     return bool(patience)
 
 
+def remembered(folder: Path) -> dict[str, Any]:
+    """The settings of a folder's training, for remarks alone: empty where they are damaged, or not told."""
+    try:
+        return runs.read_settings(folder)
+    except InputError:
+        return {}
+
+
 def _trained_epochs(folder: Path) -> list[int]:
     return [int(record["epoch"]) for record in runs.read_metrics(folder)]
 
 
 def _note_unfinished(folder: Path) -> None:
     """One line where a training was stopped, or still runs; published folders do not tell."""
-    try:
-        settings = runs.read_settings(folder)
-    except InputError:  # damaged, and needed for nothing else here
-        return
+    settings = remembered(folder)
     done, wanted = max(_trained_epochs(folder), default=0), settings.get("epochs")
     if not isinstance(wanted, int) or not 0 < done < wanted:
         return

@@ -17,7 +17,6 @@ from ood_shared.devices import resolve_device, seed_everything
 from ood_shared.errors import InputError, MissingFileError
 from ood_shared.notes import say
 from ood_shared.run_model import keep_bench
-from ood_shared.runs import read_settings
 from ood_shared.training import Compute
 
 from oodgen import checkpoints, configuration, defaults, figures
@@ -219,10 +218,7 @@ def warn_of_other_images(train: Pixels, folder: Path, where: str) -> None:
         folder: of the VAE.
         where: the images lie.
     """
-    try:
-        known = read_settings(folder).get("data_crc32")
-    except InputError:  # damaged, and needed for nothing else here
-        return
+    known = checkpoints.remembered(folder).get("data_crc32")
     if known is not None and known != train.crc32():
         print(
             f"warning: {where}/train holds other images than {folder} was trained on (the checksums of the pixels "

@@ -225,11 +225,12 @@ def refuse_same_folder(output: Path, *inputs: Path, flag: str = "the output fold
             raise InputError(
                 f"{flag} {output} is the folder of the input; its files would be overwritten. Choose another folder."
             )
-        linked = next((link for link in _links_in(found) if wanted in (real_path(link), real_path(link).parent)), None)
-        if linked is not None:
-            raise InputError(
-                f"{flag} {output} holds what {linked} leads to; it would be overwritten. Choose another folder."
-            )
+        for link in _links_in(found):
+            target = real_path(link)
+            if wanted in (target, target.parent):
+                raise InputError(
+                    f"{flag} {output} holds what {link} leads to; it would be overwritten. Choose another folder."
+                )
 
 
 def _links_in(folder: Path) -> Iterator[Path]:
