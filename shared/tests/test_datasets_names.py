@@ -5,6 +5,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from ood_shared.datasets import load
 from ood_shared.datasets.survey import survey
 from ood_shared.errors import InputError
 
@@ -50,3 +51,14 @@ def test_an_image_whose_name_cannot_be_written_is_refused_at_once(tmp_path: Path
 @pytest.mark.parametrize("name", ["test/a/x\udcff.png", "test/a/x\ny.png"])
 def test_a_member_whose_name_cannot_be_written_is_refused(tmp_path: Path, name: str) -> None:
     assert "Rename it" in refused(packed(tmp_path / "x.tar.gz", (name, png())))
+
+
+def test_a_known_name_is_not_the_folder_of_that_name_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder(tmp_path / "digits")
+    assert not load("digits").notes
+    monkeypatch.chdir(tmp_path)
+    (note,) = load("digits").notes
+    assert "the folder here is `./digits`" in note
+    assert load("./digits").classes == load(Path("digits")).classes == ("a", "b")

@@ -38,6 +38,16 @@ def test_labels_count_the_sorted_class_folders(tree):
     assert dict(zip(train.labels.tolist(), train.images[:, 0, 0, 0].tolist(), strict=True)) == {0: 10, 1: 0, 2: 20}
 
 
+@pytest.mark.parametrize("name", ["digits", "./digits"])
+def test_a_folder_called_like_a_known_set_is_read_itself(tree, monkeypatch, name):
+    (tree / "digits").mkdir()
+    for split in ("train", "test"):
+        (tree / split).rename(tree / "digits" / split)
+    monkeypatch.chdir(tree)
+    train, _, _ = folders.read_id(name)
+    assert train.classes == ("a", "b", "c")
+
+
 def test_images_are_uint8_with_one_channel(tree):
     train, test, left_out = folders.read_id(str(tree))
     assert train.images.shape == (3, 1, 28, 28)

@@ -115,7 +115,7 @@ def load(
     Args:
         name_or_path: a name of `known_names()`, in any case; or a folder in ImageFolder layout, such a folder in a
             .tar, .tar.gz, .tgz or .zip, a six-array .npz, IDX files, an OpenOOD image list .txt. A name wins over a
-            folder of that name; write `./mnist`, or `Path("mnist")`, for the folder.
+            folder of that name, which a note then mentions; write `./mnist`, or `Path("mnist")`, for the folder.
         split: `train`, `val` or `test`. Own data without split folders is all `test`.
         root: folder of downloaded sets; by default `OOD_DATA_DIR`, else `ood-papers` in the user's cache folder. For an
             image list: the folder in which its paths start, by default that of the list.
@@ -137,23 +137,34 @@ def load(
         raise InputError(f"Images have 1 or 3 channels and a size from 1 on; asked for {channels} and {size}.")
     if isinstance(name_or_path, Path):
         name_or_path = str(Path.cwd() / name_or_path)
-    name = ALIASES.get(name_or_path.lower(), name_or_path.lower())
-    if name in NOISE:
-        return load_noise(name, split, size, channels)
-    if name in PHOTOGRAPHS:
-        return load_photographs(name, split, data_root(root), size, channels)
-    if name in EMBEDDED:
-        return fit(load_embedded(name, split), size, channels)
-    if name in FAMILY:
-        return fit(load_member(name, split, data_root(root)), size, channels)
-    if name in ARRAY_SETS:
-        return fit(load_array_set(name, split, data_root(root)), size, channels)
-    if medical := parse_name(name):
-        return fit(load_medical(*medical, split, data_root(root)), size, channels)
+    found = _load_known(name_or_path, split, data_root(root), size, channels)
+    if found is not None:
+        if Path(name_or_path).is_dir():
+            note = f"`{name_or_path}` is the known set of that name; the folder here is `./{name_or_path}`"
+            found = replace(found, notes=(*found.notes, note))
+        return found
     if looks_like_path(name_or_path):
         start = path_of(root) if root is not None else None
         return load_path(path_of(name_or_path), split, start, size, channels, span)
     raise InputError(f"{unknown('Dataset', name_or_path, known_names())} The path of own data would also do: {KINDS}.")
+
+
+def _load_known(word: str, split: str, folder: Path, size: int | None, channels: int | None) -> ImageSet | None:
+    """A split of the set of that name; None for other words."""
+    name = ALIASES.get(word.lower(), word.lower())
+    if name in NOISE:
+        return load_noise(name, split, size, channels)
+    if name in PHOTOGRAPHS:
+        return load_photographs(name, split, folder, size, channels)
+    if name in EMBEDDED:
+        return fit(load_embedded(name, split), size, channels)
+    if name in FAMILY:
+        return fit(load_member(name, split, folder), size, channels)
+    if name in ARRAY_SETS:
+        return fit(load_array_set(name, split, folder), size, channels)
+    if medical := parse_name(name):
+        return fit(load_medical(*medical, split, folder), size, channels)
+    return None
 
 
 def load_any_size(

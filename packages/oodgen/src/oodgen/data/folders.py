@@ -97,7 +97,7 @@ def read_id(in_data: str, classes: str = "all") -> tuple[Pixels, Pixels, Pixels 
             f"{in_data}/test/<class>/*.png. `oodgen prepare NAME {shlex.quote(in_data)}` writes such a tree from a "
             "known set."
         )
-    sets = {split: told(load(str(root), split)) for split in ("train", "test")}
+    sets = {split: told(load(root, split)) for split in ("train", "test")}
     train, test = (as_pixels(images, f"{in_data}/{split}") for split, images in sets.items())
     for split, pixels, other in (("train", train, test), ("test", test, train)):
         lacking = sorted(set(other.classes) - {pixels.classes[label] for label in pixels.labels.unique().tolist()})
