@@ -2,7 +2,9 @@
 
 import argparse
 import re
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from ood_shared.cli.answers import answer, installed
@@ -13,10 +15,14 @@ from ood_shared.process import PRECISIONS
 DEFAULT_SEED = 5
 DIGITS = 19  # of the largest seed; Python refuses to read thousands
 WORD = 120  # characters of a user's word that a message shows
+HOME = re.compile(r"(--?[\w-]+=)?~(/.*)?", re.DOTALL)  # `~`, `~/runs`, `--output-dir=~/runs`
 
 
 class Parser(argparse.ArgumentParser):
-    """Argument parser whose errors are one line, with the nearest known flag or choice. Abbreviations are refused."""
+    """Argument parser whose errors are one line, with the nearest known flag or choice. Abbreviations are refused.
+
+    A `~` at the start of a value is the home folder, also where no shell has resolved it, as in `--output-dir=~/runs`.
+    """
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         kwargs.setdefault("allow_abbrev", False)
@@ -24,12 +30,17 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
         """As argparse, but an unknown flag comes with the nearest known one."""
-        parsed, rest = self.parse_known_args(args, namespace)
+        parsed, rest = self.parse_known_args(args, namespace)  # type: ignore[no-untyped-call]
         if rest:
             word = rest[0].split("=")[0]
             known = [option for action in self._actions for option in action.option_strings if option.startswith("--")]
             self._end(f"unknown argument `{one_line(rest[0], WORD)}`. {did_you_mean(word, known, len(known))}")
         return parsed
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+        """As argparse, with `~` resolved."""
+        words = sys.argv[1:] if args is None else args
+        return super().parse_known_args([_at_home(word) for word in words], namespace)
 
     def error(self, message: str) -> NoReturn:
         """Print one line and exit with status 2."""
@@ -43,6 +54,17 @@ class Parser(argparse.ArgumentParser):
     def _end(self, line: str) -> NoReturn:
         """Print a line whose words of the user are cut and whose list of our own is whole."""
         self.exit(2, f"{self.prog}: error: {line}\n")
+
+
+def _at_home(word: str) -> str:
+    """A word of the command line, whose value may begin with `~`."""
+    found = HOME.fullmatch(word)
+    if found is None:
+        return word
+    try:
+        return (found[1] or "") + str(Path.home()) + (found[2] or "")
+    except RuntimeError:  # a user without a home folder
+        return word
 
 
 def parse_seed(text: str) -> int | None:
