@@ -99,6 +99,13 @@ def test_weights_that_do_not_fit_are_refused_with_the_first_difference(change, m
         checkpoints.load_weights(layer, weights, "file.pth")
 
 
+def test_variances_below_0_are_refused() -> None:
+    norm = torch.nn.BatchNorm2d(2)
+    weights = norm.state_dict() | {"running_var": torch.tensor([1.0, -1.0])}
+    with pytest.raises(InputError, match=r"file.pth: `running_var` holds variances below 0"):
+        checkpoints.load_weights(norm, weights, "file.pth")
+
+
 def test_the_generators_go_on_where_they_stood(tmp_path):
     checkpoints.save(tmp_path / "c.pt", checkpoints.rng_state())
 

@@ -53,8 +53,8 @@ def check_weights(module: nn.Module, weights: Any, source: object) -> None:
     """Refuse a state dict that is not exactly the module's, or not of finite numbers; `source` names it in errors.
 
     Raises:
-        InputError: a key is missing or too many, a shape or the kind of number differs, or a value is not finite; the
-            first difference is quoted.
+        InputError: a key is missing or too many, a shape or the kind of number differs, a value is not finite, or a
+            variance of a batch normalisation is negative; the first difference is quoted.
     """
     if not isinstance(weights, Mapping):
         raise InputError(f"{source} holds a {type(weights).__name__} where weights should be.")
@@ -72,6 +72,8 @@ def check_weights(module: nn.Module, weights: Any, source: object) -> None:
             shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise InputError(f"{source} does not fit this network: `{key}` is {shape}, expected {tuple(tensor.shape)}.")
         check_tensor(value, tensor, f"{source}: `{key}`")
+        if key.rpartition(".")[2] == "running_var" and bool((value < 0).any()):
+            raise InputError(f"{source}: `{key}` holds variances below 0. The file is damaged; take another.")
 
 
 def check_tensor(value: Tensor, like: Tensor, where: str) -> None:
