@@ -7,6 +7,7 @@ import pytest
 import torch
 from ood_shared import looks, metrics, plots
 from ood_shared.errors import InputError
+from ood_shared.plots import scores
 from PIL import Image
 
 ID = np.array([0.1, 0.2, 0.2, 0.4, 0.6])
@@ -40,9 +41,9 @@ def test_roc_of_many_scores_keeps_its_ends_and_few_points_and_strays_nowhere():
     id_scores, ood_scores = RANDOM.normal(size=50_000), RANDOM.normal(1, 1, size=50_000)
     axes = plots.roc({"m": (id_scores, ood_scores)}).axes[0]
     points = np.column_stack(axes.lines[1].get_data())
-    assert len(points) <= plots.MOST_POINTS
+    assert len(points) <= scores.MOST_POINTS
     fpr, tpr = metrics.roc_curve(id_scores, ood_scores)
-    assert points[0].tolist() == [plots.LEAST_FPR, tpr[fpr <= plots.LEAST_FPR].max()]
+    assert points[0].tolist() == [scores.LEAST_FPR, tpr[fpr <= scores.LEAST_FPR].max()]
     assert points[-1].tolist() == [1, 1]
     between = (fpr > 2e-3) & (fpr < 1)
     drawn_tpr = np.interp(np.log(fpr[between]), np.log(points[:, 0]), points[:, 1])

@@ -5,9 +5,10 @@ were chosen one by one, each as far as possible from all before it in CIELAB, se
 vision. No two of the first sixteen curves share a colour, nor both dash and marker.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ood_shared.errors import not_installed
+from ood_shared.errors import InputError, not_installed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,3 +58,18 @@ def line(position: int) -> dict[str, Any]:
 def marker(position: int) -> str:
     """Its marker, another one after each round of the dashes."""
     return MARKERS[position // len(DASHES) % len(MARKERS)]
+
+
+def plain(text: str | None) -> str:
+    """The text as it stands: a dollar sign in a name does not begin a formula."""
+    return (text or "").replace("$", r"\$")
+
+
+def need(kind: str, named: Mapping[str, Any]) -> None:
+    """Refuse to draw nothing.
+
+    Raises:
+        InputError: `named` is empty; `kind` names the figure.
+    """
+    if not named:
+        raise InputError(f"There is nothing to draw: the {kind} figure was given no named scores or values.")
