@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from ascood.attribution import saliency
 from ascood.build import open_run
-from ascood.data.loading import TestBatches, normalised
+from ascood.data.decoded import normalised
+from ascood.data.loading import TestBatches
 from ascood.data.preprocessing import Chain
 from ascood.data.suites import make_suite
 from ascood.heads import ASCOODNet

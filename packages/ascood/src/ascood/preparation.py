@@ -6,7 +6,7 @@ from jaxtyping import UInt8
 from ood_shared.datasets import resize
 from torch import Tensor
 
-from ascood.data.loading import prepared
+from ascood.data.decoded import prepared
 from ascood.data.preprocessing import Chain
 
 

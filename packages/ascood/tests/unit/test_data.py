@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 from ascood.data import openood
-from ascood.data.loading import FileBatches, MemoryBatches, TestBatches, decode, train_batches
+from ascood.data.decoded import decode
+from ascood.data.loading import FileBatches, MemoryBatches, TestBatches, train_batches
 from ascood.data.preprocessing import NORMALISATION, Chain, normalisation, random_part, train_kind
 from ascood.data.samples import Samples, read_imglist
 from ascood.data.suites import make_suite
