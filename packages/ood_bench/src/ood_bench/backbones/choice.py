@@ -13,7 +13,7 @@ to be named again when the file is opened, with `--backbone` or `load(path, back
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ import torch
 from ood_shared import checkpoints
 from ood_shared.backbone import build_common
 from ood_shared.contract import PRETRAINED
-from ood_shared.errors import InputError, MissingFileError, not_installed, unknown
+from ood_shared.errors import InputError, MissingFileError, unknown
 from ood_shared.notes import say
 from torch import Tensor, nn
 
@@ -34,12 +34,12 @@ from ood_bench.backbones import files, packages
 from ood_bench.backbones.backbone import RGB_MEAN, RGB_STD, Backbone, Inputs
 from ood_bench.backbones.efficientnet import LICENCE, MEAN, STD, EfficientNetLite0, pretrained_weights
 from ood_bench.backbones.hooked import Hooked, hook
+from ood_bench.backbones.libraries import LIBRARIES
 
 TRAIN = "train"
 SMALL = 64  # pixels, up to which a network is trained
 MOST_SIDE = 224  # pixels, to which images of different sizes are brought
 SIDES = (112, MOST_SIDE)  # of pretrained features: the smallest one that keeps the images' pixels, else the largest
-LIBRARIES = ("torchvision", "timm")
 PLACES = 7  # side of the grid of a pretrained network's maps
 OFFERED: ContextVar["Offer | None"] = ContextVar("backbone", default=None)
 _OWN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -89,7 +89,7 @@ def build(word: str, side: int) -> Backbone:
     library, _, rest = word.partition(":")
     if library in LIBRARIES and rest:
         name, _, file = rest.partition("=")
-        network, inputs = _LIBRARY[library](name, Path(file) if file else None)
+        network, inputs = LIBRARIES[library].with_weights(name, Path(file) if file else None)
         hooked = hook(network, inputs)
         return _finished(word, hooked, inputs, {"kind": library, "name": name, "layers": list(hooked.layers)})
     if word.lower().endswith((".onnx", ".pt", ".ts", ".torchscript")):
@@ -119,7 +119,7 @@ def rebuilt(settings: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Any:
     if kind == PRETRAINED:
         return EfficientNetLite0(weights)
     if kind in LIBRARIES:
-        network = Hooked(_PLAIN[kind](str(settings["name"])), settings["layers"])
+        network = Hooked(LIBRARIES[kind].plain(str(settings["name"])), settings["layers"])
         checkpoints.load_weights(network, dict(weights), Path(f"{kind}:{settings['name']}"))
         return network
     if kind == "onnx":
@@ -196,72 +196,3 @@ def _own(word: str) -> tuple[Any, Inputs, list[str]]:
         return network, inputs, []
     hooked = hook(network, inputs)
     return hooked, inputs, list(hooked.layers)
-
-
-def _torchvision(name: str, file: Path | None) -> tuple[nn.Module, Inputs]:
-    from torchvision import models
-
-    if name not in models.list_models(models):
-        raise unknown("torchvision network", name, models.list_models(models))
-    weights = models.get_model_weights(name).DEFAULT
-    process = weights.transforms()
-    inputs = Inputs(process.crop_size[0], 3, tuple(process.mean), tuple(process.std))
-    network = _plain_torchvision(name)
-    network.load_state_dict(
-        _state(f"torchvision:{name}", file, lambda: weights.get_state_dict(progress=False, check_hash=True))
-    )
-    return network, inputs
-
-
-def _plain_torchvision(name: str) -> nn.Module:
-    from torchvision import models
-
-    return models.get_model(name, weights=None).eval()
-
-
-def _timm(name: str, file: Path | None) -> tuple[nn.Module, Inputs]:
-    timm = _timm_library()
-    if not timm.is_model(name):
-        raise unknown("timm network", name, timm.list_models())
-    if file is None:
-        try:
-            network = timm.create_model(name, pretrained=True, num_classes=0)
-        except Exception as error:  # of whatever hub it asks
-            raise _no_weights(f"timm:{name}", error) from None
-    else:
-        network = timm.create_model(name, pretrained=False)
-        checkpoints.load_weights(network, _state(f"timm:{name}", file, dict), file)
-        network.reset_classifier(0)
-    settings = network.pretrained_cfg
-    side = int(settings.get("input_size", (3, files.DEFAULT_SIDE))[1])
-    return network.eval(), Inputs(side, 3, tuple(settings["mean"]), tuple(settings["std"]))
-
-
-def _plain_timm(name: str) -> nn.Module:
-    network: nn.Module = _timm_library().create_model(name, pretrained=False, num_classes=0)
-    return network.eval()
-
-
-def _timm_library() -> Any:
-    try:
-        return import_module("timm")
-    except ImportError:
-        raise not_installed("`timm:…`", "timm", "timm", "ood-bench") from None
-
-
-def _state(word: str, file: Path | None, fetch: Callable[[], Mapping[str, Any]]) -> dict[str, Tensor]:
-    if file is not None:
-        return checkpoints.load(file)
-    try:
-        return dict(fetch())
-    except OSError as error:  # URLError is one
-        raise _no_weights(word, error) from None
-
-
-def _no_weights(word: str, error: Exception) -> InputError:
-    reason = " ".join(str(error).split())[:160]
-    return InputError(f"The weights of {word} cannot be fetched ({reason}). Give {word}=FILE, or take `pretrained`.")
-
-
-_LIBRARY = {"torchvision": _torchvision, "timm": _timm}
-_PLAIN = {"torchvision": _plain_torchvision, "timm": _plain_timm}
