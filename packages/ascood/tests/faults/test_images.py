@@ -25,6 +25,7 @@ def test_missing_image_lists_are_named(place, run):
     [
         ("x.png", "line 7: `x.png` has no label"),
         ("x.png 10", "line 7: class 10; expected 0 to 9"),
+        ("x.png -1", "line 7: class -1; expected 0 to 9 in the list of an ID set"),
         ("x.png one", "is not a label"),
         ("/x.png 1", "is absolute"),
         ("gone.png 1", "gone.png is missing"),

@@ -22,7 +22,7 @@ def pixels(count=10, side=32, seed=0):
 
 def test_a_mapping_is_merged_and_gets_label_0(place):
     (place / "list.txt").write_text("a.png 2\nb.png {'scene': 'wood'}\nc.png -1\n")
-    found = read_imglist("s", place / "list.txt", [place], 3)
+    found = read_imglist("s", place / "list.txt", [place])
     assert found.labels.tolist() == [2, 0, -1]
     assert found.annotations == {1: {"scene": "wood"}}
 

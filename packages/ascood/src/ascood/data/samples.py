@@ -100,7 +100,7 @@ def read_imglist(name: str, imglist: Path, data_dirs: Sequence[Path | str], clas
         imglist: the text file.
         data_dirs: where the relative paths may start; the first one that holds the first image counts. An empty text
             allows absolute paths.
-        classes: labels must be below it; None allows -1 only or anything.
+        classes: labels must be from 0 to below it; None allows any, -1 for OOD images among them.
 
     Raises:
         MissingFileError: the list is not there.
@@ -130,8 +130,10 @@ def read_imglist(name: str, imglist: Path, data_dirs: Sequence[Path | str], clas
             )
         check_name(path, f"{imglist}, line {number}")
         label, extra = _annotation(annotation, f"{imglist}, line {number}")
-        if classes is not None and not -1 <= label < classes:
-            raise InputError(f"{imglist}, line {number}: class {label}; expected 0 to {classes - 1}, or -1 for OOD.")
+        if classes is not None and not 0 <= label < classes:
+            raise InputError(
+                f"{imglist}, line {number}: class {label}; expected 0 to {classes - 1} in the list of an ID set."
+            )
         if extra:
             annotations[len(labels)] = extra
         relative.append(path)

@@ -119,8 +119,6 @@ def read_splits(dataset: DatasetSettings, names: Sequence[str], data_dir: str | 
     for name in names:
         classes = None if name == "oe" else dataset.classes
         sets[name] = read_split(name, dataset.need(name), name, classes, dataset.chain, data_dir, dataset.name)
-        if int(sets[name].labels.min()) < 0 and name != "oe":
-            raise InputError(f"{sets[name].source} has the label -1; the split `{name}` needs classes from 0 on.")
         if name == "train":
             _note_missing_classes(sets[name], dataset.classes)
     return sets
