@@ -99,12 +99,6 @@ def _train(options: argparse.Namespace, device: torch.device) -> None:
         folder = Path(options.output_dir)
     keep_bench(folder, "imood", "--output-dir")
     resume = _resumed(options.resume, folder)
-    if resume is None and (folder / LATEST).is_file():
-        warnings.warn(
-            f"{folder} holds an earlier run, which is overwritten; results of its tests stay until test.py writes new "
-            "ones. --resume goes on with a run, --output-dir and --timestamp name another folder.",
-            stacklevel=2,
-        )
     settings = replace(settings, seed=_seed(options.seed, resume))
     _announce(settings, task)
     idle = _without_effect(settings)
@@ -113,6 +107,12 @@ def _train(options: argparse.Namespace, device: torch.device) -> None:
 
     def on_start() -> None:
         if distributed.is_main():
+            if resume is None and (folder / LATEST).is_file():
+                warnings.warn(
+                    f"{folder} holds an earlier run, which is overwritten; results of its tests stay until test.py "
+                    "writes new ones. --resume goes on with a run, --output-dir and --timestamp name another folder.",
+                    stacklevel=2,
+                )
             hidden = ("words", "debug")
             given = {name: value for name, value in vars(options).items() if name not in hidden}
             write_arguments(folder, given, settings.record())

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import yaml
+from ood_shared.locks import claimed
 from ood_shared.results.record import read_result
 
 from ..conftest import SETS, SMALL
@@ -136,6 +137,10 @@ def test_both_commands_run_offline_without_any_data(tmp_path, monkeypatch, done)
 def test_a_run_over_an_earlier_one_is_told_and_one_over_a_bench_refused(place, done, run, trained):
     shutil.copytree(trained, place / "run")
     words = ("train", *SMALL, "--ds", "cifar10", "-e", "1", "--output-dir", "run")
+    with claimed(place / "run"):
+        refused = run(*words)
+    assert "is in use by another training" in refused.error
+    assert "earlier run" not in refused.err
     assert "run holds an earlier run, which is overwritten" in done(*words).err
     assert "earlier run" not in done(*words, "--resume").err
     (place / "run/model.ood").touch()
