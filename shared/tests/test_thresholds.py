@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from ood_shared import thresholds
 from ood_shared.batch_alarms import check_batch
 from ood_shared.errors import InputError
-from ood_shared.thresholds import Threshold, class_p_values, fit_threshold, least_calibration, p_values, split_groups
+from ood_shared.thresholds import (
+    Threshold,
+    class_p_values,
+    fit_threshold,
+    least_calibration,
+    one_of_each,
+    p_values,
+    split_groups,
+)
 from scipy import stats
 
 
@@ -151,12 +159,12 @@ def test_the_distance_between_both_samples_is_that_of_scipy() -> None:
 
 def test_groups_stay_together() -> None:
     groups = [f"patient {number // 7}" for number in range(70)]
-    fit, held = split_groups(groups, 0.2, np.random.default_rng(0))
+    fit, held = split_groups(groups, 2, np.random.default_rng(0))
     assert len(held) == 14
     assert sorted([*fit, *held]) == list(range(70))
     assert not {groups[i] for i in fit} & {groups[i] for i in held}
     with pytest.raises(InputError, match="two or more"):
-        split_groups(["a"] * 5, 0.2, np.random.default_rng(0))
+        split_groups(["a"] * 5, 1, np.random.default_rng(0))
 
 
 def test_the_words_give_the_average_and_the_bound() -> None:
@@ -219,18 +227,41 @@ def test_over_random_splits_the_flagged_share_is_that_which_is_promised() -> Non
     assert np.mean(np.array(shares) > law.ppf(0.95) / 300) <= 0.11  # 5 % expected, 0.11 beyond the 99.9 % quantile
 
 
+def test_one_of_each_group_is_drawn() -> None:
+    groups = np.repeat(np.arange(50), np.arange(1, 51))
+    draws = [one_of_each(groups, np.random.default_rng(seed)) for seed in range(400)]
+    assert all((groups[drawn] == np.arange(50)).all() for drawn in draws)
+    last = np.array([drawn[-1] for drawn in draws]) - np.flatnonzero(groups == 49)[0]
+    assert 18 < last.mean() < 31  # of 50 images of the last group, every one as likely
+
+
+@pytest.mark.parametrize("images", [1, 10])
+def test_a_threshold_from_one_image_of_each_patient_keeps_its_promise_for_new_patients(images: int) -> None:
+    """Scores of a patient are alike; a threshold from all of their images breaks the promise, one of each keeps it."""
+    random = np.random.default_rng(0)
+
+    def patients(count: int) -> np.ndarray:
+        return np.repeat(random.normal(size=count), images) + 0.1 * random.normal(size=count * images)
+
+    alarms, promised = [], []
+    for _ in range(300):
+        own, groups = patients(40), np.repeat(np.arange(40), images)
+        found = fit_threshold(own[one_of_each(groups, random)], 0.05)
+        alarms.append((patients(200) > found.value).mean())
+        promised.append(found.expected)
+    assert np.mean(alarms) < np.mean(promised) + 3 * np.std(alarms) / len(alarms) ** 0.5
+    assert np.mean(np.array(alarms) > found.bound) < 0.05 + 3 * (0.05 * 0.95 / 300) ** 0.5
+
+
 @given(
     st.lists(st.integers(0, 9), min_size=2, max_size=60).filter(lambda groups: len(set(groups)) > 1),
-    st.floats(0.01, 0.99),
+    st.integers(1, 12),
     st.integers(0, 2**32 - 1),
 )
-def test_no_group_is_ever_on_both_sides(groups, share, seed) -> None:
+def test_no_group_is_ever_on_both_sides(groups, count, seed) -> None:
     names = np.array(groups)
-    fit, held = split_groups(groups, share, np.random.default_rng(seed))
+    fit, held = split_groups(groups, count, np.random.default_rng(seed))
     assert sorted([*fit, *held]) == list(range(len(groups)))
     assert not set(names[fit]) & set(names[held])
     assert len(fit) > 0
-    largest = np.bincount(names).max()
-    few = len(set(names[fit])) == 1  # all groups but one are held out: no more could be
-    assert len(held) >= share * len(groups) - 1e-9 or few
-    assert len(held) <= share * len(groups) + largest
+    assert len(set(names[held])) == min(count, len(set(groups)) - 1)

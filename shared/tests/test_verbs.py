@@ -50,6 +50,15 @@ def test_id_images_of_many_sizes_come_as_their_files(tmp_path):
     assert [path.relative_to(tmp_path).as_posix() for path in found] == [f"data/test/a/{n}.png" for n in range(3)]
 
 
+@pytest.mark.parametrize("sizes", [[8, 8, 8], [8, 9, 10]])
+def test_one_image_of_each_patient_calibrates(tmp_path, capsys, sizes):
+    for patient in ("p1", "p2"):
+        images(tmp_path / "data" / patient, sizes)
+    found, _ = calibrating.id_images(str(tmp_path / "data"), None, "1")
+    assert len(found) == 2
+    assert "6 images belong to 2 groups; one of each calibrates" in capsys.readouterr().out
+
+
 def test_a_detector_that_no_file_can_hold_is_refused(monkeypatch, tmp_path):
     module = SimpleNamespace(load=lambda path, device: SimpleNamespace(path=path))
     monkeypatch.setitem(sys.modules, "some.loading", module)

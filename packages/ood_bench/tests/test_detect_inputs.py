@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ood_bench import detect_command
 from ood_bench.id_images import read_id_images
-from ood_shared import contract
+from ood_shared import contract, model_file
 from ood_shared.datasets import load
 from ood_shared.testing.medical import write_dicom, write_nifti
 from PIL import Image
@@ -32,9 +32,9 @@ def made(tmp_path_factory):
         (at / "scans" / name).mkdir(parents=True)
         frames = digits.images[digits.labels == number][:100, :, :, 0]
         frames = np.kron(frames, np.ones((2, 2), np.uint8)).astype(np.uint16) * 16  # 16 bits, so that the window counts
-        for part in range(4):
+        for part in range(20):
             where = at / "scans" / name / f"1.2.{number}.{part}"
-            write_dicom(where, frames[25 * part : 25 * part + 25], WindowCenter=2048, WindowWidth=4096)
+            write_dicom(where, frames[5 * part : 5 * part + 5], WindowCenter=2048, WindowWidth=4096)
     words = ["fit", at / "scans", "--output", at / "model.ood", "--budget", "smoke", "--alarm-rate", "0.1"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(contract.COMMON, "smoke", replace(contract.COMMON["smoke"], steps=80))
@@ -45,8 +45,8 @@ def made(tmp_path_factory):
 def test_a_folder_of_scans_is_scored_as_it_was_fitted(made, tmp_path) -> None:
     assert run("score", made / "model.ood", made / "scans", "--csv", tmp_path / "out.csv") == 0
     rows = rows_of(tmp_path / "out.csv")
-    assert [row["file"] for row in rows[24:26]] == [
-        str(made / "scans/round/1.2.0.0#24"),
+    assert [row["file"] for row in rows[4:6]] == [
+        str(made / "scans/round/1.2.0.0#4"),
         str(made / "scans/round/1.2.0.1#0"),
     ]
     assert len(rows) == 200
@@ -112,8 +112,32 @@ def test_a_class_with_too_few_images_for_its_own_threshold_is_refused_before_tra
     assert "step" not in found.out
 
 
+def test_copies_are_said(tmp_path, capsys) -> None:
+    for number in range(6):
+        (tmp_path / "a").mkdir(exist_ok=True)
+        Image.new("L", (8, 8), 20 * max(2, number)).save(tmp_path / "a" / f"{number}.png")
+    read_id_images(str(tmp_path), None)
+    assert "2 of 6 images are copies of others, pixel by pixel" in capsys.readouterr().out
+
+
+def test_one_image_of_each_scan_calibrates(made) -> None:
+    card = model_file.read_card(made / "model.ood")
+    assert card["about"]["calibrated_on"] == "20 of the images, held out: one of each of 20 groups"
+    assert "on average over calibration sets of 20;" in card["promise"]
+
+
+def test_too_few_patients_for_the_rate_are_refused_before_training(folder_of_two, tmp_path, capsys) -> None:
+    names = [path.relative_to(folder_of_two).as_posix() for path in sorted(folder_of_two.rglob("*.png"))]
+    table = tmp_path / "patients.csv"
+    table.write_text("file,patient\n" + "".join(f"{name},{at % 36}\n" for at, name in enumerate(names)))
+    assert run("fit", folder_of_two, "--output", tmp_path / "m.ood", "--group", table) == 2
+    found = capsys.readouterr()
+    assert "has 36 groups of images, of which 18 are held out; an alarm rate of 0.05 needs 19" in found.err
+    assert "step" not in found.out
+
+
 def test_groups_that_hold_out_a_whole_class_are_refused_before_training(folder_of_two, capsys):
-    words = ["fit", str(folder_of_two), "--output", str(folder_of_two / "m.ood"), "--group", "1"]
+    words = ["fit", str(folder_of_two), "--output", str(folder_of_two / "m.ood"), "--group", "1", "--alarm-rate", "0.5"]
     assert detect_command.main(words) == 2
     found = capsys.readouterr()
     assert "belong to groups that are held out" in found.err

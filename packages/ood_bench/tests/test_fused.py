@@ -180,9 +180,10 @@ def test_a_tenth_is_held_out_by_class_or_by_group():
     held = held_out(labels, None, np.random.default_rng(0))
     assert len(held) == 200
     assert np.abs(np.bincount(labels[held]) - [100, 50, 50]).max() <= 1
-    groups = [f"p{number // 20}" for number in range(2000)]
-    of_groups = held_out(labels, groups, np.random.default_rng(0))
-    assert len(of_groups) == 200
-    assert len({groups[i] for i in of_groups}) == 10
+    for of_one, held_groups in ((1, 200), (4, 100), (20, 50)):  # half of the groups, where 100 would be more
+        groups = [f"p{number // of_one}" for number in range(2000)]
+        of_groups = held_out(labels, groups, np.random.default_rng(0))
+        assert len({groups[i] for i in of_groups}) == held_groups
+        assert len(of_groups) == held_groups * of_one
     with pytest.raises(InputError, match="200 or more"):
         held_out(labels[:199], None, np.random.default_rng(0))

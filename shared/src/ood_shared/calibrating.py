@@ -1,23 +1,28 @@
 """What the verbs of the packages do: a run becomes a calibrated file; a file scores images. Flags are in `verbs`."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int64
 
 from ood_shared import export, model_file, scoring
 from ood_shared.calibrated import Calibrated, Examined, calibrate, examine
 from ood_shared.contract import MODEL
 from ood_shared.datasets import load
+from ood_shared.datasets.groups import group_names
+from ood_shared.datasets.parts import with_groups
 from ood_shared.datasets.tree import FolderTree, list_split
 from ood_shared.detector_state import Savable
 from ood_shared.errors import InputError, ManySizesError
 from ood_shared.files import path_of
 from ood_shared.images import Images, image_batches
+from ood_shared.notes import say
 from ood_shared.output_files import output_file
+from ood_shared.thresholds import one_of_each
 
 FEW = 200  # calibration images, below which a threshold scatters widely
 
@@ -29,7 +34,7 @@ def calibrate_step(options: argparse.Namespace) -> None:
     detector: Any = import_module(options.load).load(options.run, device=options.device, **told)
     if not isinstance(detector, Savable) or not hasattr(detector, "prepare"):
         raise InputError(f"{options.run} gives a {type(detector).__name__}, which cannot be kept in a file.")
-    images, licence = id_images(options.id, options.data_dir)
+    images, licence = id_images(options.id, options.data_dir, options.group)
     judged: Any = detector
     found = _all(examine(judged, batch) for batch in image_batches(images, judged.prepare))
     n = len(found.scores)
@@ -70,25 +75,38 @@ def export_step(options: argparse.Namespace) -> None:
     export.export_step(model_file.load(options.model, "cpu"), options)
 
 
-def id_images(word: str, data_dir: str | None) -> tuple[Images, str]:
+def id_images(word: str, data_dir: str | None, group: str | None = None) -> tuple[Images, str]:
     """ID images that a run was not trained on, with their licence: the test split, or own data without splits.
 
     Args:
         word: a known name or a path.
         data_dir: of known sets.
+        group: how they belong together, see `datasets.groups.group_names`; None: slices by their scans. One of each
+            group is taken, with a fixed seed.
 
     Raises:
-        InputError: what cannot be read, or lacks a test split.
+        InputError: what cannot be read, lacks a test split, or a grouping that does not fit.
     """
     try:
-        found = load(word, "test", data_dir)
+        found = with_groups(load(word, "test", data_dir), group)
     except ManySizesError:
         path = path_of(word)
         if not path.is_dir():
             raise InputError(f"--id {word}: its images differ in size. Unpack it and pass the folder.") from None
         listing = list_split(FolderTree(path), "test", word)
-        return [path / name for name in listing.paths], "own data; its licence is for its owner to state"
-    return found.images, found.licence
+        groups = None if group is None else group_names(listing.paths, word, group)
+        paths = [path / name for name in listing.paths]
+        return [paths[at] for at in _one_of_each(groups, len(paths))], "own data; its licence is for its owner to state"
+    return found.images[_one_of_each(found.groups, len(found))], found.licence
+
+
+def _one_of_each(groups: Sequence[str] | None, count: int) -> Int64[np.ndarray, " n"]:
+    """Indices of the images that calibrate: one of each group, or all."""
+    if groups is None:
+        return np.arange(count)
+    one = one_of_each(groups, np.random.default_rng(0))
+    say([f"{count} images belong to {len(one)} groups; one of each calibrates"])
+    return one
 
 
 def _all(parts: Iterator[Examined]) -> Examined:

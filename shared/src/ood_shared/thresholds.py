@@ -7,7 +7,8 @@ Calibration scores c_1..c_n come from ID images that were used for nothing else.
 
 Where the new image and the calibration images are exchangeable, it is flagged with probability (n + 1 - k) / (n + 1) at
 most, which is at most a, on average over calibration sets. For one calibration set the share that will be flagged is
-at most Beta(n + 1 - k, k) distributed: its spread is what n buys.
+at most Beta(n + 1 - k, k) distributed: its spread is what n buys. Images of one patient are not exchangeable with those
+of another: of images in groups, one of each calibrates (`one_of_each`), and n counts groups.
 
 Sources: Vovk, Gammerman, Shafer, *Algorithmic Learning in a Random World*, 2005; Bates et al., *Testing for Outliers
 with Conformal p-values*, Annals of Statistics 2023 (arXiv 2104.08279), section 2.
@@ -142,15 +143,15 @@ def class_p_values(
 
 
 def split_groups(
-    groups: Sequence[str | int], share: float, generator: np.random.Generator
+    groups: Sequence[str | int], held: int, generator: np.random.Generator
 ) -> tuple[Int64[np.ndarray, " fit"], Int64[np.ndarray, " calibration"]]:
     """Indices to fit and to calibrate on, with all images of a group on one side.
 
-    Groups are drawn until they hold at least the share; a patient in both would make calibration images too easy.
+    A patient on both sides would make calibration images too easy.
 
     Args:
         groups: of each image, such as its patient.
-        share: of the images to calibrate on, between 0 and 1.
+        held: groups to calibrate on; one at least is left to fit on.
         generator: of the order.
 
     Raises:
@@ -159,12 +160,24 @@ def split_groups(
     names, members = np.unique(np.asarray(groups), return_inverse=True)
     if len(names) < 2:
         raise InputError(f"{len(names)} group: images to fit and to calibrate on need two or more.")
-    sizes = np.bincount(members)
-    order = generator.permutation(len(names))
-    wanted = share * len(members)
-    taken = min(len(names) - 1, int(np.searchsorted(np.cumsum(sizes[order]), wanted)) + 1)
-    held = np.isin(members, order[:taken])
-    return np.flatnonzero(~held), np.flatnonzero(held)
+    chosen = generator.permutation(len(names))[: min(held, len(names) - 1)]
+    calibration = np.isin(members, chosen)
+    return np.flatnonzero(~calibration), np.flatnonzero(calibration)
+
+
+def one_of_each(groups: Sequence[str | int], generator: np.random.Generator) -> Int64[np.ndarray, " groups"]:
+    """Indices of one image of each group, drawn.
+
+    Images of one patient are alike: n of them are not n independent images, and a threshold from all of them would
+    promise too much. One of each is exchangeable with an image of a new patient, drawn in the same way.
+
+    Args:
+        groups: of each image.
+        generator: of the draws.
+    """
+    order = generator.permutation(len(groups))
+    first = np.unique(np.asarray(groups)[order], return_index=True)[1]
+    return np.sort(order[first])
 
 
 def _checked(calibration: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:

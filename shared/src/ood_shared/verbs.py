@@ -76,6 +76,12 @@ def calibrate_parser(program: str, load: str, told: Mapping[str, str]) -> Parser
         help=f"share of images like these that may be flagged (default: {ALARM_RATE})",
     )
     parser.add_argument("--by-class", action="store_true", help="a threshold for every class: the rate holds in each")
+    parser.add_argument(
+        "--group",
+        metavar="N|CSV",
+        help="images that belong together, such as a patient's: number of a folder level, or a CSV with `file` and it; "
+        "one image of each calibrates, as of each scan",
+    )
     for name, text in told.items():
         if name == "data_dir":  # which all commands have
             continue

@@ -20,7 +20,7 @@ from torch import Generator
 
 from ood_bench.backbones.choice import TRAIN, build, chosen, offered
 from ood_bench.detect_command import DEFAULT_BUDGET
-from ood_bench.fused_fit import calibration_count, fit_detector
+from ood_bench.fused_fit import Fitted, calibration_count, calibration_groups, fit_detector
 from ood_bench.id_images import IdImages, read_id_images
 from ood_bench.self_check import self_check
 
@@ -66,7 +66,7 @@ def fit_step(options: argparse.Namespace) -> None:
         fitted.taken_for,
         alarm_rate=options.alarm_rate,
         by_class=options.by_class,
-        about=about | {"calibrated_on": f"{len(fitted.scores)} of the images, held out"},
+        about=about | {"calibrated_on": _calibrated_on(images, fitted)},
     )
     keep(output, calibrated, f"{len(images)} images of {_classes(images)}. At {options.alarm_rate:g} it promises:")
 
@@ -105,21 +105,34 @@ def _classes(images: IdImages) -> str:
     return "1 class" if len(images.classes) == 1 else f"{len(images.classes)} classes"
 
 
+def _calibrated_on(images: IdImages, fitted: Fitted) -> str:
+    n = len(fitted.scores)
+    return f"{n} of the images, held out" + ("" if images.groups is None else f": one of each of {n} groups")
+
+
 def _enough(images: IdImages, alarm_rate: float, by_class: bool) -> None:
     """Refuse too few images before minutes of training; by class, by the labels, which the network will meet about."""
     if by_class and len(images.classes) < 2:
         raise InputError("A threshold by class needs two classes or more; leave --by-class out.")
-    held, least = calibration_count(len(images)), least_calibration(alarm_rate)
+    groups = None if images.groups is None else len(set(images.groups))
+    unit, n = ("images", len(images)) if groups is None else ("groups of images", groups)
+    held = calibration_count(n) if groups is None else calibration_groups(n)
+    least = least_calibration(alarm_rate)
+    more = "Give more images or a higher rate."
+    if groups is not None:
+        more = "One image of each calibrates, as images of one group are alike. Give more groups, or a higher rate."
     if held < least:
         raise InputError(
-            f"{images.word} has {len(images)} images, of which {held} are held out; an alarm rate of {alarm_rate:g} "
-            f"needs {least}. Give more images or a higher rate."
+            f"{images.word} has {n} {unit}, of which {held} are held out; an alarm rate of {alarm_rate:g} needs "
+            f"{least}. {more}"
         )
-    counts = np.bincount(images.images.labels, minlength=len(images.classes))
-    rarest, own = int(counts.argmin()), int(np.ceil(counts.min() * held / len(images)))
+    labels = images.images.labels.tolist()
+    of_class = labels if images.groups is None else [label for label, _ in set(zip(labels, images.groups, strict=True))]
+    counts = np.bincount(of_class, minlength=len(images.classes))
+    rarest, own = int(counts.argmin()), int(np.ceil(counts.min() * held / n))
     if by_class and own < least:
         raise InputError(
-            f"{images.word} has {counts.min()} images of class {images.classes[rarest]}, of which about {own} are held "
-            f"out; a threshold of its own at {alarm_rate:g} needs {least}. Give more images, a higher rate, or one "
+            f"{images.word} has {counts.min()} {unit} of class {images.classes[rarest]}, of which about {own} are held "
+            f"out; a threshold of its own at {alarm_rate:g} needs {least}. Give more of them, a higher rate, or one "
             "threshold for all."
         )

@@ -114,6 +114,7 @@ def _train(
     from ood_shared import model_file
     from ood_shared.calibrated import calibrate
     from ood_shared.detector import Trained
+    from ood_shared.notes import say
 
     from ood_bench.fused_fit import fit_detector
 
@@ -121,19 +122,22 @@ def _train(
     fitted = fit_detector(
         benchmark, compute, generator, backbone=backbone, schedule=schedule, seed=request.seed, groups=groups
     )
-    detector, n_calibration = fitted.detector, len(fitted.scores)
+    detector, n_calibration, n_train = fitted.detector, len(fitted.scores), len(benchmark.train) - len(fitted.held)
+    rate = max(ALARM_RATE, 1 / (n_calibration + 1))
+    if rate > ALARM_RATE:
+        say([f"{n_calibration} groups calibrate the threshold of fused: it is for {100 * rate:.1f} % false alarms"])
     about = {"id": request.id, "budget": request.budget, "seed": request.seed, "calibrated_on": HELD}
     about |= {} if request.span is None else {"value_range": list(request.span)}
-    calibrated = calibrate(detector, fitted.scores, fitted.taken_for, alarm_rate=ALARM_RATE, about=about)
+    calibrated = calibrate(detector, fitted.scores, fitted.taken_for, alarm_rate=rate, about=about)
     model_file.save(folder / MODEL, calibrated)
     config: dict[str, Any] = {
-        "n_train": len(benchmark.train) - n_calibration,
+        "n_train": n_train,
         "n_calibration": n_calibration,
         "members": list(detector.statistics.members),
         "promise": calibrated.words(),
         "mirror": benchmark.mirror,
     }
-    epochs = schedule.epochs(len(benchmark.train) - n_calibration) if backbone is None else 0
+    epochs = schedule.epochs(n_train) if backbone is None else 0
     network = detector.backbone.network if backbone is None else detector.backbone.head
     once = Once(detector)
     others: dict[str, Any] = {name: Member(once, at) for at, name in enumerate(detector.statistics.members)}

@@ -11,7 +11,7 @@ from ood_shared.datasets import resize
 from ood_shared.datasets.benchmark import Benchmark
 from ood_shared.detector import BATCH
 from ood_shared.errors import InputError
-from ood_shared.thresholds import split_groups
+from ood_shared.thresholds import one_of_each, split_groups
 from ood_shared.training import Compute
 from torch import Tensor
 
@@ -34,15 +34,15 @@ class Fitted:
 
     Attributes:
         detector: that scores.
-        held: positions of the calibration images among the training images.
-        scores: (m,), theirs.
-        taken_for: (m,), classes that they were taken for.
+        held: positions of the images that were held out among the training images.
+        scores: (n,), of those that the threshold is to be calibrated with: all, or one of each group.
+        taken_for: (n,), classes that these were taken for.
     """
 
     detector: FusedDetector
     held: Int64[np.ndarray, " m"] = field(repr=False)
-    scores: Float[np.ndarray, " m"] = field(repr=False)
-    taken_for: Int64[np.ndarray, " m"] = field(repr=False)
+    scores: Float[np.ndarray, " n"] = field(repr=False)
+    taken_for: Int64[np.ndarray, " n"] = field(repr=False)
 
 
 def fit_detector(
@@ -70,11 +70,11 @@ def fit_detector(
         budget: length of the training; `schedule` instead of it, when given.
         schedule: of the training.
         seed: of the weights.
-        groups: of each training image, such as its patient: kept on one side.
+        groups: of each training image, such as its patient: kept on one side, and one of each calibrates the threshold.
         names: of the training images.
         keep_images: keep the fit images, small, to show the nearest of them.
         square: whether the images are centre squares, which new ones are then cut to as well.
-        held: positions of the calibration images; None draws them.
+        held: positions of the images to hold out; None draws them.
 
     Raises:
         InputError: too few images to hold any out, or groups that hold all images of a class out.
@@ -102,7 +102,11 @@ def fit_detector(
     detector = FusedDetector(backbone, statistics, empty, places, benchmark.classes, own, thumbnails)
     values, taken, _ = detector.measure(held_images)
     detector = replace(detector, calibration=Calibration.of(values))
-    return Fitted(detector, held, detector.calibration.fuse(values), taken.numpy())
+    scores, classes = detector.calibration.fuse(values), taken.numpy()
+    if groups is not None:
+        one = one_of_each([groups[at] for at in held], np.random.default_rng(seed))
+        scores, classes = scores[one], classes[one]
+    return Fitted(detector, held, scores, classes)
 
 
 def train_backbone(
@@ -120,19 +124,24 @@ def calibration_count(n: int) -> int:
     return int(min(MOST, max(LEAST, round(SHARE * n))))
 
 
+def calibration_groups(n: int) -> int:
+    """How many of n groups are held out: as of images, and half of them where that would be more."""
+    return min(calibration_count(n), n // 2)
+
+
 def held_out(
     labels: Int64[np.ndarray, " n"], groups: Sequence[str] | None, generator: np.random.Generator
 ) -> Int64[np.ndarray, " m"]:
-    """Indices of the calibration images: a tenth, by class or by group, at least 100 and at most 2000.
+    """Indices of the images to hold out: a tenth by class, or of the groups; at least 100 and at most 2000.
 
     Raises:
-        InputError: fewer than twice as many images as are held out.
+        InputError: fewer than twice as many images as are held out, or a single group.
     """
     n, wanted = len(labels), calibration_count(len(labels))
     if n < 2 * wanted:
         raise InputError(f"{n} images; expected {2 * LEAST} or more, of which {LEAST} are held out for the threshold.")
     if groups is not None:
-        return split_groups(groups, wanted / n, generator)[1]
+        return split_groups(groups, max(1, calibration_groups(len(set(groups)))), generator)[1]
     order = generator.permutation(n)
     rank = np.empty(n)
     for c in np.unique(labels):  # within a class the drawn order, spread evenly over [0, 1)

@@ -1,7 +1,7 @@
 """The ID images that a detector is fitted on: read once, with their names and groups, then at a network's size."""
 
 from dataclasses import dataclass, field
-from hashlib import sha256
+from hashlib import blake2b, sha256
 from typing import Any
 
 import torch
@@ -105,5 +105,15 @@ def read_id_images(
     except MissingSplitError:
         images = load_any_size(word, "test", data_dir, MOST_SIDE, span)
     images = with_groups(as_one_class(images) if one_class else images, group)
-    say(notes_of(images))
+    say((*notes_of(images), *_copies(images)))
     return IdImages(word, images, any(SQUARES in note for note in images.notes), images.groups, span)
+
+
+def _copies(images: ImageSet) -> list[str]:
+    """A line where images are equal, pixel by pixel."""
+    different = len({blake2b(pixels.tobytes(), digest_size=16).digest() for pixels in images.images})
+    copies = len(images) - different
+    if not copies:
+        return []
+    said = "the threshold counts each as an image of its own. Remove them, if they are not meant"
+    return [f"{images.name}: {copies} of {len(images)} images are copies of others, pixel by pixel; {said}"]
