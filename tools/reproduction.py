@@ -92,7 +92,8 @@ def _shown(numbers: Sequence[float]) -> str:
     mean = sum(numbers) / len(numbers)
     if len(numbers) == 1:
         return f"{mean:.1f}"
-    return f"{mean:.1f} ({min(numbers):.1f} to {max(numbers):.1f})"
+    two = ", two seeds" if len(numbers) == 2 else ""
+    return f"{mean:.1f} ({min(numbers):.1f} to {max(numbers):.1f}{two})"
 
 
 def _training(training: Training) -> str:
