@@ -1,5 +1,7 @@
 """The report on outliers that are made from ID images."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from ood_bench.self_check import self_check
 from ood_bench.synthetic import KINDS, make_all
 from ood_shared.datasets import load, resize
 from ood_shared.datasets.benchmark import Benchmark
+from ood_shared.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +75,23 @@ def test_a_member_that_is_ahead_is_named_and_nothing_is_switched(benchmark, sign
         assert len(part.classes) == 7
         assert set(part.train_labels.tolist()) == set(range(7))
     assert any("warning" in line for line in check.lines()) == warned
+
+
+def test_patients_stay_together_in_folds_and_a_fold_without_enough_is_left_out(benchmark):
+    patients = tuple(f"p{number // 5}" for number in range(len(benchmark.train)))
+    fitted = Fitted(Brightness(1), np.arange(120), np.empty(0), np.empty(0))
+    seen = []
+
+    def fit_fold(part):
+        seen.append(part.train_groups)
+        assert len(part.train_groups) == len(part.train)
+        assert set(part.train_groups) <= set(patients)
+        if len(seen) == 1:
+            raise InputError("too few")
+        return fitted
+
+    check = self_check(fitted, replace(benchmark, train_groups=patients), fit_fold)
+    assert len([name for name in check.sets if name.startswith("without")]) == module.FOLDS - 1
 
 
 def test_few_classes_are_not_left_out(benchmark):

@@ -49,7 +49,6 @@ def fit_step(options: argparse.Namespace) -> None:
         benchmark,
         generator=Generator().manual_seed(options.seed),
         schedule=COMMON[budget],
-        groups=images.groups,
         names=images.names,
         keep_images=options.keep_images,
     )

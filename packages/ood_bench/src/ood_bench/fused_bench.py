@@ -118,10 +118,7 @@ def _train(
 
     from ood_bench.fused_fit import fit_detector
 
-    groups = benchmark.train_groups
-    fitted = fit_detector(
-        benchmark, compute, generator, backbone=backbone, schedule=schedule, seed=request.seed, groups=groups
-    )
+    fitted = fit_detector(benchmark, compute, generator, backbone=backbone, schedule=schedule, seed=request.seed)
     detector, n_calibration, n_train = fitted.detector, len(fitted.scores), len(benchmark.train) - len(fitted.held)
     rate = max(ALARM_RATE, 1 / (n_calibration + 1))
     if rate > ALARM_RATE:

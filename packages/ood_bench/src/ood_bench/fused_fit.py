@@ -54,7 +54,6 @@ def fit_detector(
     budget: str = "smoke",
     schedule: Common | None = None,
     seed: int = 0,
-    groups: Sequence[str] | None = None,
     names: Sequence[str] | None = None,
     keep_images: bool = False,
     square: bool = False,
@@ -63,14 +62,14 @@ def fit_detector(
     """Hold images out, train the common classifier on the others or take a network, fit the statistics, calibrate.
 
     Args:
-        benchmark: its training images are used, nothing else; at the size of the network.
+        benchmark: its training images are used, nothing else; at the size of the network. Those of a group, such as a
+            patient, are kept on one side, and one of each group that is held out calibrates the threshold.
         compute: how to compute.
         generator: of the split, the order and the views.
         backbone: the network; None trains the common one.
         budget: length of the training; `schedule` instead of it, when given.
         schedule: of the training.
         seed: of the weights.
-        groups: of each training image, such as its patient: kept on one side, and one of each calibrates the threshold.
         names: of the training images.
         keep_images: keep the fit images, small, to show the nearest of them.
         square: whether the images are centre squares, which new ones are then cut to as well.
@@ -79,6 +78,7 @@ def fit_detector(
     Raises:
         InputError: too few images to hold any out, or groups that hold all images of a class out.
     """
+    groups = benchmark.train_groups
     if held is None:
         held = held_out(benchmark.train_labels.numpy(), groups, np.random.default_rng(seed))
     keep = np.setdiff1d(np.arange(len(benchmark.train)), held)

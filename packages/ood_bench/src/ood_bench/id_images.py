@@ -76,7 +76,7 @@ class IdImages:
         native = native_size(self.images.images.shape[1:3], side)
         pixels = resize(self.images.images, (side, side), channels=channels)
         labels = torch.from_numpy(self.images.labels)
-        return Benchmark(pixels, labels, pixels, labels, self.classes, {}, native, mirror)
+        return Benchmark(pixels, labels, pixels, labels, self.classes, {}, native, mirror, train_groups=self.groups)
 
 
 def read_id_images(

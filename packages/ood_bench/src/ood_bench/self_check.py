@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from ood_shared.datasets.benchmark import Benchmark
+from ood_shared.errors import InputError
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
@@ -92,7 +93,10 @@ Scores = dict[str, Float[np.ndarray, " n"]]
 def _fold(
     benchmark: Benchmark, left_out: list[int], fit_fold: FitFold, generator: torch.Generator
 ) -> tuple[str, Scores, Scores] | None:
-    """Scores of a detector that never saw some classes: of ID images held out from it, and of these classes."""
+    """Scores of a detector that never saw some classes: of ID images held out from it, and of these classes.
+
+    None where too few images, or groups of them, are left.
+    """
     labels = benchmark.train_labels
     outside = torch.isin(labels, torch.tensor(left_out))
     kept = [number for number in range(len(benchmark.classes)) if number not in left_out]
@@ -102,7 +106,15 @@ def _fold(
     renumbered[kept] = torch.arange(len(kept))
     classes = tuple(benchmark.classes[number] for number in kept)
     train, train_labels = benchmark.train[~outside], renumbered[labels[~outside]]
-    fitted = fit_fold(replace(benchmark, train=train, train_labels=train_labels, classes=classes))
+    groups = benchmark.train_groups
+    own = None if groups is None else tuple(np.array(groups)[~outside.numpy()].tolist())
+    part = replace(benchmark, train=train, train_labels=train_labels, train_groups=own, classes=classes)
+    try:
+        fitted = fit_fold(part)
+    except InputError:
+        if own is None:
+            raise
+        return None
     held = train[fitted.held][:MOST]
     others = benchmark.train[outside]
     others = others[torch.randperm(len(others), generator=generator)[:MOST]]
