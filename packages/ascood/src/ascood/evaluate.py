@@ -117,7 +117,7 @@ def score_run(evaluator: Evaluator, score: AnyScore, asked: Evaluation, folder: 
                 {"chosen": score.args, "trials": trials, "weights": evaluator.identity["weights"]},
             )
         if asked.save_score or asked.save_csv:
-            write_run_result(folder, evaluator, score, arrays, asked.wrapper, asked.aps)
+            write_run_result(folder, evaluator, score, arrays, asked.wrapper, asked.aps, asked.fsood)
     return evaluator.table(arrays, asked.fsood)
 
 

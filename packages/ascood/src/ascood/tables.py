@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from ood_shared.files import csv_cell
 from ood_shared.results.record import make_result, pack_scores, write_result
 
@@ -52,26 +53,35 @@ def as_text(rows: Sequence[Sequence[str]], title: str) -> str:
     return "\n".join([title, *lines])
 
 
-def shared_arrays(evaluator: Evaluator, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def shared_arrays(evaluator: Evaluator, arrays: Mapping[str, np.ndarray], fsood: bool) -> dict[str, np.ndarray]:
     """Scores (higher = more OOD) of ID test and every OOD set, from the confidences of an evaluation.
 
-    Predictions are the arg-max of the plain logits, as the accuracy of the tables counts them.
+    Predictions are the arg-max of the plain logits, as the accuracy of the tables counts them. With `fsood` the
+    covariate-shifted sets are ID, after those of the test.
     """
-    test = evaluator.extract("id/test")
+    of_id = [key for key in evaluator.keys(fsood) if key.startswith(("id/", "csid/"))]
+    outputs = [evaluator.extract(key) for key in of_id]
     outliers = {
         source.name: (-arrays[f"{part}/{source.name}/conf"].astype(np.float64), arrays[f"{part}/{source.name}/pred"])
         for part in ("near", "far")
         for source in getattr(evaluator.suite, part)
     }
-    confidence = -arrays["id/test/conf"].astype(np.float64)
-    return pack_scores(evaluator.suite.name, (confidence, test.labels, test.logits.argmax(1)), outliers)
+    scores = -np.concatenate([arrays[f"{key}/conf"] for key in of_id]).astype(np.float64)
+    labels, predicted = torch.cat([o.labels for o in outputs]), torch.cat([o.logits.argmax(1) for o in outputs])
+    return pack_scores(evaluator.suite.name, (scores, labels, predicted), outliers)
 
 
 def write_run_result(
-    folder: Path, evaluator: Evaluator, score: Score, arrays: Mapping[str, np.ndarray], wrapper: str | None, aps: bool
+    folder: Path,
+    evaluator: Evaluator,
+    score: Score,
+    arrays: Mapping[str, np.ndarray],
+    wrapper: str | None,
+    aps: bool,
+    fsood: bool = False,
 ) -> None:
-    """`<run>/results/<score>/result.json` and `scores.npz`."""
-    packed = shared_arrays(evaluator, arrays)
+    """`<run>/results/<score>/result.json` and `scores.npz`; with `fsood` in `results/<score>_fsood`."""
+    packed = shared_arrays(evaluator, arrays, fsood)
     seed = int(folder.name[1:]) if folder.name[1:].isdecimal() else 0
     result = make_result(
         packed,
@@ -79,9 +89,9 @@ def write_run_result(
         paper=PAPER,
         seed=seed,
         budget="full",
-        config={"score": score.settings(), "wrapper": wrapper, "aps": aps},
+        config={"score": score.settings(), "wrapper": wrapper, "aps": aps, "fsood": fsood},
         timings={},
         device=evaluator.device,
         checkpoint=str(evaluator.identity.get("weights")),
     )
-    write_result(folder / "results" / score.name, result, packed)
+    write_result(folder / "results" / (f"{score.name}_fsood" if fsood else score.name), result, packed)

@@ -155,10 +155,15 @@ def test_the_imagenet_i_odin_script_runs(here, done):
     for words in words_of("ood/iodin/imagenet_test_ood_iodin.sh"):
         done("eval_ood_imagenet", *words, *NO_APS)
     root = Path("results/imagenet_resnet50_tvsv1_base_default")
-    for folder in ("ood", "fsood"):
+    n_id = []
+    for folder, of in (("ood", "iodin"), ("fsood", "iodin_fsood")):
         text = (root / folder / "iodin.csv").read_text()
         assert "±" not in text
-        assert "openimage_o" in text
+        printed = next(line.split(",") for line in text.splitlines() if line.startswith("openimage_o"))
+        cells = json.loads((root / "results" / of / "result.json").read_text())["metrics"]["openimage_o"]
+        assert 100 * cells["auroc"]["value"] == pytest.approx(float(printed[2]), abs=0.006)
+        n_id.append(cells["n_id"])
+    assert n_id[1] > n_id[0]  # with the covariate-shifted sets
 
 
 @pytest.mark.parametrize("script", ["download", "download_ascood"])
