@@ -62,6 +62,8 @@ def test_a_slice_is_explained_by_slices_of_the_folder_of_scans(made, tmp_path, c
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert run("explain", made / "model.ood", word, "--images", made / "scans/round", "--output", picture) == 2
     assert "has no round/1.2.0." in capsys.readouterr().err
+    assert run("explain", made / "model.ood", f"{made}/scans/round/1.2.0.0#5", "--output", picture) == 2
+    assert "1.2.0.0 has no slice or frame 5; they are numbered from 0" in capsys.readouterr().err
 
 
 def test_the_same_images_get_the_same_rows_in_every_form(made, tmp_path) -> None:

@@ -55,3 +55,7 @@ def test_an_archive_that_cannot_be_read_leaves_nothing(mark, offset, byte, messa
     words = ["--contents", "datasets", "--datasets", "svhn", "--dataset_mode", "dataset", "--archives", "zips"]
     assert message in run("download", *words).error
     assert list(Path("data/images_classic").iterdir()) == []
+
+
+def test_a_folder_of_archives_that_is_not_there_is_said(place, run):
+    assert "--archives nowhere is no folder" in run("download", "--archives", "nowhere").error

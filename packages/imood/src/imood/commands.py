@@ -76,6 +76,11 @@ def _train(options: argparse.Namespace, device: torch.device) -> None:
         dataset, root, ratio, model, device, launch.workers(options.num_workers), options.id_class_number,
         options.num_ood_samples, options.ood_aux_dataset, options.ood_aux,
     )  # fmt: skip
+    if options.ood_aux is not None and options.ood_aux_dataset in SYNTHETIC:
+        raise InputError(
+            f"--ood_aux {options.ood_aux} and --ood_aux_dataset {options.ood_aux_dataset} exclude each other: outliers "
+            "of the latter are made of features. Leave one out."
+        )
     if options.ood_aux == dataset:
         raise InputError(f"--ood_aux {options.ood_aux} is the ID set: its images cannot be outliers. Name another set.")
     task = loaded(open_task(source, training=True))
@@ -96,9 +101,11 @@ def _train(options: argparse.Namespace, device: torch.device) -> None:
     moment = distributed.gather_objects(timestamp() if options.timestamp else None)[0]
     folder = run_folder(Path(options.save_root_path), settings, task.name, moment)
     if options.output_dir is not None:
-        folder = Path(options.output_dir)
+        folder = Path(options.output_dir + (f"_{moment}" if moment else ""))
     keep_bench(folder, "imood", "--output-dir")
     resume = _resumed(options.resume, folder)
+    if resume is None and options.resume is not None and distributed.is_main():
+        print(f"note: --resume finds nothing in {folder}: the training begins anew", flush=True)
     settings = replace(settings, seed=_seed(options.seed, resume))
     _announce(settings, task)
     idle = _without_effect(settings)

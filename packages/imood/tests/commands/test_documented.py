@@ -186,6 +186,25 @@ def test_resume_from_a_folder_writes_to_the_one_of_the_flags(place, done, traine
     assert list((place / "runs").rglob("latest.pth"))
 
 
+def test_a_timestamp_keeps_the_run_of_an_output_folder(place, done):
+    done("train", *SMALL, "--ds", "cifar10", "-e", "1", "--output-dir", "run", "--timestamp")
+    (folder,) = place.glob("run_2*")
+    assert (folder / "latest.pth").is_file()
+    assert not (place / "run").exists()
+
+
+def test_a_resume_of_nothing_says_so(place, done):
+    said = "note: --resume finds nothing in run: the training begins anew"
+    assert said in done("train", *SMALL, "--ds", "cifar10", "-e", "1", "--output-dir", "run", "--resume").out
+    assert said not in done("train", *SMALL, "--ds", "cifar10", "-e", "1", "--output-dir", "run", "--resume").out
+
+
+def test_outliers_of_images_and_of_features_exclude_each_other(place, run):
+    words = ("train", *SMALL, "--ds", "digits", "-e", "1", "--ood_ds", "VOS", "--ood_aux", "letters")
+    assert "--ood_aux letters and --ood_aux_dataset VOS exclude each other" in run(*words).error
+    assert not list(place.glob("run*"))
+
+
 def test_the_timestamp_is_appended(place, done):
     found = done("train", *SMALL, "--ds", "cifar10", "-e", "1", "--timestamp")
     import re

@@ -172,5 +172,5 @@ def _load_net(net: StageNet, weights: Any, path: Path, name: str) -> None:
     expected = net.state_dict()
     given = weights if isinstance(weights, Mapping) else {}
     kept = {key: given[key] for key in expected if key in given}
-    check_weights(net, kept, f"{path}, {name},")
+    check_weights(net, kept, f"{path}, {name}")
     net.load_state_dict(kept)

@@ -199,3 +199,5 @@ def check_weights(module: Any, weights: Any, source: object) -> None:
             raise InputError(f"{source}: `{key}` is of {value.dtype}, expected {tensor.dtype}.")
         if value.layout != torch.strided or value.device.type == "meta" or not bool(value.isfinite().all()):
             raise InputError(f"{source}: `{key}` is not dense or not finite. Take another file.")
+        if key.endswith("running_var") and bool((value < 0).any()):
+            raise InputError(f"{source}: `{key}` holds variances below 0. Take another file.")

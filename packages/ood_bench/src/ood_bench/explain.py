@@ -14,6 +14,7 @@ from ood_shared.datasets.formats import scan_of
 from ood_shared.datasets.pixels import Range
 from ood_shared.errors import InputError, not_installed
 from ood_shared.files import atomic_path
+from ood_shared.notes import say
 from ood_shared.output_files import of_backbone, output_file
 from ood_shared.streaming.reading import Item, read_items
 from ood_shared.streaming.words import pending_images
@@ -41,6 +42,8 @@ def explain_step(options: argparse.Namespace) -> None:
     name, pixels = _one(options.image, calibrated.span)
     prepared = calibrated.prepare(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None])
     verdict = calibrated.judge(prepared)
+    if options.images is not None and len(detector.thumbnails):
+        say([f"--images {options.images} has no effect: the file holds small copies of the images"])
     departure, nearest = detector.locate(prepared, NEAREST)
     pictures = [_picture(detector, int(at), options.images, calibrated.span) for at in nearest[0]]
     titles = [detector.names[int(at)] if detector.names else f"image {int(at)}" for at in nearest[0]]
@@ -59,6 +62,8 @@ def _one(word: str, span: Range | None) -> tuple[str, UInt8[np.ndarray, "h w c"]
     else:
         found = read_items(pending_images([word]), lambda pixels: pixels, span=span)
     items = list(islice(found, 2))
+    if not items and scan_of(word) != word:
+        raise InputError(f"{whole} has no slice or frame {word.rpartition('#')[2]}; they are numbered from 0.")
     if not items:
         raise InputError(f"{word} holds no image; name one.")
     if len(items) > 1:

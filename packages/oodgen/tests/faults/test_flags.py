@@ -85,7 +85,7 @@ def test_two_modes_are_refused(refused, words):
 @pytest.mark.parametrize("word", ["abc", "-5", "1.5", str(2**63)])
 def test_a_seed_is_a_whole_number_or_a_truth_value(refused, step, word):
     line = refused(step, f"--seed={word}")
-    assert f"`{word}` is not a seed: pass a whole number from 0 on, True or False" in line
+    assert f"`{word}` is not a seed: pass a whole number from 0 to 2**63 - 1, True or False" in line
 
 
 @pytest.mark.parametrize("word", ["1", "mnst", "0.5,0", "nan,1", "1,2,3"])

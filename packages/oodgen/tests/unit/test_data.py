@@ -7,6 +7,7 @@ import torch
 from ood_shared.datasets import ImageSet
 from ood_shared.errors import InputError, MissingFileError
 from oodgen.data import folders
+from oodgen.data.outlier_sets import load_outlier_set
 from PIL import Image
 
 
@@ -46,6 +47,16 @@ def test_a_folder_called_like_a_known_set_is_read_itself(tree, monkeypatch, name
     monkeypatch.chdir(tree)
     train, _, _ = folders.read_id(name)
     assert train.classes == ("a", "b", "c")
+
+
+def test_a_known_outlier_set_is_not_the_folder_of_that_name(tree, monkeypatch):
+    (tree / "digits").mkdir()
+    (tree / "test").rename(tree / "digits" / "test")
+    monkeypatch.chdir(tree)
+    images = torch.zeros(1, 1, 28, 28, dtype=torch.uint8)
+    assert len(load_outlier_set("./digits", images, torch.Generator()).images) == 3
+    with pytest.raises(InputError, match="digits has images of 8 x 8"):
+        load_outlier_set("digits", images, torch.Generator())
 
 
 def test_images_are_uint8_with_one_channel(tree):

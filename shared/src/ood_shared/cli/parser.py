@@ -87,7 +87,9 @@ def parse_seed_number(text: str) -> int:
 
 def _integer(word: str, text: str) -> int:
     if not (word.isascii() and word.isdecimal()) or len(word) > DIGITS or int(word) >= 2**63:
-        raise argparse.ArgumentTypeError(f"`{text}` is not a seed: pass a whole number from 0 on, True or False")
+        raise argparse.ArgumentTypeError(
+            f"`{text}` is not a seed: pass a whole number from 0 to 2**63 - 1, True or False"
+        )
     return int(word)
 
 
@@ -128,7 +130,7 @@ def add_shared_flags(
             group.add_argument(name, **kwargs)  # type: ignore[arg-type]
 
     add("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps; wins over an original GPU flag")
-    add("--precision", default="fp32", choices=PRECISIONS, help="precision of the forward passes in training")
+    add("--precision", default="fp32", choices=PRECISIONS, help="precision of the forward passes")
     add("--compile", action="store_true", help="compile the network with torch.compile")
     if seed is not None:
         add("--seed", type=seed, default=seed_default, help="seed of every random draw")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ood_shared import checkpoints
 from ood_shared.datasets.unpacking import unpack
-from ood_shared.errors import InputError, unknown
+from ood_shared.errors import InputError, MissingFileError, unknown
 
 _CIFAR = ("cifar10", "cifar100", "tin", "mnist", "svhn", "texture", "places365", "tin597", "iSUN")
 _FAR = ("ninco", "inaturalist", "texture", "openimage_o", "sun")
@@ -73,6 +73,8 @@ class Item:
 
 def download(options: argparse.Namespace) -> int:
     """Put in place what can be, say what cannot; status 1 when something is missing."""
+    if options.archives is not None and not Path(options.archives).is_dir():
+        raise MissingFileError(f"--archives {options.archives} is no folder; expected that of the zip files.")
     data, results = (Path(folder) for folder in options.save_dir)
     items: list[Item] = []
     if "datasets" in options.contents:

@@ -41,7 +41,7 @@ def make_score(name: str, overrides: Mapping[str, Any] | None = None) -> AnyScor
     if name in OUT_OF_SCOPE:
         raise InputError(f"--postprocessor `{name}` is not built: {OUT_OF_SCOPE[name]}. Known: {', '.join(SCORES)}.")
     if name not in CLASSES:
-        raise unknown("--postprocessor", name, [*SCORES, "all"])
+        raise unknown("Score", name, [*SCORES, "all"])
     file = f"configs/postprocessors/{name}.yml"
     yml = config.load_config([file])
     args = dict(config.get(yml, "postprocessor.postprocessor_args") or {})

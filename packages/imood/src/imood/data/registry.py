@@ -85,6 +85,12 @@ def task_of_own(own: UserDataset, source: Source, training: bool) -> Task:
     tests = parse_outliers(source.ood_test or default_tests(source.aux))
     with_aux = training and source.aux_kind not in SYNTHETIC
     aux = source.aux or default_aux([where for _, where in tests])
+    if with_aux and source.aux_kind != Source.aux_kind:
+        warnings.warn(
+            f"--ood_aux_dataset {source.aux_kind} has no effect with {own.name}: {aux} serve as outliers. --ood_aux "
+            "names others.",
+            stacklevel=2,
+        )
 
     def outliers(name: str, where: str) -> OutlierSet:
         return OutlierSet(name, lambda: own.outliers(where, device))

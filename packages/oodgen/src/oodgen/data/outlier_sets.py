@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from ood_shared.datasets import NOISE, load, load_any_size
+from ood_shared.datasets import NOISE, is_known, load, load_any_size
 from ood_shared.datasets.benchmark import make_noise_set
 from ood_shared.datasets.imageset import told
 from ood_shared.datasets.own import looks_like_path
@@ -37,7 +37,8 @@ def load_outlier_set(
     """The outliers of a name or path.
 
     Args:
-        name: noise, a documented folder (`<name>/test/<class>/*.png`), or a name or path of the shared registry.
+        name: noise, a name of the shared registry, a documented folder (`<name>/test/<class>/*.png`), or another path
+            of the registry. A name wins over a folder of that name, which is `./<name>`.
         train: in-distribution training images, uint8; the sphere lies outside the largest of them.
         generator: source of the noise.
         data_dir: where named sets are kept.
@@ -50,6 +51,6 @@ def load_outlier_set(
         return OutlierSet(name, make_noise_set(name, train, generator))
     if native is not None:
         return OutlierSet(name, fit_28(told(load_any_size(name, "test", data_dir, SIDE)), native).images)
-    if looks_like_path(name) and (Path(name) / "test").is_dir():
+    if not is_known(name) and looks_like_path(name) and (Path(name) / "test").is_dir():
         return OutlierSet(name, read_outlier_folder(name).images)
     return OutlierSet(name, as_pixels(told(load(name, "test", data_dir))).images)
