@@ -46,7 +46,7 @@ def test_an_empty_folder_is_refused_with_all_that_it_lacks_before_anything_begin
     line = str(refused.value)
     assert "FashionMNIST/raw, MNIST/raw, cifar10_imagefolder.tar.gz" in line
     assert " or medmnist/pneumoniamnist.npz or " in line
-    assert " oodgen_fmnist_vae and 19 more need them: " in line  # the others use embedded images alone
+    assert " oodgen_fmnist_vae and 20 more need them: " in line  # the others use embedded images alone
     assert not Path("work").exists()
 
 
