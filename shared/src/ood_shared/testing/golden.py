@@ -5,15 +5,19 @@ Golden tests carry no sizes and no case names of their own. They take them from 
 
     GOLDEN_DIR unset    <folder of the golden tests>/data
     GOLDEN_DIR=X        X/<package>; a missing folder is an error, never a skipped test
+
+Other vectors may hold fewer cases and keys. A test compares what is there, and what is not there is a skip that names
+the file and the key: never a failure, and never a test that passes because it compared nothing.
 """
 
 import os
+import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +26,9 @@ from torch import nn
 
 from ood_shared.errors import InputError, MissingFileError
 from ood_shared.files import read_json
+
+if TYPE_CHECKING:
+    from _pytest.mark import ParameterSet
 
 FillRule = Callable[[str, tuple[int, ...], int], npt.NDArray[Any] | None]
 """Values of a state-dict entry from its key, its shape and the salt; None leaves the entry as it is."""
@@ -47,13 +54,35 @@ def golden_dir(package: str, tests_folder: Path) -> Path:
     return folder
 
 
+class Entries(dict[str, Any]):
+    """Entries of a golden file. A test that asks for one which is not there is skipped, and the reason names it."""
+
+    def __init__(self, entries: Mapping[str, Any], source: str) -> None:
+        super().__init__(entries)
+        self.source = source
+
+    def __missing__(self, key: str) -> NoReturn:
+        skip(self.lack(key))
+
+    def lack(self, *keys: str) -> str:
+        """The reason to skip what needs these keys."""
+        return f"{self.source} has no {', '.join(f'`{key}`' for key in keys)}"
+
+
+def skip(reason: str) -> NoReturn:
+    """Skip the test that runs, or the module that is being imported."""
+    import pytest  # the benches, which fill networks by the rules of this module, run without it
+
+    pytest.skip(reason, allow_module_level=True)
+
+
 @dataclass(frozen=True)
 class Golden:
     """Reads the files of one folder of golden vectors."""
 
     folder: Path
 
-    def npz(self, name: str) -> dict[str, npt.NDArray[Any]]:
+    def npz(self, name: str) -> Entries:
         """All arrays of `<name>.npz`. Pickled objects are refused.
 
         Raises:
@@ -61,15 +90,16 @@ class Golden:
         """
         path = self._path(f"{name}.npz")
         with np.load(path, allow_pickle=False) as arrays:
-            return {key: arrays[key] for key in arrays.files}
+            return Entries({key: arrays[key] for key in arrays.files}, path.name)
 
     def json(self, name: str) -> Any:
-        """The content of `<name>.json`.
+        """The content of `<name>.json`, its mappings as `Entries`.
 
         Raises:
             MissingFileError: the file is not there.
         """
-        return read_json(self._path(f"{name}.json"))
+        path = self._path(f"{name}.json")
+        return _with_source(read_json(path), path.name)
 
     def _path(self, name: str) -> Path:
         path = self.folder / name
@@ -79,33 +109,126 @@ class Golden:
         return path
 
 
+def _with_source(value: Any, source: str) -> Any:
+    """JSON content whose mappings know where they stand: `facts.json/salt`."""
+    if isinstance(value, dict):
+        return Entries({key: _with_source(entry, f"{source}/{key}") for key, entry in value.items()}, source)
+    if isinstance(value, list):
+        return [_with_source(entry, f"{source}/{at}") for at, entry in enumerate(value)]
+    return value
+
+
 def names(keys: Iterable[str], *patterns: str) -> list[str]:
-    """The names for which every pattern gives a key, sorted: the cases of a parametrised test.
+    """The names for which every pattern gives a key, sorted: what a loop within a test runs over.
 
     Args:
         keys: keys of a file.
         patterns: each with one `*` that stands for the name.
 
     Raises:
-        InputError: no name fits; a parametrised test without cases would pass silently.
+        InputError: no name fits; a test without cases would pass silently.
 
     >>> names(["a_in", "a_out", "b_in", "b_in_in", "b_in_out", "salt"], "*_in", "*_out")
     ['a', 'b_in']
     """
     present = set(keys)
-    parts = [pattern.split("*") for pattern in patterns]
-    if not parts or any(len(part) != 2 for part in parts):
+    found = [name for name in _candidates(present, patterns) if not _missing(present, patterns, name)]
+    return _some(found, present, patterns)
+
+
+def stems(keys: Iterable[str], *patterns: str) -> list[str]:
+    """The names for which some pattern gives a key, sorted: the cases of a test that compares what is there.
+
+    Args and Raises as in `names`.
+
+    >>> stems(["a_in", "a_out", "b_in", "c_out", "salt"], "*_in", "*_out")
+    ['a', 'b', 'c']
+    """
+    present = set(keys)
+    return _some(_candidates(present, patterns), present, patterns)
+
+
+def cases(entries: Entries, *patterns: str) -> list["ParameterSet"]:
+    """The names for which some pattern gives a key, as parameters; those that lack another one are skipped.
+
+    Args:
+        entries: a golden file.
+        patterns: each with one `*` that stands for the name.
+
+    Raises:
+        InputError: no name has a key for every pattern.
+    """
+    import pytest
+
+    names(entries, *patterns)
+    found = []
+    for name in stems(entries, *patterns):
+        missing = _missing(set(entries), patterns, name)
+        marks = [pytest.mark.skip(reason=entries.lack(*missing))] if missing else []
+        found.append(pytest.param(name, marks=marks))
+    return found
+
+
+def listed(entries: Entries, key: str) -> list[Any]:
+    """The names that an array of the file lists, sorted, as parameters; without the array, one that is skipped."""
+    import pytest
+
+    if key in entries:
+        return sorted(map(str, entries[key]))
+    return [pytest.param("", marks=pytest.mark.skip(reason=entries.lack(key)), id=f"no {key}")]
+
+
+def fitting(entries: Entries, pattern: str) -> list[str]:
+    """The keys that fit a pattern with `*`, in the order of the file; where there is none, the test is skipped."""
+    expression = ".+".join(map(re.escape, pattern.split("*")))
+    return [key for key in entries if re.fullmatch(expression, key)] or skip(entries.lack(pattern))
+
+
+def check_each(entries: Entries, found: Mapping[str, Any], check: Callable[[Any, Any], object]) -> None:
+    """Compare every value with the entry of its key, as far as there is one; then skip if any was missing.
+
+    Args:
+        entries: a golden file.
+        found: our values by the keys that the file's description promises.
+        check: called with ours and the entry; raises AssertionError where they disagree.
+    """
+    for key, value in found.items():
+        if key in entries:
+            try:
+                check(value, entries[key])
+            except AssertionError as error:
+                error.add_note(f"`{key}` of {entries.source}")
+                raise
+    missing = [key for key in found if key not in entries]
+    if missing:
+        skip(entries.lack(*missing) + (", the rest agrees" if len(missing) < len(found) else ""))
+
+
+def _parts(patterns: tuple[str, ...]) -> list[tuple[str, str]]:
+    if not patterns or any(pattern.count("*") != 1 for pattern in patterns):
         raise InputError(f"Each pattern needs exactly one `*`, got {patterns}.")
-    head, tail = parts[0]
-    candidates = {
-        key[len(head) : len(key) - len(tail)]
-        for key in present
-        if key.startswith(head) and key.endswith(tail) and len(key) > len(head) + len(tail)
-    }
-    names = sorted(name for name in candidates if all(f"{a}{name}{b}" in present for a, b in parts))
-    if not names:
-        raise InputError(f"No key fits {patterns}. Keys: {', '.join(sorted(present)) or 'none'}.")
-    return names
+    return [(head, tail) for head, _, tail in (pattern.partition("*") for pattern in patterns)]
+
+
+def _candidates(keys: set[str], patterns: tuple[str, ...]) -> list[str]:
+    return sorted(
+        {
+            key[len(head) : len(key) - len(tail)]
+            for head, tail in _parts(patterns)
+            for key in keys
+            if key.startswith(head) and key.endswith(tail) and len(key) > len(head) + len(tail)
+        }
+    )
+
+
+def _missing(keys: set[str], patterns: tuple[str, ...], name: str) -> list[str]:
+    return [f"{head}{name}{tail}" for head, tail in _parts(patterns) if f"{head}{name}{tail}" not in keys]
+
+
+def _some(found: list[str], keys: set[str], patterns: tuple[str, ...]) -> list[str]:
+    if not found:
+        raise InputError(f"No key fits {patterns}. Keys: {', '.join(sorted(keys)) or 'none'}.")
+    return found
 
 
 def fan_in_normal(key: str, shape: tuple[int, ...], salt: int) -> npt.NDArray[np.float32]:
