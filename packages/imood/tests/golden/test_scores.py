@@ -1,5 +1,8 @@
 """Test scores of every metric, the pool of features, and the published metrics."""
 
+import re
+from functools import cache, partial
+
 import numpy as np
 import pytest
 import torch
@@ -8,12 +11,14 @@ from imood.metrics import n_outputs_of
 from imood.pool import FeaturePool
 from imood.scores import Outputs
 from ood_shared import metrics
+from ood_shared.testing.golden import check_each, listed
 
 from .conftest import GOLDEN, files, pool_of, words
 
 SETS = files("scores_c*")
-CASES = [(name, *case) for name in SETS for case in words(name, r"(?:fixed_)?score__(\w+)__tau([\d.]+)")]
-METRICS = [str(case) for case in GOLDEN.npz("metrics")["cases"]]
+KEYS = r"(?:score|fixed_score|pred)__(\w+)__tau([\d.]+)"
+CASES = sorted({(name, *case) for name in SETS for case in words(name, KEYS)})
+METRICS = listed(GOLDEN.npz("metrics"), "cases")
 
 
 def outputs(arrays, metric):
@@ -25,29 +30,39 @@ def outputs(arrays, metric):
     return Outputs(logits, features, pool.distances(features).squeeze(1))
 
 
-@pytest.mark.parametrize(("name", "metric", "tau"), sorted(set(CASES)))
-def test_scores_and_predictions_are_the_published_ones(golden, name, metric, tau):
+@pytest.mark.parametrize(("name", "metric", "tau"), CASES)
+def test_scores_are_the_published_ones(golden, name, metric, tau):
     arrays = golden.npz(name)
     log_prior = longtail.log_prior(longtail.adjustments(arrays["class_counts"].tolist(), float(tau)))
     found = outputs(arrays, metric)
     near = {"rtol": 5e-3} if "maha" in metric else {"rtol": 1e-4, "atol": 1e-6}
-    expected = arrays[f"score__{metric}__tau{tau}"]
-    np.testing.assert_allclose(found.scores(metric, log_prior, "legacy"), expected, **near)
-    np.testing.assert_array_equal(found.predictions(metric), arrays[f"pred__{metric}__tau{tau}"])
-    if f"fixed_score__{metric}__tau{tau}" in arrays:
-        fixed = arrays[f"fixed_score__{metric}__tau{tau}"]
-        np.testing.assert_allclose(found.scores(metric, log_prior), fixed, **near)
+    values = {f"score__{metric}__tau{tau}": found.scores(metric, log_prior, "legacy")}
+    fixed = f"fixed_score__{metric}__tau{tau}"
+    if "maha" in metric or fixed in arrays:
+        values[fixed] = found.scores(metric, log_prior)
+    check_each(arrays, values, partial(np.testing.assert_allclose, **near))
+
+
+@pytest.mark.parametrize(("name", "metric", "tau"), CASES)
+def test_predictions_are_the_published_ones(golden, name, metric, tau):
+    arrays = golden.npz(name)
+    np.testing.assert_array_equal(outputs(arrays, metric).predictions(metric), arrays[f"pred__{metric}__tau{tau}"])
 
 
 @pytest.mark.parametrize(
     ("name", "tau"), [(name, tau) for name in SETS for (tau,) in words(name, r"log_beta__tau(.+)")]
 )
-def test_the_bias_and_the_distances_are_the_published_ones(golden, name, tau):
+def test_the_bias_is_the_published_one(golden, name, tau):
     arrays = golden.npz(name)
     log_prior = longtail.log_prior(longtail.adjustments(arrays["class_counts"].tolist(), float(tau)))
     found = outputs(arrays, "energy")
     np.testing.assert_allclose(found.log_beta("energy", log_prior), arrays[f"log_beta__tau{tau}"], rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(found.distances, arrays["min_sq_distance"], rtol=5e-3)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_the_distances_are_the_published_ones(golden, name):
+    arrays = golden.npz(name)
+    np.testing.assert_allclose(outputs(arrays, "energy").distances, arrays["min_sq_distance"], rtol=5e-3)
 
 
 def test_gradient_norms_are_the_published_ones(golden):
@@ -57,29 +72,55 @@ def test_gradient_norms_are_the_published_ones(golden):
     np.testing.assert_allclose(found, arrays["gradnorm"], rtol=1e-4)
 
 
-def test_the_pool_takes_first_rows_and_drops_the_oldest(golden):
-    arrays = golden.npz("maha_pool")
+@pytest.fixture(scope="module")
+def pool_and_counts():
+    """The pool after all updates, and its counters and whether it was ready after each."""
+    arrays, found = GOLDEN.npz("maha_pool"), {}
     pool = FeaturePool([int(arrays["capacity"])] * int(arrays["class_num"]), int(arrays["dim"]))
     for step in range(int(arrays["steps"])):
         pool.update(*(torch.from_numpy(arrays[f"step{step}_{key}"]) for key in ("features", "labels")))
-        np.testing.assert_array_equal(pool.counters, arrays[f"step{step}_ptr"])
-        assert pool.ready == bool(arrays[f"step{step}_ready"])
-    np.testing.assert_allclose(pool.queue(), arrays["queue"], atol=1e-6)
-    distances = pool.distances(torch.from_numpy(arrays["query"])).squeeze(1)
+        found |= {f"step{step}_ptr": pool.counters.clone(), f"step{step}_ready": pool.ready}
+    return pool, found
+
+
+def test_the_pool_takes_the_first_row_of_each_class(golden, pool_and_counts):
+    check_each(golden.npz("maha_pool"), pool_and_counts[1], np.testing.assert_array_equal)
+
+
+def test_the_pool_drops_the_oldest_rows(golden, pool_and_counts):
+    np.testing.assert_allclose(pool_and_counts[0].queue(), golden.npz("maha_pool")["queue"], atol=1e-6)
+
+
+def test_distances_to_the_pool_are_the_published_ones(golden, pool_and_counts):
+    arrays = golden.npz("maha_pool")
+    distances = pool_and_counts[0].distances(torch.from_numpy(arrays["query"])).squeeze(1)
     np.testing.assert_allclose(distances, arrays["min_sq_distance"], rtol=1e-3)
-    np.testing.assert_allclose(torch.linalg.inv(pool.covariance()), arrays["cov_inv"], rtol=1e-3, atol=1e-2)
+
+
+def test_the_precision_of_the_pool_is_the_published_one(golden, pool_and_counts):
+    found = torch.linalg.inv(pool_and_counts[0].covariance())
+    np.testing.assert_allclose(found, golden.npz("maha_pool")["cov_inv"], rtol=1e-3, atol=1e-2)
+
+
+@cache
+def metrics_of(case):
+    """Areas and rates of a case, and the thresholds, by the names of the vectors."""
+    arrays = GOLDEN.npz("metrics")
+    ood, inside = arrays[f"{case}_ood"], arrays[f"{case}_id"]
+    areas = metrics.evaluate(inside, ood)
+    rates, thresholds = {f"{case}_auroc": areas["auroc"], f"{case}_aupr": areas["aupr_out"]}, {}
+    pattern = rf"{re.escape(case)}_(?:fpr|threshold)(\d+)"
+    for recall in sorted({80, 90, 95} | {int(match[1]) for key in arrays if (match := re.fullmatch(pattern, key))}):
+        rates[f"{case}_fpr{recall}"], at = legacy_metrics.fpr_at_nearest_recall(inside, ood, recall / 100)
+        thresholds[f"{case}_threshold{'' if recall == 95 else recall}"] = at
+    return rates, thresholds
 
 
 @pytest.mark.parametrize("case", METRICS)
 def test_metrics_are_the_published_ones(golden, case):
-    arrays = golden.npz("metrics")
-    ood, inside = arrays[f"{case}_ood"], arrays[f"{case}_id"]
-    found = metrics.evaluate(inside, ood)
-    assert found["auroc"] == pytest.approx(float(arrays[f"{case}_auroc"]), abs=1e-9)
-    assert found["aupr_out"] == pytest.approx(float(arrays[f"{case}_aupr"]), abs=1e-9)
-    others = [n for (n,) in words("metrics", rf"{case}_threshold(\d+)")]
-    levels = [(0.95, "fpr95", "threshold")] + [(int(n) / 100, f"fpr{n}", f"threshold{n}") for n in others]
-    for recall, fpr, threshold in levels:
-        value, at = legacy_metrics.fpr_at_nearest_recall(inside, ood, recall)
-        assert value == pytest.approx(float(arrays[f"{case}_{fpr}"]), abs=1e-9)
-        assert at == float(arrays[f"{case}_{threshold}"])
+    check_each(golden.npz("metrics"), metrics_of(case)[0], partial(np.testing.assert_allclose, rtol=0, atol=1e-9))
+
+
+@pytest.mark.parametrize("case", METRICS)
+def test_thresholds_are_the_published_ones(golden, case):
+    check_each(golden.npz("metrics"), metrics_of(case)[1], np.testing.assert_array_equal)

@@ -1,15 +1,16 @@
 """energy_scores, margin_loss, class_weights, lr_schedule and metrics: numbers without a network."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from know_your_space.data.classes import class_counts, class_weights, recode, sample_weights
+from know_your_space.data.classes import balanced_draws, class_counts, class_weights, recode, sample_weights
 from know_your_space.legacy_metrics import NAMES, legacy_metrics, sweep
 from know_your_space.losses import confidence, cross_entropy, margin_loss
 from know_your_space.schedule import learning_rate
-from ood_shared.testing.golden import Golden, golden_dir, names, tensors
+from ood_shared.testing.golden import Golden, cases, check_each, golden_dir, listed, stems, tensors
 
 GOLDEN = Golden(golden_dir("know_your_space", Path(__file__).parent))
 ENERGY = GOLDEN.npz("energy_scores")
@@ -17,15 +18,18 @@ MARGIN = GOLDEN.npz("margin_loss")
 CLASSES = GOLDEN.npz("class_weights")
 SCHEDULE = GOLDEN.npz("lr_schedule")
 METRICS = GOLDEN.npz("metrics")
-CASES = sorted(map(str, METRICS["case_names"]))
+CASES = listed(METRICS, "case_names")
+TEMPERATURES = {key.rsplit("_T", 1)[1] for key in ENERGY if key.startswith("neg_energy")}
 MARGIN_RTOL, WEIGHT_RTOL = 1e-5, 1e-6
 
 
-@pytest.mark.parametrize("name", names(ENERGY, "neg_energy*"))
-def test_confidences_agree(name: str) -> None:
-    case, temperature = name.split("_T")
+@pytest.mark.parametrize("temperature", sorted(TEMPERATURES))
+@pytest.mark.parametrize(
+    "case", sorted({key.removeprefix("neg_energy").removeprefix("logits").split("_T")[0] for key in ENERGY})
+)
+def test_confidences_agree(case: str, temperature: str) -> None:
     found = confidence(*tensors(ENERGY, f"logits{case}"), float(temperature))
-    np.testing.assert_allclose(found, ENERGY[f"neg_energy{name}"], rtol=1e-6)
+    np.testing.assert_allclose(found, ENERGY[f"neg_energy{case}_T{temperature}"], rtol=1e-6)
 
 
 def margin(case: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -35,30 +39,46 @@ def margin(case: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.T
     return found.inliers, found.outliers, latent.grad, pixel.grad
 
 
-@pytest.mark.parametrize("case", names(MARGIN, "logits_latent*", "margin*"))
+MARGINS = cases(MARGIN, "logits_latent*", "logits_pixel*", "m_in*", "m_out*", "T*")
+
+
+@pytest.mark.parametrize("case", MARGINS)
 def test_both_hinges_agree(case: str) -> None:
     inliers, outliers, _, _ = margin(case)
-    np.testing.assert_allclose(inliers.item(), MARGIN[f"term_in{case}"], rtol=MARGIN_RTOL)
-    np.testing.assert_allclose(outliers.item(), MARGIN[f"term_out{case}"], rtol=MARGIN_RTOL)
-    np.testing.assert_allclose((inliers + outliers).item(), MARGIN[f"margin{case}"], rtol=MARGIN_RTOL)
+    found = {"term_in": inliers.item(), "term_out": outliers.item(), "margin": (inliers + outliers).item()}
+    near = partial(np.testing.assert_allclose, rtol=MARGIN_RTOL)
+    check_each(MARGIN, {f"{key}{case}": value for key, value in found.items()}, near)
 
 
-@pytest.mark.parametrize("case", names(MARGIN, "grad_latent*", "grad_pixel*"))
+@pytest.mark.parametrize("case", MARGINS)
 def test_gradients_of_the_margin_loss_agree(case: str) -> None:
-    _, _, latent, pixel = margin(case)
-    for found, expected in ((latent, MARGIN[f"grad_latent{case}"]), (pixel, MARGIN[f"grad_pixel{case}"])):
+    def near(found: torch.Tensor, expected: np.ndarray) -> None:
         np.testing.assert_allclose(found, expected, rtol=MARGIN_RTOL, atol=1e-6 * np.abs(expected).max())
 
+    _, _, latent, pixel = margin(case)
+    check_each(MARGIN, {f"grad_latent{case}": latent, f"grad_pixel{case}": pixel}, near)
 
-@pytest.mark.parametrize("case", names(CLASSES, "labels*", "class_weight*"))
+
+@pytest.mark.parametrize("case", stems(CLASSES, "labels*", "class_weight*", "sample_weight_per_class*"))
 def test_class_and_sample_weights_agree(case: str) -> None:
-    counts = class_counts(*tensors(CLASSES, f"labels{case}"), len(CLASSES[f"class_weight{case}"]))
-    np.testing.assert_allclose(class_weights(counts), CLASSES[f"class_weight{case}"], rtol=WEIGHT_RTOL)
-    expected = CLASSES[f"sample_weight_per_class{case}"]
-    np.testing.assert_allclose(sample_weights(counts), expected, rtol=WEIGHT_RTOL)
+    (labels,) = tensors(CLASSES, f"labels{case}")
+    keys = f"class_weight{case}", f"sample_weight_per_class{case}"
+    classes = next((len(CLASSES[key]) for key in keys if key in CLASSES), int(labels.max()) + 1)
+    counts = class_counts(labels, classes)
+    near = partial(np.testing.assert_allclose, rtol=WEIGHT_RTOL)
+    check_each(CLASSES, dict(zip(keys, (class_weights(counts), sample_weights(counts)), strict=True)), near)
 
 
-@pytest.mark.parametrize("case", names(CLASSES, "ce_logits*", "ce_target*"))
+@pytest.mark.parametrize("case", stems(CLASSES, "labels*", "num_samples*", "replacement*"))
+def test_the_sampler_draws_as_many_as_there_are_images_with_replacement(case: str) -> None:
+    (labels,) = tensors(CLASSES, f"labels{case}")
+    counts = class_counts(labels, int(labels.max()) + 1)
+    draws = balanced_draws(labels, counts, torch.Generator().manual_seed(0))
+    found = {f"num_samples{case}": len(draws), f"replacement{case}": len(draws.unique()) < len(draws)}
+    check_each(CLASSES, found, np.testing.assert_array_equal)
+
+
+@pytest.mark.parametrize("case", stems(CLASSES, "ce_logits*", "ce_target*"))
 def test_cross_entropies_agree(case: str) -> None:
     found = cross_entropy(*tensors(CLASSES, f"ce_logits{case}", f"ce_target{case}", f"class_weight{case}"))
     np.testing.assert_allclose(found.item(), CLASSES[f"ce{case}"], rtol=WEIGHT_RTOL)
@@ -75,18 +95,13 @@ def test_learning_rates_agree(run: str) -> None:
     np.testing.assert_allclose(found, rows[:, 1], rtol=0, atol=1e-12)
 
 
-def test_there_are_metric_cases() -> None:
-    assert CASES
-
-
 @pytest.mark.parametrize("case", CASES)
 def test_legacy_metrics_agree(case: str) -> None:
     found = legacy_metrics(METRICS[f"{case}/known"], METRICS[f"{case}/novel"])
     np.testing.assert_allclose([found[name] for name in NAMES], METRICS[f"{case}/result"], rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("case", names(METRICS, "*/tp", "*/fp"))
+@pytest.mark.parametrize("case", stems(METRICS, "*/tp", "*/fp"))
 def test_the_sweep_counts_agree(case: str) -> None:
     tp, fp = sweep(METRICS[f"{case}/known"], METRICS[f"{case}/novel"])
-    np.testing.assert_array_equal(tp, METRICS[f"{case}/tp"])
-    np.testing.assert_array_equal(fp, METRICS[f"{case}/fp"])
+    check_each(METRICS, {f"{case}/tp": tp, f"{case}/fp": fp}, np.testing.assert_array_equal)

@@ -1,5 +1,7 @@
 """transforms, augmix_*, jigsaw and randconv: from stored images to outliers, pixel by pixel."""
 
+from functools import partial
+from itertools import product
 from pathlib import Path
 from types import ModuleType
 
@@ -20,50 +22,65 @@ from know_your_space.transforms import (
     as_rgb,
     evaluation_transform,
 )
-from ood_shared.testing.golden import Golden, golden_dir, names, tensors
+from ood_shared.testing.golden import Golden, cases, check_each, golden_dir, stems, tensors
 from torch import Tensor
 
 GOLDEN = Golden(golden_dir("know_your_space", Path(__file__).parent))
 OPS, MIX, MIX_DRAWS = GOLDEN.npz("augmix_ops"), GOLDEN.npz("augmix_mix"), GOLDEN.json("augmix_mix")
 SHUFFLES, CONVOLUTIONS, TRANSFORMS = GOLDEN.npz("jigsaw"), GOLDEN.npz("randconv"), GOLDEN.npz("transforms")
-SETS = names(TRANSFORMS, "*/images", "*/item_image")
+SETS = stems(TRANSFORMS, "*/images", "*/item_image", "*/item_label")
 ITEM_ATOL, MIX_ATOL, CONVOLUTION_ATOL = 1e-6, 1e-5, 1e-5
 
 
-def operator_cases() -> list[tuple[str, str, float, str, int]]:
-    """(key, image, u, sign, canvas) of every recorded result, by operator in the key."""
-    cases = []
-    for key in OPS:
-        where, *path = key.split("/")
-        if where == "out":
-            image, _, level, sign = path
-            cases.append((key, image, float(OPS["levels"][int(level)]), sign, canvas_side(np.inf)))
-        elif where.startswith("canvas"):
-            image, _, level, sign = path
-            cases.append((key, image, float(level.removeprefix("level")), sign, int(where.removeprefix("canvas"))))
-    return cases
+WITHOUT_LEVEL = ("autocontrast", "equalize")
+DIRECTED = ("rotate", "shear", "translate")
+
+
+def strength(level: str) -> float:
+    """u of a key: `level0.7`, or the number of a level."""
+    return float(level.removeprefix("level")) if level.startswith("level") else float(OPS["levels"][int(level)])
+
+
+def operator_cases() -> list[tuple[str, str, str, str, str, int]]:
+    """(key, image, operator, level, sign, canvas) of every result, also of those that are missing.
+
+    On the small canvas, an image has the same levels for every operator that has levels, and both signs for those that
+    have a direction.
+    """
+    found = {tuple(key.split("/")) for key in OPS if key.startswith(("out/", "canvas"))}
+    for image in {parts[1] for parts in found if parts[0] == "out"}:
+        of_image = [parts[2:4] for parts in found if parts[:2] == ("out", image)]
+        levels = {level for name, level in of_image if name not in WITHOUT_LEVEL}
+        for name in OPERATORS:
+            signs = ("pos", "neg") if name.startswith(DIRECTED) else ("pos",)
+            pairs = product(["0"] if name in WITHOUT_LEVEL else levels, signs)
+            found |= {("out", image, name, level, sign) for level, sign in pairs}
+    canvas = {where: canvas_side(np.inf) if where == "out" else int(where[6:]) for where, *_ in found}
+    return [("/".join(parts), *parts[1:], canvas[parts[0]]) for parts in sorted(found)]
 
 
 CASES = operator_cases()
+
+
+MIXTURES = cases(MIX, "img*", "out*", "ws*", "m*")
 
 
 def channels_first(image: np.ndarray) -> Tensor:
     return torch.from_numpy(np.moveaxis(image, -1, -3).copy())
 
 
-def test_every_operator_of_the_vectors_is_covered() -> None:
-    assert {key.split("/")[2] for key, *_ in CASES} == set(map(str, OPS["ops"])) == set(OPERATORS)
+def test_the_listed_operators_are_those_of_the_package() -> None:
+    assert set(map(str, OPS["ops"])) <= set(OPERATORS)
 
 
-@pytest.mark.parametrize("name", sorted(set(map(str, OPS["ops"]))))
-def test_an_operator_gives_the_recorded_pixels(name: str) -> None:
-    for key, image, u, sign, canvas in CASES:
-        if key.split("/")[2] != name:
-            continue
-        pixels = channels_first(OPS[f"img/{image}"])[None]
-        settings = torch.tensor([u], dtype=torch.float64), torch.tensor([sign == "neg"])
-        ((_, found),) = apply_operators(pixels, codes(name), *settings, canvas)
-        np.testing.assert_array_equal(found[0], channels_first(OPS[key]), err_msg=key)
+@pytest.mark.parametrize(("key", "image", "name", "level", "sign", "canvas"), CASES, ids=[key for key, *_ in CASES])
+def test_an_operator_gives_the_recorded_pixels(
+    key: str, image: str, name: str, level: str, sign: str, canvas: int
+) -> None:
+    pixels = channels_first(OPS[f"img/{image}"])[None]
+    settings = torch.tensor([strength(level)], dtype=torch.float64), torch.tensor([sign == "neg"])
+    ((_, found),) = apply_operators(pixels, codes(name), *settings, canvas)
+    np.testing.assert_array_equal(found[0], channels_first(OPS[key]))
 
 
 def recorded(entry: dict, number: str) -> AugMixDraws:
@@ -85,7 +102,7 @@ def recorded(entry: dict, number: str) -> AugMixDraws:
     )
 
 
-@pytest.mark.parametrize("number", names(MIX, "img*", "out*"))
+@pytest.mark.parametrize("number", MIXTURES)
 def test_a_mixture_with_recorded_draws_agrees(number: str) -> None:
     entry = MIX_DRAWS[int(number)]
     pixels = channels_first(MIX[f"img{number}"])[None]
@@ -93,16 +110,15 @@ def test_a_mixture_with_recorded_draws_agrees(number: str) -> None:
     np.testing.assert_allclose(found[0], MIX[f"out{number}"], rtol=0, atol=MIX_ATOL)
 
 
-@pytest.mark.parametrize("number", names(MIX, "img*", "out*"))
+@pytest.mark.parametrize("number", stems(MIX, "img*", "ws*", "m*"))
 def test_the_literal_reference_draws_the_recorded_numbers(number: str, literal_augmix: ModuleType) -> None:
     entry = MIX_DRAWS[int(number)]
     found = literal_augmix.draw(entry["severity"], np.random.RandomState(entry["numpy_seed"]))
     assert found["chains"] == entry["chains"]
-    np.testing.assert_array_equal(found["ws"], MIX[f"ws{number}"])
-    np.testing.assert_array_equal(found["m"], MIX[f"m{number}"])
+    check_each(MIX, {f"ws{number}": found["ws"], f"m{number}": found["m"]}, np.testing.assert_array_equal)
 
 
-@pytest.mark.parametrize("number", names(MIX, "img*", "out*"))
+@pytest.mark.parametrize("number", MIXTURES)
 def test_the_literal_reference_gives_the_recorded_mixture(number: str, literal_augmix: ModuleType) -> None:
     entry = MIX_DRAWS[int(number)]
     picture = literal_augmix.Image.fromarray(MIX[f"img{number}"])
@@ -111,14 +127,19 @@ def test_the_literal_reference_gives_the_recorded_mixture(number: str, literal_a
     np.testing.assert_allclose(found, MIX[f"out{number}"], rtol=0, atol=MIX_ATOL)
 
 
-@pytest.mark.parametrize("number", names(SHUFFLES, "x*", "perm*"))
+@pytest.mark.parametrize("number", cases(SHUFFLES, "x*", "perm*", "y*"))
 def test_tiles_are_laid_out_as_recorded(number: str) -> None:
     x, permutations = tensors(SHUFFLES, f"x{number}", f"perm{number}")
-    assert permutations.shape[1] == int(SHUFFLES[f"k{number}"]) ** 2
     np.testing.assert_array_equal(shuffle_tiles(x, permutations), SHUFFLES[f"y{number}"])
 
 
-@pytest.mark.parametrize("size", names(CONVOLUTIONS, "w*", "x*"))
+@pytest.mark.parametrize("number", stems(SHUFFLES, "k*"))
+def test_a_permutation_has_a_place_for_every_tile(number: str) -> None:
+    (permutations,) = tensors(SHUFFLES, f"perm{number}")
+    assert permutations.shape[1] == int(SHUFFLES[f"k{number}"]) ** 2
+
+
+@pytest.mark.parametrize("size", cases(CONVOLUTIONS, "w*", "b*", "x*", "y*"))
 def test_random_convolutions_agree(size: str) -> None:
     x, weight, bias = tensors(CONVOLUTIONS, f"x{size}", f"w{size}", f"b{size}")
     found = random_convolution(x, Kernel(weight, bias))
@@ -127,8 +148,7 @@ def test_random_convolutions_agree(size: str) -> None:
 
 def test_valid_pixels_reach_the_recorded_range() -> None:
     low, high = valid_range()
-    np.testing.assert_allclose(low, CONVOLUTIONS["range_low"], rtol=1e-6)
-    np.testing.assert_allclose(high, CONVOLUTIONS["range_up"], rtol=1e-6)
+    check_each(CONVOLUTIONS, {"range_low": low, "range_up": high}, partial(np.testing.assert_allclose, rtol=1e-6))
 
 
 def own_statistics(sizes: list[int], n: int) -> np.ndarray:
@@ -156,8 +176,7 @@ def test_kernels_have_the_documented_law(whose: str) -> None:
 
 
 def test_the_normalisation_is_the_recorded_one() -> None:
-    np.testing.assert_array_equal(TRANSFORMS["normalize_mean"], MEAN)
-    np.testing.assert_array_equal(TRANSFORMS["normalize_std"], STD)
+    check_each(TRANSFORMS, {"normalize_mean": MEAN, "normalize_std": STD}, np.testing.assert_array_equal)
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -167,7 +186,7 @@ def test_evaluation_items_agree(name: str) -> None:
     np.testing.assert_allclose(found, TRANSFORMS[f"{name}/item_image"], rtol=0, atol=ITEM_ATOL)
 
 
-@pytest.mark.parametrize("name", names(TRANSFORMS, "*/images", "*/outlier_base_image"))
+@pytest.mark.parametrize("name", stems(TRANSFORMS, "*/outlier_base_image"))
 def test_outliers_are_never_reversed(name: str) -> None:
     found = evaluation_transform(as_rgb(TRANSFORMS[f"{name}/images"][TRANSFORMS[f"{name}/index"]]))
     np.testing.assert_allclose(found, TRANSFORMS[f"{name}/outlier_base_image"], rtol=0, atol=ITEM_ATOL)
@@ -178,7 +197,7 @@ def test_labels_of_a_set_agree(name: str) -> None:
     np.testing.assert_array_equal(recode(TRANSFORMS[f"{name}/csv_labels"]), TRANSFORMS[f"{name}/item_label"])
 
 
-@pytest.mark.parametrize("number", names(TRANSFORMS, "affine/out*"))
+@pytest.mark.parametrize("number", stems(TRANSFORMS, "affine/out*"))
 def test_the_affine_map_agrees(number: str) -> None:
     degrees, x, y = TRANSFORMS["affine/params"][int(number)]
     where = torch.tensor([degrees], dtype=torch.float64), torch.tensor([[x, y]], dtype=torch.float64)

@@ -1,16 +1,16 @@
 """08: the metrics that the documented program, the authors and the field compute from two sets of confidences."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ood_shared.metrics import evaluate
-from ood_shared.testing.golden import Golden, golden_dir, names
+from ood_shared.testing.golden import Golden, cases, check_each, golden_dir
 from oodgen.published_metrics import nearest_metrics
 
 GOLDEN = Golden(golden_dir("oodgen", Path(__file__).parent))
 ARRAYS, FIGURES = GOLDEN.npz("08_metrics"), GOLDEN.json("08_metrics")
-CASES = names(ARRAYS, "*_in", "*_out", "*_seed", "*_ref")
 REFERENCE = {  # columns of `_ref`, their names in the json and in the shared convention
     "auroc": "auroc",
     "fpr95": "fpr95_id_positive",
@@ -20,6 +20,9 @@ REFERENCE = {  # columns of `_ref`, their names in the json and in the shared co
     "aupr_out": "aupr_out",
 }
 ATOL, SWEEP_ATOL = 1e-6, 1e-3
+
+
+near = partial(np.testing.assert_allclose, rtol=0, atol=ATOL)
 
 
 def threshold_sweep(id_confidence: np.ndarray, ood_confidence: np.ndarray) -> float | None:
@@ -35,13 +38,13 @@ def threshold_sweep(id_confidence: np.ndarray, ood_confidence: np.ndarray) -> fl
     return float((tpr * (np.r_[1.0, fpr[:-1]] - fpr)).sum())
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", cases(ARRAYS, "*_in", "*_out", "*_seed"))
 def test_nearest_metrics_agree(case: str) -> None:
     found = nearest_metrics(ARRAYS[f"{case}_in"], ARRAYS[f"{case}_out"])
     np.testing.assert_allclose(found, ARRAYS[f"{case}_seed"], rtol=0, atol=ATOL)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", cases(ARRAYS, "*_in", "*_out", "*_ref"))
 def test_shared_metrics_agree(case: str) -> None:
     found = evaluate(-ARRAYS[f"{case}_in"], -ARRAYS[f"{case}_out"])
     np.testing.assert_allclose([found[key] for key in REFERENCE.values()], ARRAYS[f"{case}_ref"], rtol=0, atol=ATOL)
@@ -50,14 +53,14 @@ def test_shared_metrics_agree(case: str) -> None:
 @pytest.mark.parametrize("case", sorted(FIGURES))
 def test_nearest_metrics_agree_with_the_named_figures(case: str) -> None:
     found = nearest_metrics(ARRAYS[f"{case}_in"], ARRAYS[f"{case}_out"])
-    expected = [FIGURES[case][key] for key in ("seed_auroc", "seed_fpr95_nearest", "seed_fpr80_nearest")]
-    np.testing.assert_allclose(found, expected, rtol=0, atol=ATOL)
+    keys = ("seed_auroc", "seed_fpr95_nearest", "seed_fpr80_nearest")
+    check_each(FIGURES[case], dict(zip(keys, found, strict=True)), near)
 
 
 @pytest.mark.parametrize("case", sorted(FIGURES))
 def test_shared_metrics_agree_with_the_named_figures(case: str) -> None:
     found = evaluate(-ARRAYS[f"{case}_in"], -ARRAYS[f"{case}_out"])
-    assert {key: found[name] for key, name in REFERENCE.items()} == pytest.approx(FIGURES[case]["reference"], abs=ATOL)
+    check_each(FIGURES[case]["reference"], {key: found[name] for key, name in REFERENCE.items()}, near)
 
 
 @pytest.mark.parametrize("case", sorted(FIGURES))
