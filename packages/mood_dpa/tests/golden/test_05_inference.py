@@ -1,8 +1,8 @@
 """inference_3d: maps of one axis, their scores and metrics, and the averaged prediction."""
 
-import io
-import math
+import csv
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,14 +12,15 @@ from mood_dpa.data.preprocessing import trilinear
 from mood_dpa.losses import make_loss
 from mood_dpa.predict import AxisModel, Ensemble, reduced
 from mood_dpa.ranking import Ranking, rank_metrics
-from mood_dpa.scores import SliceSelection, axis_map
-from ood_shared.testing.golden import names
+from mood_dpa.scores import SMALL_AREA, SliceSelection, axis_map
+from ood_shared.testing.golden import Entries, check_each, names
 
 from .conftest import GOLDEN, fill, rule_features
 
 ARRAYS, CASES = GOLDEN.npz("inference_3d"), GOLDEN.json("inference_3d")
-TRUE = CASES["inference_3d_index_true"]
 FILES = names(ARRAYS, "vol/*")
+INFERRED = [(case, file) for case in CASES.get("inference_3d", []) for file in FILES]
+PREDICTED = [(case, file) for case in CASES.get("predict_3d", []) for file in FILES]
 RTOL = 5e-4
 
 
@@ -38,7 +39,7 @@ def model_of(axis: int) -> tuple[Model, int]:
 
 @pytest.fixture(scope="module")
 def models() -> dict[int, tuple[Model, int]]:
-    return {entry["axis"]: model_of(entry["axis"]) for entry in CASES["models"]}
+    return Entries({entry["axis"]: model_of(entry["axis"]) for entry in CASES["models"]}, "inference_3d.json/models")
 
 
 _MAPS: dict[tuple, torch.Tensor] = {}
@@ -73,54 +74,88 @@ def key_of(case: dict, file: str) -> str:
     return case["index_true_key"] if file in (case.get("index_true_files") or []) else case["key"]
 
 
+def wanted(kind: str, case: dict, file: str | None = None) -> dict:
+    """The entry with the texts: of a file that the reference shifts, and of the metrics, the corrected one."""
+    key = case.get("index_true_key")
+    if key is None or (file is not None and file not in case["index_true_files"]):
+        return case
+    found = [entry for entry in CASES["inference_3d_index_true"][kind] if entry["key"] == key]
+    return found[0] if found else pytest.skip(f"inference_3d.json/inference_3d_index_true/{kind} has no `{key}`")
+
+
 def check_map(found: torch.Tensor, key: str, file: str) -> None:
-    sub, stats = ARRAYS[f"{key}/{file}/sub"], ARRAYS[f"{key}/{file}/stats"]
-    scale = np.abs(stats).max()
-    np.testing.assert_allclose(found[1::5, 2::5, 0::5], sub, rtol=0, atol=RTOL * scale)
-    np.testing.assert_allclose([found.min(), found.max(), found.mean()], stats, rtol=RTOL, atol=RTOL * scale)
+    prefix = f"{key}/{file}"
+    sub, stats = found[1::5, 2::5, 0::5], [found.min(), found.max(), found.mean()]
+    scale = np.abs(ARRAYS.get(f"{prefix}/stats", sub)).max()
+    near = partial(np.testing.assert_allclose, rtol=RTOL, atol=RTOL * scale)
+    check_each(ARRAYS, {f"{prefix}/sub": sub, f"{prefix}/stats": stats}, near)
 
 
-@pytest.mark.parametrize("case", CASES["inference_3d"], ids=lambda c: c["key"])
-def test_maps_scores_and_metrics_of_one_axis_agree(case: dict, models: dict) -> None:
+def inferred(models: dict, case: dict, file: str) -> torch.Tensor:
+    found = map_of(models, file, case["axis"], case["do_not_process_small_area"], None)
+    return found * (torch.from_numpy(ARRAYS[f"vol/{file}"]) > 0) if case["delete_zero_area"] else found
+
+
+def named(value: object) -> str:
+    return value["key"] if isinstance(value, dict) else str(value)
+
+
+@pytest.mark.parametrize(("case", "file"), INFERRED, ids=named)
+def test_maps_of_one_axis_agree(case: dict, file: str, models: dict) -> None:
+    check_map(inferred(models, case, file), key_of(case, file), file)
+
+
+@pytest.mark.parametrize(("case", "file"), INFERRED, ids=named)
+def test_scores_of_one_axis_agree(case: dict, file: str, models: dict) -> None:
+    score = reduced(inferred(models, case, file).numpy(), case["score_reduction"])
+    assert score == pytest.approx(float(wanted("inference_3d", case, file)["sample_files"][f"{file}.txt"]), rel=RTOL)
+
+
+@pytest.mark.parametrize("case", CASES.get("inference_3d", []), ids=named)
+def test_metrics_of_one_axis_agree(case: dict, models: dict) -> None:
     pixels, labels, scores = Ranking(), [], []
-    true = next((e for e in TRUE["inference_3d"] if e["key"] == case["index_true_key"]), None)
     for file in FILES:
-        found = map_of(models, file, case["axis"], case["do_not_process_small_area"], None)
-        if case["delete_zero_area"]:
-            found = found * (torch.from_numpy(ARRAYS[f"vol/{file}"]) > 0)
-        check_map(found, key_of(case, file), file)
-        score = reduced(found.numpy(), case["score_reduction"])
-        texts = true["sample_files"] if true and file in case["index_true_files"] else case["sample_files"]
-        assert score == pytest.approx(float(texts[f"{file}.txt"]), rel=RTOL)
-        mask = torch.from_numpy(ARRAYS[f"mask/{file}"]).float()
+        found, mask = inferred(models, case, file), torch.from_numpy(ARRAYS[f"mask/{file}"]).float()
+        scores.append(reduced(found.numpy(), case["score_reduction"]))
         if case["resize_3d_for_evaluation"]:
             size = (case["resize_3d_for_evaluation"],) * 3
             mask, found = trilinear(mask, size), trilinear(found, size)
         pixels.add(mask > 0.5, found)
         labels.append(bool(mask.sum() > 0))
-        scores.append(score)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         metrics = {"sample": rank_metrics(labels, scores), "pixel": pixels.metrics()}
-    text = (true or case)["scores_csv"]
-    for line in io.StringIO(text).read().splitlines()[1:]:
-        name, ap, auroc = line.split(",")
-        assert metrics[name].ap == pytest.approx(float(ap), abs=1e-3)
-        assert (
-            math.isnan(metrics[name].auroc)
-            if not auroc
-            else metrics[name].auroc == pytest.approx(float(auroc), abs=1e-3)
-        )
+    rows = csv.reader(wanted("inference_3d", case)["scores_csv"].splitlines()[1:])
+    expected = Entries({name: [float(n or "nan") for n in numbers] for name, *numbers in rows}, "scores_csv")
+    found = {name: [metric.ap, metric.auroc] for name, metric in metrics.items()}
+    check_each(expected, found, partial(np.testing.assert_allclose, rtol=0, atol=1e-3))
 
 
-@pytest.mark.parametrize("case", CASES["predict_3d"], ids=lambda c: c["key"])
-def test_averaged_predictions_agree(case: dict, models: dict) -> None:
+def predicted(models: dict, case: dict, file: str) -> tuple[torch.Tensor, float]:
     selection = SliceSelection(case["do_not_process_small_area"], case["model_resize"])
     parts = tuple(AxisModel(models[axis][0], axis, selection) for axis in case["axes"])
     ensemble = Ensemble(parts, case["resize"], case["delete_zero_area"])
-    true = next((e for e in TRUE["predict_3d"] if e["key"] == case.get("index_true_key")), None)
-    for file in FILES:
-        found, score = ensemble.predict(ARRAYS[f"vol/{file}"], torch.device("cpu"))
-        check_map(found, key_of(case, file), file)
-        texts = true["scores"] if true and file in case["index_true_files"] else case["scores"]
-        assert score == pytest.approx(float(texts[file]), rel=RTOL)
+    return ensemble.predict(ARRAYS[f"vol/{file}"], torch.device("cpu"))
+
+
+@pytest.mark.parametrize(("case", "file"), PREDICTED, ids=named)
+def test_averaged_maps_agree(case: dict, file: str, models: dict) -> None:
+    check_map(predicted(models, case, file)[0], key_of(case, file), file)
+
+
+@pytest.mark.parametrize(("case", "file"), PREDICTED, ids=named)
+def test_scores_of_averaged_maps_agree(case: dict, file: str, models: dict) -> None:
+    score = predicted(models, case, file)[1]
+    assert score == pytest.approx(float(wanted("predict_3d", case, file)["scores"][file]), rel=RTOL)
+
+
+@pytest.mark.parametrize("file", sorted({k.split("/", 1)[1] for k in ARRAYS if k.startswith("slice_sums_axis")}))
+def test_slices_are_selected_by_the_recorded_sums(file: str) -> None:
+    volume = torch.from_numpy(ARRAYS[f"vol/{file}"])
+    slices = {f"slice_sums_axis{axis}/{file}": volume.movedim(axis, 0) for axis in range(3)}
+
+    def same(found: torch.Tensor, sums: np.ndarray) -> None:
+        np.testing.assert_allclose(found.sum(dim=(1, 2), dtype=torch.float64), sums, rtol=1e-5)
+        np.testing.assert_array_equal(SliceSelection(True, None).of(found), np.flatnonzero(sums > SMALL_AREA))
+
+    check_each(ARRAYS, slices, same)
