@@ -7,7 +7,21 @@ import numpy as np
 import pytest
 import torch
 from ood_shared.errors import InputError, MissingFileError
-from ood_shared.testing.golden import Golden, fan_in_normal, fill_state_dict, golden_dir, hashed_uniform, names, tensors
+from ood_shared.testing.golden import (
+    Entries,
+    Golden,
+    cases,
+    check_each,
+    fan_in_normal,
+    fill_state_dict,
+    fitting,
+    golden_dir,
+    hashed_uniform,
+    listed,
+    names,
+    stems,
+    tensors,
+)
 from torch import nn
 
 
@@ -77,6 +91,85 @@ def test_names_without_a_match_are_an_error() -> None:
 def test_a_pattern_has_one_star(pattern: str) -> None:
     with pytest.raises(InputError, match="exactly one"):
         names(["a_in"], pattern)
+
+
+@pytest.fixture
+def entries() -> Entries:
+    return Entries({"a_in": 1.0, "a_out": 2.0, "b_in": 3.0, "cases": np.array(["b", "a"])}, "x.npz")
+
+
+def test_a_missing_array_skips_with_the_file_and_the_key(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.arange(3))
+    with pytest.raises(pytest.skip.Exception, match=r"a\.npz has no `y`"):
+        tensors(Golden(tmp_path).npz("a"), "x", "y")
+
+
+def test_a_missing_entry_of_a_json_file_skips_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"cases": [{"name": "x"}]}')
+    with pytest.raises(pytest.skip.Exception, match=r"a\.json/cases/0 has no `result`"):
+        Golden(tmp_path).json("a")["cases"][0]["result"]
+
+
+def test_an_incomplete_case_stays_as_a_skip_that_names_the_key(entries: Entries) -> None:
+    complete, incomplete = cases(entries, "*_in", "*_out")
+    assert complete.values == ("a",)
+    assert not complete.marks
+    assert incomplete.values == ("b",)
+    assert [mark.kwargs["reason"] for mark in incomplete.marks] == ["x.npz has no `b_out`"]
+
+
+def test_cases_of_which_none_is_complete_are_an_error(entries: Entries) -> None:
+    with pytest.raises(InputError, match="No key fits"):
+        cases(entries, "*_in", "*_elsewhere")
+
+
+def test_stems_need_one_pattern_only(entries: Entries) -> None:
+    assert stems(entries, "*_out", "*_in") == ["a", "b"]
+
+
+def test_stems_without_a_match_are_an_error(entries: Entries) -> None:
+    with pytest.raises(InputError, match="No key fits"):
+        stems(entries, "*_elsewhere")
+
+
+def test_listed_names_come_sorted(entries: Entries) -> None:
+    assert listed(entries, "cases") == ["a", "b"]
+
+
+def test_a_missing_list_is_one_skip(entries: Entries) -> None:
+    (only,) = listed(entries, "sets")
+    assert [mark.kwargs["reason"] for mark in only.marks] == ["x.npz has no `sets`"]
+
+
+def test_fitting_keys_come_in_the_order_of_the_file(entries: Entries) -> None:
+    assert fitting(entries, "*_in") == ["a_in", "b_in"]
+
+
+def test_a_pattern_without_keys_skips(entries: Entries) -> None:
+    with pytest.raises(pytest.skip.Exception, match=r"x\.npz has no `c_\*`"):
+        fitting(entries, "c_*")
+
+
+def test_values_that_agree_pass(entries: Entries) -> None:
+    check_each(entries, {"a_in": 1.0, "a_out": 2.0}, np.testing.assert_array_equal)
+
+
+def test_a_wrong_value_fails_also_where_a_key_is_missing(entries: Entries) -> None:
+    with pytest.raises(AssertionError) as caught:
+        check_each(entries, {"elsewhere": 0.0, "a_out": 1.98}, np.testing.assert_array_equal)
+    assert caught.value.__notes__ == ["`a_out` of x.npz"]
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        ({"a_in": 1.0, "b_out": 4.0}, r"^x\.npz has no `b_out`, the rest agrees$"),
+        ({"b_out": 4.0}, r"^x\.npz has no `b_out`$"),
+    ],
+)
+def test_what_is_missing_is_a_skip_after_the_rest_was_compared(entries: Entries, found: dict, reason: str) -> None:
+    with pytest.raises(pytest.skip.Exception, match=reason):
+        check_each(entries, found, np.testing.assert_array_equal)
 
 
 def test_matrices_are_scaled_by_their_fan_in() -> None:

@@ -116,6 +116,10 @@ def test_the_literal_reference_draws_the_recorded_numbers(number: str, literal_a
     found = literal_augmix.draw(entry["severity"], np.random.RandomState(entry["numpy_seed"]))
     assert found["chains"] == entry["chains"]
     check_each(MIX, {f"ws{number}": found["ws"], f"m{number}": found["m"]}, np.testing.assert_array_equal)
+    near = partial(np.testing.assert_allclose, rtol=1e-6)
+    check_each(
+        entry, {key: np.squeeze(found[key]) for key in ("ws", "m")}, lambda ours, theirs: near(ours, np.squeeze(theirs))
+    )
 
 
 @pytest.mark.parametrize("number", MIXTURES)
