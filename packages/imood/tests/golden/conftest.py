@@ -70,9 +70,10 @@ def heads_of(case, dtype=torch.float64):
     names = {"aux_linear": "aux", "lambda_linear": "lambda", "projection.0": "proj0", "projection.2": "proj2"}
     with torch.no_grad():
         for module, stem in names.items():
+            if stem.startswith("proj") and not any(key.startswith("proj") for key in case):
+                continue  # only cases with a contrastive loss have a projection
             for kind in ("weight", "bias"):
-                if f"{stem}_{kind}" in case:
-                    heads.get_parameter(f"{module}.{kind}").copy_(torch.from_numpy(case[f"{stem}_{kind}"]))
+                heads.get_parameter(f"{module}.{kind}").copy_(torch.from_numpy(case[f"{stem}_{kind}"]))
     return heads
 
 
