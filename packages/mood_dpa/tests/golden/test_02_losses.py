@@ -9,7 +9,7 @@ import torch
 from mood_dpa.losses import make_loss
 from mood_dpa.perceptual import PerceptualLoss
 from mood_dpa.vgg_weights import random_weights
-from ood_shared.testing.golden import check_each, stems
+from ood_shared.testing.golden import Entries, check_each, stems
 
 from .conftest import GOLDEN, rule_features
 
@@ -26,13 +26,15 @@ def tensor(key: str) -> torch.Tensor:
 
 
 def loss_of(entry: dict, resolution: int = 1, **kwargs: object) -> PerceptualLoss:
+    if not isinstance(entry, Entries):  # those of the vectors have every setting
+        entry = RELATIVE | {"normalize_to_vgg_input": False, "pad_type": "zero"} | entry
     weights = {resolution: {k: entry[k] for k in ("img_weight", "feature_weights")}}
     return PerceptualLoss(
         weights,
-        use_L1_norm=entry.get("use_L1_norm", True),
-        use_relative_error=entry.get("use_relative_error", True),
-        normalize_to_vgg_input=entry.get("normalize_to_vgg_input", False),
-        features=rule_features(entry.get("pad_type", "zero")),
+        use_L1_norm=entry["use_L1_norm"],
+        use_relative_error=entry["use_relative_error"],
+        normalize_to_vgg_input=entry["normalize_to_vgg_input"],
+        features=rule_features(entry["pad_type"]),
         **kwargs,  # type: ignore[arg-type]
     )
 
@@ -79,7 +81,7 @@ def test_losses_agree(ident: int) -> None:
 
 
 def test_image_term_alone_agrees() -> None:
-    entry = {**FIXED["fixed_settings"]["loss_img_only"]}
+    entry = FIXED["fixed_settings"]["loss_img_only"]
     close(loss_of(entry, reduction="none")(tensor("x"), tensor("y")), ARRAYS["loss_img_only/none"])
 
 
