@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from imood import contrastive
+from imood import contrastive, longtail
 from imood.losses import Objective, balanced_logit, balanced_rows, outlier_exposure, split_outputs, training_losses
 from ood_shared.testing.golden import check_each, listed
 
@@ -108,6 +108,13 @@ def test_the_weights_of_the_classes_are_the_published_ones(golden, n_classes, k)
     found = contrastive.class_weights(int(n_classes), float(k)).numpy()
     decided = expected != 0  # a 0 stands where the line hits the threshold, and rounding decides
     np.testing.assert_array_equal(found[decided], expected[decided])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_adjustments_of_a_loss_follow_from_the_class_sizes(golden, name):
+    case = golden.npz(name)
+    counts, tau, padded = case["class_counts"].tolist(), float(case["tau"]), str(case["metric"]) == "bkg_c"
+    np.testing.assert_allclose(longtail.adjustments(counts, tau, padded), case["adjustments"], rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", CASES)
