@@ -1,5 +1,7 @@
 """Images that belong together: slices of a scan, and rows of a CSV."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from ood_shared.datasets.groups import group_names, of_scans
@@ -32,3 +34,12 @@ def test_a_csv_that_contradicts_itself_is_refused(tmp_path) -> None:
     table.write_text("file,patient\na/1.png,p1,x\n")
     with pytest.raises(InputError, match=r"line 2: found 3 columns"):
         group_names(("a/1.png",), "mine", str(table))
+
+
+def test_blanks_around_a_group_make_no_other_and_an_empty_one_is_refused(tmp_path: Path) -> None:
+    table = tmp_path / "patients.csv"
+    table.write_text("file,patient\na.png,p0 \nb.png, p0\n")
+    assert group_names(("a.png", "b.png"), "x", str(table)) == ("p0", "p0")
+    table.write_text("file,patient\na.png,p0\nb.png, \n")
+    with pytest.raises(InputError, match=r"line 3: b.png has no group"):
+        group_names(("a.png", "b.png"), "x", str(table))

@@ -66,7 +66,7 @@ def read_table(group: str) -> dict[str, str]:
 
     Raises:
         MissingFileError: no such file.
-        InputError: no CSV of two columns of which the first is `file`, or a file in two groups.
+        InputError: no CSV of two columns of which the first is `file`, or a file in two groups or in none.
     """
     path = path_of(group)
     if not path.exists():
@@ -83,8 +83,11 @@ def read_table(group: str) -> dict[str, str]:
             continue
         if len(row) != 2:
             raise InputError(f"--group {path}, line {number}: found {len(row)} columns, expected `file` and a group.")
-        if table.setdefault(row[0], row[1]) != row[1]:
-            found = f"the groups `{one_line(table[row[0]], 60)}` and `{one_line(row[1], 60)}`"
+        group_of = row[1].strip()  # a blank behind a name makes no other patient
+        if not group_of:
+            raise InputError(f"--group {path}, line {number}: {one_line(row[0], 120)} has no group. Give it one.")
+        if table.setdefault(row[0], group_of) != group_of:
+            found = f"the groups `{one_line(table[row[0]], 60)}` and `{one_line(group_of, 60)}`"
             raise InputError(f"--group {path}, line {number}: {one_line(row[0], 120)} has {found}; expected one.")
     return table
 
