@@ -93,6 +93,10 @@ class Evaluator:
             self._samples[key] = self.source(key).load()
         return self._samples[key]
 
+    def id_keys(self, with_csid: bool) -> list[str]:
+        """Those of `keys` whose images are ID: the test set, then the covariate-shifted ones."""
+        return [key for key in self.keys(with_csid) if key.startswith(("id/", "csid/"))]
+
     def batches(self, key: str) -> TestBatches:
         """Images of a set, in order."""
         if key not in self._batches:
@@ -180,17 +184,16 @@ class Evaluator:
     def accuracy_of_id(self, with_csid: bool) -> float:
         """Share of ID test images (with covariate shifts if asked for) whose plain arg-max is right, in percent."""
         right, total = 0, 0
-        for key in self.keys(with_csid):
-            if key.startswith(("id/", "csid/")):
-                outputs = self.extract(key)
-                right += int((outputs.logits.argmax(1) == outputs.labels).sum())
-                total += len(outputs)
+        for key in self.id_keys(with_csid):
+            outputs = self.extract(key)
+            right += int((outputs.logits.argmax(1) == outputs.labels).sum())
+            total += len(outputs)
         return 100 * right / total
 
     def table(self, arrays: Mapping[str, npt.NDArray[Any]], with_csid: bool) -> list[Row]:
         """Rows of near sets, nearood, far sets, farood: metrics in percent, ACC the same in every row."""
         accuracy = self.accuracy_of_id(with_csid)
-        of_id = [key for key in self.keys(with_csid) if key.startswith(("id/", "csid/"))]
+        of_id = self.id_keys(with_csid)
         id_parts = [np.concatenate([arrays[f"{key}/{part}"] for key in of_id]) for part in ("conf", "label", "pred")]
         rows: list[Row] = []
         for part in ("near", "far"):

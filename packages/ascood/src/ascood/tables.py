@@ -59,7 +59,7 @@ def shared_arrays(evaluator: Evaluator, arrays: Mapping[str, np.ndarray], fsood:
     Predictions are the arg-max of the plain logits, as the accuracy of the tables counts them. With `fsood` the
     covariate-shifted sets are ID, after those of the test.
     """
-    of_id = [key for key in evaluator.keys(fsood) if key.startswith(("id/", "csid/"))]
+    of_id = evaluator.id_keys(fsood)
     outputs = [evaluator.extract(key) for key in of_id]
     outliers = {
         source.name: (-arrays[f"{part}/{source.name}/conf"].astype(np.float64), arrays[f"{part}/{source.name}/pred"])
@@ -78,7 +78,7 @@ def write_run_result(
     arrays: Mapping[str, np.ndarray],
     wrapper: str | None,
     aps: bool,
-    fsood: bool = False,
+    fsood: bool,
 ) -> None:
     """`<run>/results/<score>/result.json` and `scores.npz`; with `fsood` in `results/<score>_fsood`."""
     packed = shared_arrays(evaluator, arrays, fsood)

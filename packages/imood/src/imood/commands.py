@@ -101,7 +101,8 @@ def _train(options: argparse.Namespace, device: torch.device) -> None:
     moment = distributed.gather_objects(timestamp() if options.timestamp else None)[0]
     folder = run_folder(Path(options.save_root_path), settings, task.name, moment)
     if options.output_dir is not None:
-        folder = Path(options.output_dir + (f"_{moment}" if moment else ""))
+        folder = Path(options.output_dir)
+        folder = folder.with_name(f"{folder.name}_{moment}") if moment else folder
     keep_bench(folder, "imood", "--output-dir")
     resume = _resumed(options.resume, folder)
     if resume is None and options.resume is not None and distributed.is_main():

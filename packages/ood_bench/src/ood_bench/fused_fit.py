@@ -141,7 +141,7 @@ def held_out(
     if n < 2 * wanted:
         raise InputError(f"{n} images; expected {2 * LEAST} or more, of which {LEAST} are held out for the threshold.")
     if groups is not None:
-        return split_groups(groups, max(1, calibration_groups(len(set(groups)))), generator)[1]
+        return split_groups(groups, calibration_groups(len(set(groups))), generator)[1]
     order = generator.permutation(n)
     rank = np.empty(n)
     for c in np.unique(labels):  # within a class the drawn order, spread evenly over [0, 1)

@@ -137,7 +137,7 @@ def load(
         raise InputError(f"Images have 1 or 3 channels and a size from 1 on; asked for {channels} and {size}.")
     if isinstance(name_or_path, Path):
         name_or_path = str(Path.cwd() / name_or_path)
-    found = _load_known(name_or_path, split, data_root(root), size, channels)
+    found = _load_known(name_or_path, split, root, size, channels)
     if found is not None:
         if Path(name_or_path).is_dir():
             note = f"`{name_or_path}` is the known set of that name; the folder here is `./{name_or_path}`"
@@ -149,21 +149,23 @@ def load(
     raise InputError(f"{unknown('Dataset', name_or_path, known_names())} The path of own data would also do: {KINDS}.")
 
 
-def _load_known(word: str, split: str, folder: Path, size: int | None, channels: int | None) -> ImageSet | None:
+def _load_known(
+    word: str, split: str, root: str | Path | None, size: int | None, channels: int | None
+) -> ImageSet | None:
     """A split of the set of that name; None for other words."""
     name = ALIASES.get(word.lower(), word.lower())
     if name in NOISE:
         return load_noise(name, split, size, channels)
     if name in PHOTOGRAPHS:
-        return load_photographs(name, split, folder, size, channels)
+        return load_photographs(name, split, data_root(root), size, channels)
     if name in EMBEDDED:
         return fit(load_embedded(name, split), size, channels)
     if name in FAMILY:
-        return fit(load_member(name, split, folder), size, channels)
+        return fit(load_member(name, split, data_root(root)), size, channels)
     if name in ARRAY_SETS:
-        return fit(load_array_set(name, split, folder), size, channels)
+        return fit(load_array_set(name, split, data_root(root)), size, channels)
     if medical := parse_name(name):
-        return fit(load_medical(*medical, split, folder), size, channels)
+        return fit(load_medical(*medical, split, data_root(root)), size, channels)
     return None
 
 
